@@ -1,0 +1,36 @@
+/* Read-through cache seam: nothing in it is true, everything has a TTL, losing it all changes no result.
+ * A backend is one `const struct cache_ops` and a row of backends[] in cache.c (redis now; "none" when no URL is set).
+ * Thread rule: a struct cache belongs to one thread. Every call is bounded (200 ms); after an error a breaker keeps
+ * the backend out for 0.1 to 5 s and get answers E_NOTFOUND, set OK. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/buf.h"
+#include "base/rc.h"
+#include "base/str.h"
+#include "config/config.h"
+
+struct cache;
+struct cache_config {
+    char *url;      /* REDIS_URL, secret: redis://[user:password@]host:port[/db]; empty: no cache; rediss:// is refused on hiredis 0.14 */
+    int64_t ttl_us; /* CACHE_TTL */
+};
+extern const struct config_key cache_keys[];
+extern const size_t cache_keys_n;
+
+rc_t cache_open(struct cache **ret, const struct cache_config *cfg, struct err *e) MUST_CHECK; /* lazily; E_INVALID: bad URL */
+void cache_free(struct cache *c);
+rc_t cache_get(struct cache *c, struct str key, struct buf *ret) MUST_CHECK; /* OK or E_NOTFOUND, never worse */
+void cache_set(struct cache *c, struct str key, struct str value);          /* with the TTL */
+void cache_del(struct cache *c, struct str key);
+void cache_publish(struct cache *c, const char *channel, struct str message); /* best effort */
+/* A connection of its own that listens; cache_poll calls fn for what has come, without blocking, and reconnects by itself.
+ * A reconnect calls fn with an empty message: "you may have missed some, forget what you hold". */
+rc_t cache_subscribe(struct cache *c, const char *channel, void (*fn)(void *arg, struct str message), void *arg, struct err *e) MUST_CHECK;
+void cache_poll(struct cache *c);
+bool cache_up(const struct cache *c);
+struct cache_counts {
+    int64_t hits, misses, errors;
+};
+struct cache_counts cache_counts(const struct cache *c);

@@ -1,0 +1,78 @@
+/* Endpoint records, their schemas (names and types of columns) and references (training statistics), all versioned. */
+#pragma once
+#include "db/db.h"
+
+struct endpoint {
+    int64_t id;
+    int32_t project_id;
+    char *uid, *name, *function_name, *function_tag, *function_uri, *model_name, *model_class, *model_uri;
+    char *monitoring_mode, *labels, *document;
+    int endpoint_type, mode;
+    double sampling_percentage;
+    bool self_registered, latest;
+    int64_t first_request_us, last_request_us; /* 0: none yet */
+    int schema_version, reference_version;     /* 0: none */
+    int64_t created_us, updated_us, change_seq;
+};
+void endpoint_done(struct endpoint *ep);
+
+struct endpoint_schema {
+    int version;
+    int64_t seq, created_us;
+    bool named;
+    char *document; /* JSON; read by schema.h of the lake/stream: {"features":[{"name":"a","type":"number|string|bool|json"}],"labels":[…]} */
+};
+struct endpoint_reference {
+    int version;
+    char *statistics, *labels, *source;
+    int64_t created_us;
+};
+void endpoint_schema_done(struct endpoint_schema *s);
+void endpoint_reference_done(struct endpoint_reference *r);
+
+/* by uid or alias */
+rc_t endpoint_get(struct db *db, int32_t project_id, struct str uid, struct endpoint *ret, struct err *e) MUST_CHECK;
+rc_t endpoint_get_id(struct db *db, int64_t id, struct endpoint *ret, struct err *e) MUST_CHECK;
+/* Insert-or-read by (project, uid): *ret_created says which. Counts against max_per_project when it inserts (E_LIMIT). */
+rc_t endpoint_register(struct db *db, const struct endpoint *in, const char *alias, int64_t max_per_project,
+                       struct endpoint *ret, bool *ret_created, struct err *e) MUST_CHECK;
+/* MLRun's create: strategy inplace|overwrite|archive (mlrun-contracts 6.1); adopts a self-registered one of the same name. */
+rc_t endpoint_create(struct db *db, const struct endpoint *in, const char *strategy, struct endpoint *ret, struct err *e) MUST_CHECK;
+rc_t endpoint_update(struct db *db, const struct endpoint *ep, struct err *e) MUST_CHECK; /* every mutable column, new change_seq */
+rc_t endpoint_delete(struct db *db, int64_t id, struct err *e) MUST_CHECK; /* with all its rows in every table */
+
+struct endpoint_filter {
+    int32_t project_id;
+    const struct str *names, *uids, *function_names, *function_tags, *model_names, *labels; /* "k=v" or "k" */
+    size_t n_names, n_uids, n_function_names, n_function_tags, n_model_names, n_labels;
+    int mode;             /* -1: any */
+    bool top_level, latest_only;
+    int64_t created_from_us, created_to_us; /* 0: open */
+    int64_t after_id;     /* paging: rows with id > this */
+    size_t limit;         /* 0: all */
+};
+rc_t endpoints_list(struct db *db, const struct endpoint_filter *f, struct endpoint **ret, size_t *n, struct err *e) MUST_CHECK;
+void endpoints_free(struct endpoint *eps, size_t n);
+/* (id, uid, project_id) of endpoints whose change_seq > after, oldest first, for caches; *inout_seq moves on. */
+rc_t endpoints_changed(struct db *db, int64_t *inout_seq, struct endpoint **ret, size_t *n, struct err *e) MUST_CHECK;
+
+/* First and last request times widen; inside the caller's transaction. */
+struct endpoint_seen {
+    int64_t endpoint_id, first_us, last_us;
+};
+rc_t endpoints_seen(struct db *db, const struct endpoint_seen *seen, size_t n, struct err *e) MUST_CHECK;
+
+/* Newest schema with seq <= max_seq (0: any). E_NOTFOUND. */
+rc_t schema_get(struct db *db, int64_t endpoint_id, int version_or_0, int64_t max_seq, struct endpoint_schema *ret, struct err *e) MUST_CHECK;
+/* Adds document as the next version, or answers the version that already has the same document. Own transaction. */
+rc_t schema_put(struct db *db, int32_t project_id, int64_t endpoint_id, struct str document, bool named,
+                struct endpoint_schema *ret, struct err *e) MUST_CHECK;
+rc_t schema_seq_now(struct db *db, int64_t *ret, struct err *e) MUST_CHECK; /* what a ledger row pins */
+
+rc_t reference_get(struct db *db, int64_t endpoint_id, int version_or_0, struct endpoint_reference *ret, struct err *e) MUST_CHECK;
+rc_t reference_put(struct db *db, int32_t project_id, int64_t endpoint_id, struct str statistics, struct str labels,
+                   const char *source, int *ret_version, struct err *e) MUST_CHECK; /* an equal newest one is answered, not added */
+rc_t references_list(struct db *db, int64_t endpoint_id, struct endpoint_reference **ret, size_t *n, struct err *e) MUST_CHECK;
+void references_free(struct endpoint_reference *r, size_t n);
+/* Version in force for a window that ends at end_us: the newest with created_us <= end_us, else the first; 0: none. */
+rc_t reference_in_force(struct db *db, int64_t endpoint_id, int64_t end_us, int *ret_version, struct err *e) MUST_CHECK;

@@ -1,0 +1,21 @@
+/* The manifest of the lake and the dead letters: rows that a pipeline writes with its ledger. */
+#pragma once
+#include "db/db.h"
+
+struct manifest_row {
+    int32_t project_id, partition;
+    int64_t endpoint_id, hour_us, start_offset, end_offset, rows, bytes, min_us, max_us;
+    int schema_version;
+    struct str topic, path, sha256;
+};
+rc_t manifest_add(struct db *db, const struct manifest_row *rows, size_t n, int64_t now_us, struct err *e) MUST_CHECK; /* a repeat changes nothing */
+/* Files that may hold rows of [start, end) of an endpoint. Strings borrowed from *ret_rows. */
+rc_t manifest_files(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t start_us, int64_t end_us,
+                    struct manifest_row **ret, size_t *n, struct db_rows **ret_rows, struct err *e) MUST_CHECK;
+
+struct dead_letter {
+    int32_t project_id, partition;
+    struct str pipeline, topic, reason, field, error, payload;
+    int64_t offset, at_us, position /* -1: none */, size;
+};
+rc_t dead_letters_add(struct db *db, const struct dead_letter *rows, size_t n, struct err *e) MUST_CHECK; /* ON CONFLICT nothing */

@@ -1,0 +1,29 @@
+/* Projects and their apps. */
+#pragma once
+#include "db/db.h"
+
+struct project {
+    int32_t id;
+    char *name, *artifact_path, *document;
+    int64_t base_period_us, created_us, updated_us;
+    bool monitoring, default_app;
+};
+void project_done(struct project *p);
+
+/* All projects, ordered by id. ret is an array of *n, freed by projects_free. */
+rc_t projects_list(struct db *db, struct project **ret, size_t *n, struct err *e) MUST_CHECK;
+void projects_free(struct project *p, size_t n);
+rc_t project_get(struct db *db, struct str name, struct project *ret, struct err *e) MUST_CHECK; /* E_NOTFOUND */
+/* Makes or changes one; in: name and every setting; out: id, created, updated. */
+rc_t project_put(struct db *db, struct project *inout, struct err *e) MUST_CHECK;
+
+struct app_row {
+    int32_t id, project_id;
+    char *name;
+    bool needs_rows, active;
+};
+rc_t apps_list(struct db *db, int32_t project_id, struct app_row **ret, size_t *n, struct err *e) MUST_CHECK; /* project 0: all */
+void apps_free(struct app_row *a, size_t n);
+/* Insert-or-read; needs_rows and active are brought up to date. */
+rc_t app_put(struct db *db, int32_t project_id, const char *name, bool needs_rows, bool active, int32_t *ret_id,
+             struct err *e) MUST_CHECK;
