@@ -1,0 +1,46 @@
+/* The SDK: a monitoring app is one file with one struct app and a main of three lines.
+ *
+ *   window event (bus or POST /) ──▶ endpoint record, reference, counts of the window (slots; recounted from the lake
+ *   when the reference changed) ──▶ app.track() ──▶ results, metrics, statistics ──▶ writer topic, acknowledged ──▶ ledger
+ *
+ * An app is a pure function of its window: the same input gives the same bytes, so a replay changes nothing. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/rc.h"
+#include "config/config.h"
+#include "db/endpoint.h"
+#include "event/result.h"
+#include "stats/drift.h"
+#include "stats/reference.h"
+#include "stats/slot.h"
+
+struct app_input {
+    struct str project, application;
+    const struct endpoint *endpoint;
+    int64_t start_us, end_us; /* [start, end) */
+    int revision;
+    const struct reference *reference; /* NULL: none in force */
+    const struct slot *window;         /* the sum of the window's slots under this reference; rows may be 0 */
+    struct arena *arena;               /* for whatever the app makes; gone after track */
+};
+
+/* What the app answers; everything is copied. */
+struct app_output;
+void app_result(struct app_output *out, const char *name, double value, enum result_kind kind, int status, struct str extra_json);
+void app_metric(struct app_output *out, const char *name, double value);
+void app_statistics(struct app_output *out, const char *name, struct str json, int64_t timestamp_us);
+
+struct app {
+    const char *name, *version, *summary; /* name: as in the topic, default of APP_NAME */
+    bool needs_rows;             /* the window event then waits for the lake and names its files */
+    const struct config_key *keys; /* its own options, bound to an opts struct of opts_size */
+    size_t n_keys, opts_size;
+    rc_t (*check)(const void *opts, struct err *e); /* may be NULL: options that do not fit each other */
+    rc_t (*track)(const void *opts, const struct app_input *in, struct app_output *out, struct err *e);
+};
+
+/* The whole program: configuration, bus, ledger, HTTP form, health, drain. Returns the exit code. */
+int app_main(const struct app *app, int argc, char **argv);

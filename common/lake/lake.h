@@ -1,0 +1,96 @@
+/* The lake: every valid event as Parquet, one row per model input, in MLRun's path and columns
+ *   {root}/{project}/model-endpoints/parquet/key=<uid>/year=YYYY/month=MM/day=DD/hour=HH/<topic>-<partition>-<start20>-<end20>[-sN].parquet
+ * (start20/end20: offsets, 20 digits; -sN: schema version when a range has more than one). DuckDB writes and reads; it is
+ * opened at first need (30 ms, 14 MiB), never at start. Only this folder sees duckdb.h.
+ * Thread rule: a writer or reader belongs to one thread. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/rc.h"
+#include "base/str.h"
+#include "config/config.h"
+#include "db/lakefile.h"
+#include "event/inference.h"
+
+struct lake_config {
+    char *root;           /* LAKE_DIR */
+    int64_t memory_bytes; /* LAKE_MEMORY 256MiB: flush all beyond it */
+};
+extern const struct config_key lake_keys[];
+extern const size_t lake_keys_n;
+
+/* Columns of one schema version of an endpoint: names and stable types. */
+enum column_type { COLUMN_NUMBER, COLUMN_STRING, COLUMN_BOOL, COLUMN_JSON };
+struct column {
+    char *name; /* as in Parquet: normalised, and never one of the metadata columns (then prefixed "feature_") */
+    enum column_type type;
+};
+struct schema {
+    int version;
+    bool named;
+    size_t n_features, n_labels;
+    struct column *features, *labels;
+};
+rc_t schema_parse(struct str document, struct schema *ret, struct err *e) MUST_CHECK; /* endpoint_schema.document */
+void schema_print(const struct schema *s, struct buf *ret);                          /* canonical: equal schemas, equal bytes */
+void schema_done(struct schema *s);
+
+/* ---- writing ---- */
+struct lake_writer;
+/* Whose rows: fixed for a (partition, endpoint, hour, schema). All strings are copied. */
+struct lake_endpoint {
+    int32_t project_id;
+    struct str project;
+    int64_t endpoint_id;
+    struct str uid, name, function_uri, model_class;
+    int endpoint_type;
+    const struct schema *schema; /* copied at first use of its version */
+};
+struct lake_part { /* where the rows come from */
+    const char *topic;
+    int32_t partition;
+};
+rc_t lake_writer_open(struct lake_writer **ret, const struct lake_config *cfg, struct err *e) MUST_CHECK;
+void lake_writer_free(struct lake_writer *w);
+/* Takes the event's rows (copied into columns). A value of another type than its column's is null and counted in *ret_nulled. */
+rc_t lake_add(struct lake_writer *w, const struct lake_part *part, const struct lake_endpoint *ep,
+              const struct inference_event *ev, int64_t first_request_us, size_t *ret_nulled, struct err *e) MUST_CHECK;
+struct lake_held {
+    int64_t bytes, rows, files, oldest_mono_us; /* oldest 0: nothing */
+};
+struct lake_held lake_held(const struct lake_writer *w);
+/* The offsets that the files of a partition are named after. */
+struct lake_range {
+    struct lake_part part;
+    int64_t start_offset, end_offset;
+};
+/* Writes everything held of these partitions: all files under temporary names, one syncfs, renames, one syncfs. Rows stay held
+ * until lake_forget, so a repeat writes the same files again. ret: manifest rows (strings owned by the writer until forget).
+ * E_AGAIN: disk full or read-only (temporaries are gone); E_FATAL: fsync or rename failed (what is on disk is not known: exit). */
+rc_t lake_flush(struct lake_writer *w, const struct lake_range *ranges, size_t n, struct manifest_row **ret, size_t *ret_n, struct err *e) MUST_CHECK;
+/* part NULL: everything. */
+void lake_forget(struct lake_writer *w, const struct lake_part *part);
+/* Temporaries of an earlier life are removed (called once at start). */
+void lake_sweep(const struct lake_config *cfg);
+
+/* ---- reading ---- */
+struct lake_reader;
+rc_t lake_reader_open(struct lake_reader **ret, const struct lake_config *cfg, struct err *e) MUST_CHECK;
+void lake_reader_free(struct lake_reader *r);
+/* Rows of [start, end) of event time from these files, restricted to columns, batch by batch (≤ 2048 rows). Column c of a batch
+ * is doubles (NUMBER, BOOL; missing = NaN with its mask bit) or strings. Missing columns are all-missing. */
+struct lake_column {
+    enum column_type type;
+    const double *num;            /* NUMBER, BOOL */
+    const struct str *text;       /* STRING, JSON */
+    const unsigned char *missing; /* a byte a row */
+};
+struct lake_batch {
+    size_t n_rows, n_cols;
+    const struct lake_column *cols;
+    const int64_t *when_us;
+};
+typedef rc_t lake_batch_fn(void *arg, const struct lake_batch *b, struct err *e);
+rc_t lake_read(struct lake_reader *r, const char *const *paths, size_t n_paths, const char *const *columns, size_t n_columns,
+               int64_t start_us, int64_t end_us, lake_batch_fn *fn, void *arg, struct err *e) MUST_CHECK;
