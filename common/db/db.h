@@ -39,6 +39,7 @@ struct db_config {
     char *url;           /* DATABASE_URL, secret */
     int64_t connect_us;  /* DATABASE_CONNECT_TIMEOUT */
     int64_t statement_us;/* DATABASE_STATEMENT_TIMEOUT */
+    bool migrate;        /* DATABASE_MIGRATE, true: apply missing migrations at start */
     char *app_name;      /* shown in pg_stat_activity; set by the service */
 };
 extern const struct config_key db_keys[];
@@ -89,3 +90,6 @@ rc_t db_lock_try(struct db *db, const char *name, bool *ret, struct err *e) MUST
  * this binary knows; E_AGAIN with words "database is at 2, this binary wants 1: …" otherwise. */
 rc_t db_migrate(struct db *db, struct err *e) MUST_CHECK;
 rc_t db_schema_check(struct db *db, struct err *e) MUST_CHECK;
+/* What every service does before its first statement: db_migrate when cfg->migrate, else db_schema_check.
+ * E_AGAIN with words until the database is there and right; the caller waits, shows the words in /readyz, and asks again. */
+rc_t db_ready(struct db *db, struct err *e) MUST_CHECK;
