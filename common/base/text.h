@@ -1,0 +1,13 @@
+/* Text made safe for where it goes: JSON strings, HTML; UTF-8 checks. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include "base/buf.h"
+#include "base/str.h"
+
+bool text_is_utf8(struct str s); /* well-formed: no overlong forms, no surrogates, at most U+10FFFF */
+/* The length of the well-formed character that starts at s.p[at], or 0. */
+size_t text_utf8_len(struct str s, size_t at);
+
+void text_add_json(struct buf *b, struct str s); /* quoted and escaped; bytes that are no UTF-8 become U+FFFD */
+void text_add_html(struct buf *b, struct str s); /* & < > " ' escaped: for text nodes and quoted attributes */

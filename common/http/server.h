@@ -1,0 +1,100 @@
+/* The HTTP/1.1 server: a table of routes over libmicrohttpd, guarded against smuggling and slow clients.
+ *
+ * To add a route: one row and its handler. A handler runs on a server thread and either answers before it returns, or
+ * calls http_suspend and hands the request to whoever will answer it, on any thread, exactly once.
+ *
+ *     static const struct http_route routes[] = {
+ *         {"GET", "/api/v1/projects/{project}", "read", 0, get_project, "One project"},
+ *     };
+ *     static void get_project(struct http_request *r, void *arg)
+ *     {
+ *         struct str project = http_param(r, "project");
+ *         …
+ *         http_answer(r, 200, HTTP_JSON, buf_str(&body));
+ *     } */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/arena.h"
+#include "base/rc.h"
+#include "base/str.h"
+#include "config/config.h"
+
+#define HTTP_JSON "application/json"
+#define HTTP_TEXT "text/plain; charset=utf-8"
+#define HTTP_HTML "text/html; charset=utf-8"
+
+struct http_request;
+struct http_server;
+
+enum http_flags {
+    HTTP_DETAIL = 1, /* errors as MLRun's clients read them, {"detail": …}, instead of application/problem+json */
+};
+
+struct http_route {
+    const char *method;  /* GET answers HEAD too; OPTIONS and 405 are made from the table */
+    const char *pattern; /* literal segments and {name}: one non-empty segment, percent-decoded */
+    const char *scope;   /* open, ingest, read, write, admin */
+    unsigned flags;
+    void (*handler)(struct http_request *r, void *arg);
+    const char *summary; /* one line, for the reference */
+};
+
+struct http_routes {
+    const struct http_route *rows;
+    size_t count;
+    void *arg; /* the handlers' */
+};
+#define HTTP_ROUTES(row_array, handler_arg) \
+    ((struct http_routes){.rows = (row_array), .count = sizeof(row_array) / sizeof *(row_array), .arg = (handler_arg)})
+
+struct http_options {
+    const char *addr, *port_file;
+    int64_t port, threads, connections, connections_per_ip, body_max, deadline_us, idle_us, send_us;
+    bool keepalive;
+};
+struct config_table http_config(struct http_options *o);
+
+/* Serves from here on. The tables are looked through in order; rows and options must outlive the server. */
+rc_t http_server_start(struct http_server **ret, const struct http_options *o, const struct http_routes *tables,
+                       size_t table_count, struct err *e) MUST_CHECK;
+int http_server_port(const struct http_server *s);
+void http_server_quiesce(struct http_server *s); /* takes no new connection; open ones close after their request */
+size_t http_server_busy(const struct http_server *s); /* requests that are not fully answered */
+/* Waits until every request is answered, at most that long, then closes. E_AGAIN: suspended requests are left, nothing
+ * was freed, the process should exit. */
+rc_t http_server_stop(struct http_server *s, int64_t wait_us) MUST_CHECK; /* NULL is fine */
+
+/* ---- what was asked; valid until the request is answered ---- */
+struct str http_method(const struct http_request *r);
+struct str http_path(const struct http_request *r); /* as sent, without the query */
+struct str http_param(const struct http_request *r, const char *name); /* of the pattern; asserted to be there */
+/* The nth value of a repeated key, decoded (+ is a blank). False: no such. */
+bool http_query(const struct http_request *r, const char *name, size_t nth, struct str *ret);
+/* The nth pair of the query in its order: for unknown keys. False: no more. */
+bool http_query_pair(const struct http_request *r, size_t nth, struct str *ret_name, struct str *ret_value);
+struct str http_header(const struct http_request *r, const char *name); /* empty when absent; on the handler's thread only */
+struct str http_body(const struct http_request *r);                     /* whole, at most body_max */
+struct arena *http_arena(struct http_request *r); /* freed after the answer was sent; one thread at a time */
+const struct http_route *http_route(const struct http_request *r);
+int64_t http_received_us(const struct http_request *r); /* wall clock when the request's head was complete */
+
+/* ---- the answer ---- */
+void http_suspend(struct http_request *r); /* only in the handler, and before the request is handed over */
+void http_add_header(struct http_request *r, const char *name, const char *value); /* before the answer; copied */
+void http_answer(struct http_request *r, int status, const char *type, struct str body);        /* copies body */
+void http_answer_take(struct http_request *r, int status, const char *type, struct buf *body);  /* takes body's memory */
+void http_answer_empty(struct http_request *r, int status);
+
+struct http_problem {
+    int status;
+    const char *code;   /* stable and machine-readable: "bad_json"; NULL: from the status */
+    const char *detail; /* words for a person */
+    const char *field;  /* path of the field in the body, or the name of the parameter; NULL: none */
+    bool has_position;
+    int64_t position;   /* byte offset in the body */
+    int retry_after_s;  /* 0: no Retry-After */
+};
+void http_problem(struct http_request *r, const struct http_problem *p);
+void http_fail(struct http_request *r, int status, const char *code, const char *fmt, ...) PRINTF(4, 5); /* the short form */

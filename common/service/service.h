@@ -1,0 +1,55 @@
+/* The life of a process: options, log, loop, HTTP, health, drain, exit code. A main.c is its rows, its routes and
+ *
+ *     int main(int argc, char **argv)
+ *     {
+ *         struct stream st = {0};
+ *         const struct config_table tables[] = {CONFIG_TABLE("Stream", rows, &st.options), bus_config(&st.bus)};
+ *         const struct http_routes routes[] = {HTTP_ROUTES(stream_routes, &st)};
+ *         return service_main(&(struct service_def){
+ *             .name = "stream", .summary = "…", .tables = tables, .table_count = 2, .routes = routes, .route_count = 1,
+ *             .open = open_stream, .drain = drain_stream, .close = close_stream, .self = &st}, argc, argv);
+ *     }
+ *
+ * Every service has --help --version --print-config --help-markdown --check-ready, and GET /livez /readyz /metrics.
+ * Exit codes: 0 drained, 1 fatal or not drained in time, 2 wrong configuration (all faults on stderr).
+ *
+ *   open ──▶ run (loop) ──SIGTERM/SIGINT──▶ readyz 503, no new connections, drain() ──service_drained──▶
+ *   requests answered ──▶ close() ──▶ exit 0            SERVICE_DRAIN_US after the signal, or at a second one: _exit(1) */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+#include "base/rc.h"
+#include "config/config.h"
+#include "http/server.h"
+#include "loop/loop.h"
+#include "service/health.h"
+
+#define SERVICE_DRAIN_US INT64_C(9500000)
+
+struct service;
+
+struct service_def {
+    const char *name, *summary;
+    const struct config_table *tables; /* the service's own and those of what it composes */
+    size_t table_count;
+    const struct config_default *defaults; /* NULL: none */
+    const struct http_routes *routes;
+    size_t route_count;
+    /* Configuration is bound and the log open; no request comes in before it has returned. It must not wait for servers: it
+     * adds its dependencies to service_health and starts workers. E_INVALID: wrong configuration, exit 2. */
+    rc_t (*open)(struct service *s, void *self, struct err *e);
+    /* In the loop, once. Begins to end the work and comes back soon; service_drained says when it is done. Requests that
+     * are suspended must still be answered. NULL: nothing to drain. */
+    void (*drain)(struct service *s, void *self);
+    void (*close)(void *self); /* frees; also after a failed open. No request and no loop callback runs any more. NULL: nothing */
+    void *self;
+};
+
+int service_main(const struct service_def *def, int argc, char **argv);
+
+struct loop *service_loop(struct service *s);
+struct health *service_health(struct service *s);
+void service_drained(struct service *s);                                   /* any thread */
+void service_stop(struct service *s);                                      /* any thread: as SIGTERM does */
+void service_fail(struct service *s, const char *fmt, ...) PRINTF(2, 3);   /* any thread: logs, drains, exit code 1 */
+const char *service_version(void);
