@@ -2,14 +2,15 @@
  * (HTTP_PORT=8080 is --http-port=8080, and the flag wins), a secret NAME also comes from the file NAME_FILE names.
  * Read once at start: there is no reload.
  *
- * To add an option: one field in the owner's options struct, one row in the owner's rows.
+ * To add an option: one field in the owner's options struct, one row in the owner's keys.
  *
- *     static const struct config_row rows[] = {
+ *     static const struct config_key keys[] = {
  *         {.env = "FLUSH_INTERVAL", .def = "1s", .type = CONFIG_DURATION, .offset = offsetof(struct opts, flush_us),
  *          .min = 100 * USEC_PER_MSEC, .max = 60 * USEC_PER_SEC, .help = "Longest age of a batch."},
  *     };
  *
- * A module offers `struct config_table x_config(struct x_options *o)`; a service lists the tables it composes. */
+ * A module exports `x_keys[]` and `x_keys_n`; a service lists the tables it composes:
+ *     {"Kafka", bus_keys, bus_keys_n, &st.bus}, CONFIG_TABLE("Stream", keys, &st.options) */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -18,7 +19,7 @@
 #include "base/rc.h"
 
 enum config_type {        /* the field's C type */
-    CONFIG_STR,           /* const char *, never NULL; lives as long as the struct config */
+    CONFIG_STR,           /* char * or const char *, never NULL; the struct config owns it: never free, never write */
     CONFIG_I64,           /* int64_t */
     CONFIG_DURATION,      /* int64_t, µs; as num_duration_us reads it */
     CONFIG_BYTES,         /* int64_t; as num_bytes reads it */
@@ -37,7 +38,7 @@ struct config_value {
     int value;
 };
 
-struct config_row {
+struct config_key {
     const char *env;  /* the name; its flag is derived */
     const char *def;  /* default, as text */
     enum config_type type;
@@ -50,12 +51,12 @@ struct config_row {
 
 struct config_table {
     const char *title; /* heading in --help */
-    const struct config_row *rows;
+    const struct config_key *keys;
     size_t count;
     void *target;
 };
-#define CONFIG_TABLE(name, row_array, into) \
-    ((struct config_table){.title = (name), .rows = (row_array), .count = sizeof(row_array) / sizeof *(row_array), \
+#define CONFIG_TABLE(name, key_array, into) \
+    ((struct config_table){.title = (name), .keys = (key_array), .count = sizeof(key_array) / sizeof *(key_array), \
                            .target = (into)})
 
 struct config_default { /* another default than the row's, for one program */

@@ -54,7 +54,8 @@ struct http_options {
     int64_t port, threads, connections, connections_per_ip, body_max, deadline_us, idle_us, send_us;
     bool keepalive;
 };
-struct config_table http_config(struct http_options *o);
+extern const struct config_key http_keys[];
+extern const size_t http_keys_n;
 
 /* Serves from here on. The tables are looked through in order; rows and options must outlive the server. */
 rc_t http_server_start(struct http_server **ret, const struct http_options *o, const struct http_routes *tables,

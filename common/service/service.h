@@ -3,7 +3,8 @@
  *     int main(int argc, char **argv)
  *     {
  *         struct stream st = {0};
- *         const struct config_table tables[] = {CONFIG_TABLE("Stream", rows, &st.options), bus_config(&st.bus)};
+ *         const struct config_table tables[] = {CONFIG_TABLE("Stream", keys, &st.options),
+ *                                               {"Kafka", bus_keys, bus_keys_n, &st.bus}};
  *         const struct http_routes routes[] = {HTTP_ROUTES(stream_routes, &st)};
  *         return service_main(&(struct service_def){
  *             .name = "stream", .summary = "…", .tables = tables, .table_count = 2, .routes = routes, .route_count = 1,
