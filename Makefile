@@ -1,0 +1,145 @@
+# modelmon: `make help` says what there is. Objects are out of tree: build/{rel,san,fuzz}, binaries build/bin.
+# Sources are found, not listed: common/*/*.c, services/<name>/*.c, tests/{unit,contract,bench}/*.c, tests/fuzz/fuzz_*.c.
+# One broken file: `make -k` shows every error; `make LAX=1 ...` leaves the broken objects out of the library.
+MAKEFLAGS += --no-builtin-rules
+.DELETE_ON_ERROR:
+.SUFFIXES:
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CCACHE := $(shell command -v ccache)
+tool := $(if $(filter-out gcc,$(CC)),-$(notdir $(CC)))
+REL := build/rel$(tool)
+BIN := build/bin$(tool)
+SAN := build/san
+FUZZ := build/fuzz
+FUZZ_CC ?= clang-14
+
+# --- flags: OpenSSF's hardening for what is shipped; FORTIFY and auto-init would hide findings in the others ---
+WARN := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wformat=2 -Wmissing-prototypes -Wvla -Werror
+BASE := -std=c11 -D_GNU_SOURCE -g -fno-strict-aliasing -Icommon -Iservices -isystem .deps/duckdb/include $(WARN)
+HARD := -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection \
+    -fcf-protection=full -ftrivial-auto-var-init=zero -fPIE -Werror=format-security
+ifneq ($(findstring clang,$(CC)),)
+HARD += -enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang
+endif
+SANS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+$(REL)/%: FLAGS = $(CC) $(BASE) $(HARD)
+$(SAN)/%: FLAGS = gcc $(BASE) -O1 $(SANS)
+$(FUZZ)/%: FLAGS = $(FUZZ_CC) $(BASE) -O1 $(SANS) -fsanitize=fuzzer-no-link
+LIBS := -Wl,--as-needed -lmicrohttpd -lcurl -lcjson -lhiredis -lrdkafka -lpq -lcrypto \
+    -L.deps/duckdb/lib -Wl,-rpath,$(realpath .deps/duckdb/lib) -lduckdb -lm -lpthread
+LINK_REL = $(CC) -pie -Wl,-z,relro,-z,now,-z,noexecstack
+
+# --- what there is ---
+common := $(wildcard common/*/*.c)
+services := $(patsubst services/%/main.c,%,$(wildcard services/*/main.c))
+inner := $(filter-out %/main.c,$(wildcard services/*/*.c))# a service's own files but main, for its tests
+unit := $(patsubst %.c,%,$(wildcard tests/unit/test_*.c))
+contract := $(patsubst %.c,%,$(wildcard tests/contract/test_*.c))
+fuzzers := $(patsubst %.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+bench := $(patsubst %.c,%,$(wildcard tests/bench/bench_*.c))
+helpers := $(filter-out $(patsubst %,%.c,$(unit) $(contract) $(bench)),$(wildcard tests/unit/*.c tests/contract/*.c \
+    tests/bench/*.c tests/support/*.c))# what test programs share
+migrations := $(wildcard common/db/migrations/*.sql)
+assets := $(patsubst services/%/assets,%,$(wildcard services/*/assets))
+sources := $(common) $(wildcard services/*/*.c tests/*/*.c)
+formatted := $(sources) $(wildcard common/*/*.h services/*/*.h tests/*/*.h)
+gen := $(if $(migrations),build/gen/migrations) $(assets:%=build/gen/assets_%)
+objs = $(patsubst %,$1/%.o,$(common:.c=) $(inner:.c=) $(gen))
+
+.PHONY: help all demo test test-unit test-contract test-service test-e2e test-deep test-deploy up down bench fuzz \
+    fmt lint check clean setup programs unit contract bench-programs fuzzers tidy
+
+help: ## this text
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+
+all: $(services:%=$(BIN)/%) ## the services, in build/bin
+programs: all unit contract bench-programs fuzzers ## the services and every test program
+unit: $(unit:%=$(SAN)/%)
+contract: $(contract:%=$(REL)/%)
+bench-programs: $(bench:%=$(REL)/%)
+fuzzers: $(fuzzers:%=$(FUZZ)/%)
+
+setup: ## install what is missing (apt, Kafka, DuckDB, Python packages)
+	@scripts/setup
+demo: setup ## the whole story on this machine: data in, drift found, a page to look at
+	@$(MAKE) --no-print-directory all
+	@scripts/demo
+test: setup ## every stage: what .ci/run runs
+	@tests/run
+test-unit: setup ## unit tests under ASan and UBSan
+	@tests/run unit
+test-contract: setup ## the seams against real Kafka, PostgreSQL, Redis
+	@tests/run contract
+test-service: setup ## each binary as a black box, with kill -9
+	@tests/run service
+test-e2e: setup ## MLRun's own code in, results out
+	@tests/run e2e
+test-deep: setup ## long: contract tests under sanitizers, fuzzing, the full benchmarks
+	@tests/run deep
+test-deploy: setup ## containers and chart on a real engine
+	@tests/run deploy
+up: setup all ## a development stack and the services on loopback
+	@scripts/dev up
+down: ## end it
+	@scripts/dev down
+bench: setup bench-programs all ## benchmarks with their bars, as JSON lines
+	@scripts/bench
+fuzz: setup fuzzers ## each fuzz target for FUZZ_SECONDS (60)
+	@scripts/fuzz
+fmt: ## format the C files
+	clang-format-14 -i $(formatted)
+lint: ## layers, headers, banned functions, format, shell scripts, gcc and clang builds
+	@scripts/lint
+check: lint test-unit ## lint and unit tests
+clean: ## delete build/
+	rm -rf build
+
+# --- rules ---
+# $(call compile,SOURCE): with LAX=1 a file that does not compile is left out with a line that says so.
+compile = @mkdir -p $(@D); echo "  CC $@"; $(CCACHE) $(FLAGS) -MMD -MP -c -o $@ $< \
+    $(if $(LAX),|| { rm -f $@; echo "LAX: $< left out"; })
+archive = @rm -f $@; ar rcs $@ $(if $(LAX),$$(ls $^ 2>/dev/null),$^)
+define variant
+$1/build/gen/%.o: build/gen/%.c
+	$$(compile)
+$1/%.o: %.c
+	$$(compile)
+$1/libmodelmon.a: $(call objs,$1)
+	$$(archive)
+endef
+$(eval $(call variant,$(REL)))
+$(eval $(call variant,$(SAN)))
+$(eval $(call variant,$(FUZZ)))
+
+# A service: its own objects and what it needs of the library.
+define service
+$(BIN)/$1: $(patsubst %.c,$(REL)/%.o,$(wildcard services/$1/*.c)) $(REL)/libmodelmon.a
+	@mkdir -p $(BIN); echo "  LD $$@"; $(LINK_REL) -o $$@ $$^ $(LIBS)
+endef
+$(foreach s,$(services),$(eval $(call service,$s)))
+
+# $(call program,VARIANT,KIND,LINK): test programs of tests/KIND with that folder's and tests/support's other files.
+define program
+$(patsubst %,$1/%,$($2)): $1/%: $1/%.o $(patsubst %.c,$1/%.o,$(filter tests/$2/% tests/support/%,$(helpers))) \
+        $1/libmodelmon.a
+	@echo "  LD $$@"; $3 -o $$@ $$^ -lcmocka $(LIBS)
+endef
+$(eval $(call program,$(SAN),unit,gcc $(SANS)))
+$(eval $(call program,$(REL),contract,$(LINK_REL)))
+$(eval $(call program,$(SAN),contract,gcc $(SANS)))
+$(eval $(call program,$(REL),bench,$(LINK_REL)))
+$(fuzzers:%=$(FUZZ)/%): $(FUZZ)/%: $(FUZZ)/%.o $(FUZZ)/libmodelmon.a
+	@echo "  LD $@"; $(FUZZ_CC) $(SANS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+
+# Files as bytes; the folder's own header declares them.
+build/gen/migrations.c: $(migrations) scripts/embed
+	@mkdir -p $(@D); scripts/embed migrations migrations_postgres $(migrations) > $@
+define asset
+build/gen/assets_$1.c: $(sort $(wildcard services/$1/assets/*)) scripts/embed
+	@mkdir -p $$(@D); scripts/embed assets $(subst -,_,$1)_assets $(sort $(wildcard services/$1/assets/*)) > $$@
+endef
+$(foreach s,$(assets),$(eval $(call asset,$s)))
+
+-include $(shell find build -name '*.d' 2>/dev/null)
