@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include "bus/bus.h"
 #include "db/db.h"
-#include "service/service.h"
+#include "service/health.h"
 
 struct pipeline;
 
@@ -42,7 +42,8 @@ struct pipeline_ops {
     /* Decodes and accumulates. OK also for a record that is rejected (the handler notes its dead letter).
      * E_AGAIN: something needed is down; the same record comes again after a back-off. Else the process exits. */
     rc_t (*record)(void *self, const struct pipeline_record *r, struct err *e);
-    /* Worth flushing now? Called often. */
+    /* Worth flushing now? Called after every record and between polls. Only asked when records came since the last flush;
+     * without any the pipeline moves position and frontier by itself once a second. */
     bool (*due)(void *self, int64_t mono_us);
     /* Outside the transaction: files written, results sent and acknowledged. Repeated after E_AGAIN. */
     rc_t (*prepare)(void *self, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e);
@@ -62,26 +63,29 @@ struct pipeline_config {
     const char *group;         /* consumer group */
     const struct bus_config *bus;
     const struct db_config *db;
+    struct bus_producer *producer; /* borrowed: makes missing topics */
     const struct pipeline_ops *ops;
     void *self;
     /* The topics to read, asked once a second on the pipeline's thread (*ret: arena-like array owned by the callee until
      * the next call). */
     rc_t (*topics)(void *self, struct db *db, const struct pipeline_topic **ret, size_t *n, struct err *e);
     void (*part_free)(void *self, struct pipeline_part *part); /* may be NULL */
-    int64_t warmup_us;         /* re-read this much record time before next_offset on assignment; 0: nothing */
+    int64_t warmup_records;    /* re-read so many offsets before next_offset on assignment (the dedupe horizon); 0: none */
     bool intent;               /* commit the end of a flush before preparing it (lake) */
     bool frontier;             /* keep the partition frontier in the ledger (statistics, lake) */
-    int64_t high_bytes;        /* pause() above this many bytes held back by a failing flush; 0: 64 MiB */
-    struct health_item *health_bus, *health_db; /* from service.h */
+    bool skip_lost;            /* an offset that is not retained any more: false stops its partition, true goes on at the earliest */
+    struct health *health;     /* of the service: the pipeline keeps one item there, under its name */
+    enum health_need need;     /* whether the service is not ready while this stands still */
+    void (*stopped)(void *self); /* on the pipeline's thread, as its last act; may be NULL */
 };
 
 /* Opens; the thread starts with pipeline_start. The bus topics named by topics() are made when missing, with their ledger rows. */
 rc_t pipeline_open(struct pipeline **ret, const struct pipeline_config *cfg, struct err *e) MUST_CHECK;
 rc_t pipeline_start(struct pipeline *p, struct err *e) MUST_CHECK;
-/* Finishes the open batch if it commits within deadline_us, drops it otherwise (safe); leaves the group; joins. */
+/* Asks it to end: it finishes the open batch if that commits within deadline_us, drops it otherwise (safe), and calls
+ * stopped(). Comes back at once; any thread. */
+void pipeline_ask_stop(struct pipeline *p, int64_t deadline_us);
+/* The same, and waits for the thread. */
 void pipeline_stop(struct pipeline *p, int64_t deadline_us);
+/* Leaves the group and frees; the thread has ended or never ran. NULL is fine. */
 void pipeline_free(struct pipeline *p);
-
-/* For HTTP forms of the same function: runs record+prepare+write+done for one message now, on the caller's thread, with the
- * same handler code but without bus or ledger. See pipeline_apply. */
-rc_t pipeline_apply(const struct pipeline_ops *ops, void *self, struct db *db, struct str value, int32_t project_id, struct err *e) MUST_CHECK;

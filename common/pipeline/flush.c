@@ -1,0 +1,170 @@
+/* One flush: intent, prepare, then ledger and effects in one transaction; an ambiguous COMMIT is settled by reading. */
+#include <time.h>
+#include "pipeline/internal.h"
+#include "db/endpoint.h"
+#include "db/ledger.h"
+#include "log/log.h"
+
+static struct part *full(struct pipeline_part *pub)
+{
+    return (struct part *)(void *)pub;
+}
+
+static bool at_limit_or_free(const struct part *part)
+{
+    return part->limit < 0 || part->pub.position >= part->limit;
+}
+
+bool pipeline_limit_reached(const struct pipeline *p)
+{
+    for (size_t i = 0; i < p->n_parts; i++)
+        if (p->parts[i]->limit >= 0 && p->parts[i]->pub.position >= p->parts[i]->limit)
+            return true;
+    return false;
+}
+
+/* Partitions with something to say, in one order everywhere so that two owners cannot dead-lock. */
+static size_t gather(struct pipeline *p)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < p->n_parts; i++) {
+        struct part *part = p->parts[i];
+        bool moved = part->pub.position > part->pub.next_offset;
+        bool frontier = p->cfg.frontier && part->reached_us > part->frontier_us;
+        if (part->lost || !at_limit_or_free(part) || !(moved || frontier))
+            continue;
+        size_t at = n++;
+        for (; at > 0; at--) {
+            struct pipeline_part *before = p->flushing[at - 1];
+            int order = strcmp(before->topic, part->pub.topic);
+            if (order < 0 || (order == 0 && before->partition < part->pub.partition))
+                break;
+            p->flushing[at] = before;
+        }
+        p->flushing[at] = &part->pub;
+    }
+    return n;
+}
+
+static void fenced(struct pipeline *p, struct part *part)
+{
+    log_event(LOG_WARN, "fenced", LF_STR("pipeline", p->cfg.name), LF_STR("topic", part->pub.topic),
+              LF_I64("partition", part->pub.partition), LF_I64("epoch", part->epoch));
+    part->lost = true; /* another owns it; the bus will say so, or has said so to a process that slept */
+    p->cfg.ops->done(p->cfg.self, &part->pub, false);
+}
+
+static rc_t intend(struct pipeline *p, size_t n, struct err *e)
+{
+    int64_t seq = 0;
+    rc_t rc = schema_seq_now(p->db, &seq, e);
+    for (size_t i = 0; rc == OK && i < n; i++) {
+        struct part *part = full(p->flushing[i]);
+        if (part->limit >= 0 || part->pub.position <= part->pub.next_offset)
+            continue;
+        rc = ledger_intend(p->db, p->cfg.name, part->pub.topic, part->pub.partition, part->epoch,
+                           part->pub.position, seq, e);
+        if (rc == OK)
+            part->limit = part->pub.position;
+        else if (rc == E_CONFLICT)
+            fenced(p, part);
+    }
+    return rc;
+}
+
+static int64_t frontier_of(const struct pipeline *p, const struct part *part)
+{
+    return p->cfg.frontier && part->reached_us > part->frontier_us ? part->reached_us : 0;
+}
+
+static rc_t transact(struct pipeline *p, size_t n, struct err *e)
+{
+    rc_t rc = db_begin(p->db, e);
+    for (size_t i = 0; rc == OK && i < n; i++) {
+        struct part *part = full(p->flushing[i]);
+        struct ledger_row row = {0};
+        rc = ledger_lock(p->db, p->cfg.name, part->pub.topic, part->pub.partition, part->epoch, &row, e);
+        ledger_row_done(&row);
+        if (rc == E_CONFLICT)
+            fenced(p, part);
+    }
+    if (rc == OK)
+        rc = p->cfg.ops->write(p->cfg.self, p->db, p->flushing, n, e);
+    for (size_t i = 0; rc == OK && i < n; i++) {
+        struct part *part = full(p->flushing[i]);
+        rc = ledger_move(p->db, p->cfg.name, part->pub.topic, part->pub.partition, part->pub.position,
+                         frontier_of(p, part), e);
+    }
+    if (rc == OK)
+        return db_commit(p->db, e);
+    db_rollback(p->db);
+    return rc;
+}
+
+/* The answer to COMMIT was lost. All rows moved in one transaction, so the first one tells for all. */
+static rc_t settle(struct pipeline *p, size_t n, struct err *e)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct part *part = full(p->flushing[i]);
+        struct ledger_row row = {0};
+        rc_t rc = ledger_get(p->db, p->cfg.name, part->pub.topic, part->pub.partition, &row, e);
+        bool ours = rc == OK && row.owner_epoch == part->epoch;
+        bool moved = rc == OK && row.next_offset == part->pub.position;
+        ledger_row_done(&row);
+        if (rc)
+            return rc == E_NOTFOUND ? E_FATAL : E_UNKNOWN;
+        if (!ours) {
+            fenced(p, part);
+            return err_set(e, E_CONFLICT, "%s/%d has another owner", part->pub.topic, part->pub.partition);
+        }
+        if (part->pub.position > part->pub.next_offset)
+            return moved ? OK : err_set(e, E_AGAIN, "the transaction was not committed");
+    }
+    return err_set(e, E_AGAIN, "only frontiers were to move");
+}
+
+static rc_t settle_patiently(struct pipeline *p, size_t n, struct err *e)
+{
+    rc_t rc = E_UNKNOWN;
+    while (rc == E_UNKNOWN && !worker_stopping(&p->worker)) {
+        struct timespec wait = {0, 200000000};
+        (void)nanosleep(&wait, NULL);
+        rc = settle(p, n, e);
+    }
+    return rc == E_UNKNOWN ? E_AGAIN : rc;
+}
+
+static void committed(struct pipeline *p, size_t n)
+{
+    struct bus_partition *at = mem_array(n, sizeof *at);
+    for (size_t i = 0; i < n; i++) {
+        struct part *part = full(p->flushing[i]);
+        int64_t frontier = frontier_of(p, part);
+        if (frontier)
+            part->frontier_us = frontier;
+        part->pub.next_offset = part->pub.position;
+        part->limit = -1;
+        part->pub.schema_seq = 0;
+        at[i] = (struct bus_partition){part->pub.topic, part->pub.partition, part->pub.next_offset};
+        p->cfg.ops->done(p->cfg.self, &part->pub, true);
+    }
+    bus_consumer_note(p->bus, at, n);
+    mem_free(at);
+}
+
+rc_t pipeline_flush(struct pipeline *p, struct err *e)
+{
+    size_t n = gather(p);
+    if (n == 0)
+        return OK;
+    rc_t rc = p->cfg.intent ? intend(p, n, e) : OK;
+    if (rc == OK)
+        rc = p->cfg.ops->prepare(p->cfg.self, p->db, p->flushing, n, e);
+    if (rc == OK)
+        rc = transact(p, n, e);
+    if (rc == E_UNKNOWN)
+        rc = settle_patiently(p, n, e);
+    if (rc == OK)
+        committed(p, n);
+    return rc == E_CONFLICT ? E_AGAIN : rc;
+}

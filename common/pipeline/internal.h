@@ -1,0 +1,86 @@
+/* What the three files of the pipeline share: the loop (pipeline.c), partitions (parts.c), flushing (flush.c). */
+#pragma once
+#include <stdatomic.h>
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "pipeline/pipeline.h"
+#include "service/worker.h"
+
+#define STALL_MIN_US (100 * USEC_PER_MSEC)
+#define STALL_MAX_US (5 * USEC_PER_SEC)
+#define ENDS_TIMEOUT_US (2 * USEC_PER_SEC)
+
+struct part {
+    struct pipeline_part pub; /* first: the handler's pointer is ours */
+    int64_t epoch;
+    int64_t limit;      /* an intent to fulfil: flush exactly when position gets here; -1: none */
+    int64_t note_us, note_end;    /* noted (now, end of log), not reached yet; note_us 0: none */
+    int64_t reached_us;           /* newest note that position has reached */
+    int64_t frontier_us;          /* what the ledger has */
+    bool lost;          /* its next offset is not retained any more: waits for an operator */
+};
+
+/* A record kept while the pipeline is stalled: librdkafka may still deliver what it had queued before the pause. */
+struct kept {
+    struct kept *next;
+    struct part *part;
+    int64_t offset, timestamp_us;
+    struct str key, value, traceparent; /* into data */
+    char data[];
+};
+
+struct topic_state {
+    char *name;
+    int32_t project_id, n_partitions;
+    bool ready; /* exists on the bus, and its partitions have ledger rows */
+};
+
+struct pipeline {
+    struct pipeline_config cfg;
+    struct bus_consumer *bus;
+    struct db *db;
+    struct worker worker;
+    struct health_dep *health;
+    bool running, db_ready, dirty; /* dirty: records since the last flush */
+    atomic_llong stop_deadline_us; /* monotonic */
+
+    struct part **parts;
+    size_t n_parts;
+    struct part *recent;              /* of the last record: records come in runs */
+    struct pipeline_part **flushing;  /* room for n_parts */
+
+    struct bus_partition *waiting;    /* assigned, not claimed yet */
+    size_t n_waiting;
+    bool assigned;
+
+    struct topic_state *topics;
+    size_t n_topics;
+    int64_t next_topics_us, next_note_us, next_tick_us; /* monotonic */
+
+    struct kept *kept_first, **kept_end;
+    bool paused;
+    struct {
+        struct metric *records, *flushes, *seconds, *stalls;
+    } seen;
+    int64_t stall_us, stalled_until_us; /* back-off; monotonic; 0: not stalled */
+    char fault[256];                    /* why, for health */
+};
+
+/* pipeline.c */
+void pipeline_stall(struct pipeline *p, const char *what, const struct err *e);
+void pipeline_clear_stall(struct pipeline *p);
+void pipeline_die(struct pipeline *p, const struct err *e) __attribute__((noreturn));
+
+/* parts.c */
+struct part *part_find(struct pipeline *p, const char *topic, int32_t partition);
+void parts_assign(struct pipeline *p, const struct bus_event *ev);
+void parts_claim(struct pipeline *p);                 /* what waits: ledger claim, then one start */
+void parts_drop(struct pipeline *p);                  /* all of them, uncommitted work included */
+void part_drop(struct pipeline *p, struct part *part);
+void parts_note(struct pipeline *p);                  /* (now, end) of each partition */
+void part_reached(struct part *part);                 /* after position moved */
+
+/* flush.c: OK, also when there was nothing to do; E_AGAIN: stall and come again. */
+rc_t pipeline_flush(struct pipeline *p, struct err *e) MUST_CHECK;
+bool pipeline_limit_reached(const struct pipeline *p);

@@ -1,0 +1,457 @@
+/* The thread of a pipeline: topics, assignment, records, flushes, back-off.
+ *
+ *   poll ─▶ RECORD ─▶ handle ─▶ due? ─▶ flush ─┐
+ *    ▲      ASSIGNED ─▶ claim ─▶ start         │ E_AGAIN
+ *    └──────────── stalled: paused, still polling ◀┘   (the same record, the same flush come again after a back-off)
+ */
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+#include "pipeline/internal.h"
+#include "db/ledger.h"
+#include "log/log.h"
+#include "metrics/metrics.h"
+
+enum { M_RECORDS, M_FLUSHES, M_FLUSH_SECONDS, M_STALLS, M_ROWS };
+#define BY_PIPELINE {{.name = "pipeline", .cap = 64}}
+static const struct metric_row rows[M_ROWS] = {
+    [M_RECORDS] = {.name = "modelmon_pipeline_records_total", .kind = METRIC_COUNTER, .labels = BY_PIPELINE,
+                   .help = "Records handled, warm-up after an assignment not counted."},
+    [M_FLUSHES] = {.name = "modelmon_pipeline_flushes_total", .kind = METRIC_COUNTER, .labels = BY_PIPELINE,
+                   .help = "Flushes committed with their ledger."},
+    [M_FLUSH_SECONDS] = {.name = "modelmon_pipeline_flush_seconds", .kind = METRIC_HISTOGRAM, .labels = BY_PIPELINE,
+                         .help = "Time of a flush, failed ones too."},
+    [M_STALLS] = {.name = "modelmon_pipeline_stalls_total", .kind = METRIC_COUNTER, .labels = BY_PIPELINE,
+                  .help = "Back-offs because something needed was down. Growing: see /readyz for what."},
+};
+static struct metric_set metrics = METRIC_SET(rows);
+
+#define POLL_US (100 * USEC_PER_MSEC)
+#define REVOKE_US (5 * USEC_PER_SEC)
+#define TOPIC_RECHECK_US (60 * USEC_PER_SEC)
+
+void pipeline_die(struct pipeline *p, const struct err *e)
+{
+    log_event(LOG_ERROR, "pipeline_failed", LF_STR("pipeline", p->cfg.name), LF_STR("error", e->text));
+    _exit(1); /* what is on disk or in our memory is not known any more: the ledger is, and the next life reads it */
+}
+
+static void pause_all(struct pipeline *p, bool paused)
+{
+    if (p->paused == paused || p->n_parts == 0)
+        return;
+    struct bus_partition *at = mem_array(p->n_parts, sizeof *at);
+    size_t n = 0;
+    for (size_t i = 0; i < p->n_parts; i++)
+        if (!p->parts[i]->lost)
+            at[n++] = (struct bus_partition){p->parts[i]->pub.topic, p->parts[i]->pub.partition, 0};
+    struct err e;
+    if (bus_consumer_pause(p->bus, at, n, paused, &e) == OK)
+        p->paused = paused;
+    mem_free(at);
+}
+
+void pipeline_stall(struct pipeline *p, const char *what, const struct err *e)
+{
+    p->stall_us = p->stall_us ? p->stall_us * 2 : STALL_MIN_US;
+    if (p->stall_us > STALL_MAX_US)
+        p->stall_us = STALL_MAX_US;
+    int64_t jitter = (int64_t)((uint64_t)clock_mono_us() * 2654435761u % (uint64_t)(p->stall_us / 4 + 1));
+    p->stalled_until_us = clock_mono_us() + p->stall_us - jitter;
+    (void)snprintf(p->fault, sizeof p->fault, "%s: %s", what, e->text);
+    health_set(p->health, HEALTH_DEGRADED, "%s", p->fault);
+    log_event(LOG_WARN, "stalled", LF_STR("pipeline", p->cfg.name), LF_STR("error", p->fault),
+              LF_I64("retry_ms", p->stall_us / USEC_PER_MSEC));
+    metric_add(p->seen.stalls, 1);
+    pause_all(p, true);
+}
+
+void pipeline_clear_stall(struct pipeline *p)
+{
+    bool was = p->stall_us != 0;
+    p->stall_us = p->stalled_until_us = 0;
+    if (was || p->fault[0])
+        log_event(LOG_INFO, "resumed", LF_STR("pipeline", p->cfg.name));
+    p->fault[0] = '\0';
+    for (size_t i = 0; i < p->n_parts; i++) {
+        if (p->parts[i]->lost) {
+            health_set(p->health, HEALTH_DOWN, "offset_out_of_range or fenced: %s/%d is stopped",
+                       p->parts[i]->pub.topic, p->parts[i]->pub.partition);
+            return;
+        }
+    }
+    health_set(p->health, HEALTH_OK, "%s", "");
+}
+
+/* ---- topics ---- */
+
+static void topics_take(struct pipeline *p, const struct pipeline_topic *now, size_t n)
+{
+    struct topic_state *next = mem_array(n ? n : 1, sizeof *next);
+    for (size_t i = 0; i < n; i++) {
+        next[i] = (struct topic_state){.name = mem_dupz(now[i].name), .project_id = now[i].project_id};
+        for (size_t k = 0; k < p->n_topics; k++) {
+            if (p->topics[k].ready && strcmp(p->topics[k].name, now[i].name) == 0) {
+                next[i].ready = true;
+                next[i].n_partitions = p->topics[k].n_partitions;
+            }
+        }
+    }
+    for (size_t k = 0; k < p->n_topics; k++)
+        mem_free(p->topics[k].name);
+    mem_free(p->topics);
+    p->topics = next;
+    p->n_topics = n;
+}
+
+static rc_t topic_prepare(struct pipeline *p, struct topic_state *t, struct err *e)
+{
+    int32_t n = 0;
+    rc_t rc = bus_topic_ensure(p->cfg.producer, t->name, 0, &n, ENDS_TIMEOUT_US, e);
+    if (rc == OK && n != t->n_partitions)
+        rc = ledger_ensure(p->db, p->cfg.name, t->name, t->project_id, n, e);
+    if (rc == OK) {
+        t->n_partitions = n;
+        t->ready = true;
+    }
+    return rc;
+}
+
+/* Asks for the list, makes what is missing, subscribes to what is there. */
+static rc_t topics_refresh(struct pipeline *p, bool recheck, struct err *e)
+{
+    const struct pipeline_topic *now = NULL;
+    size_t n = 0;
+    rc_t rc = p->cfg.topics(p->cfg.self, p->db, &now, &n, e);
+    if (rc)
+        return rc;
+    topics_take(p, now, n);
+    const char **names = mem_array(n ? n : 1, sizeof *names);
+    size_t n_names = 0;
+    for (size_t i = 0; i < n; i++) {
+        rc_t made = p->topics[i].ready && !recheck ? OK : topic_prepare(p, &p->topics[i], e);
+        if (made && !p->topics[i].ready)
+            rc = made;
+        else
+            names[n_names++] = p->topics[i].name;
+    }
+    struct err ignored;
+    rc_t sub = bus_consumer_topics(p->bus, names, n_names, rc ? &ignored : e);
+    mem_free(names);
+    return rc ? rc : sub;
+}
+
+/* ---- records ---- */
+
+static rc_t handle(struct pipeline *p, struct part *part, int64_t offset, int64_t timestamp_us, struct str key,
+                   struct str value, struct str traceparent, struct err *e)
+{
+    if (offset < part->pub.position)
+        return OK; /* had before: a seek or a resume went back */
+    struct pipeline_record r = {.part = &part->pub, .offset = offset, .timestamp_us = timestamp_us, .key = key,
+                                .value = value, .traceparent = traceparent,
+                                .warmup = offset < part->pub.next_offset};
+    rc_t rc = p->cfg.ops->record(p->cfg.self, &r, e);
+    if (rc == OK) {
+        part->pub.position = offset + 1;
+        p->dirty = p->dirty || !r.warmup;
+        metric_add(p->seen.records, !r.warmup);
+        part_reached(part);
+    }
+    return rc;
+}
+
+static void keep(struct pipeline *p, struct part *part, const struct bus_event *ev)
+{
+    struct kept *k = mem_alloc(sizeof *k + ev->key.n + ev->value.n + ev->traceparent.n + 1);
+    char *at = k->data;
+    struct {
+        const struct str *from;
+        struct str *to;
+    } copies[] = {{&ev->key, &k->key}, {&ev->value, &k->value}, {&ev->traceparent, &k->traceparent}};
+    for (size_t i = 0; i < sizeof copies / sizeof *copies; i++) {
+        if (!copies[i].from->p)
+            continue;
+        memcpy(at, copies[i].from->p, copies[i].from->n);
+        *copies[i].to = (struct str){at, copies[i].from->n};
+        at += copies[i].from->n;
+    }
+    k->part = part;
+    k->offset = ev->offset;
+    k->timestamp_us = ev->timestamp_us;
+    *p->kept_end = k;
+    p->kept_end = &k->next;
+}
+
+static void on_record(struct pipeline *p, const struct bus_event *ev)
+{
+    struct part *part = part_find(p, ev->topic, ev->partition);
+    if (!part || part->lost)
+        return; /* of an assignment that is over */
+    if (p->stalled_until_us || p->kept_first) {
+        keep(p, part, ev);
+        return;
+    }
+    struct err e = {{0}};
+    rc_t rc = handle(p, part, ev->offset, ev->timestamp_us, ev->key, ev->value, ev->traceparent, &e);
+    if (rc == E_AGAIN) {
+        keep(p, part, ev);
+        pipeline_stall(p, "handling a record", &e);
+    } else if (rc) {
+        pipeline_die(p, &e);
+    }
+}
+
+static void try_flush(struct pipeline *p, struct err *e)
+{
+    int64_t began = clock_mono_us();
+    rc_t rc = pipeline_flush(p, e);
+    metric_observe(p->seen.seconds, (double)(clock_mono_us() - began) * 1e-6);
+    metric_add(p->seen.flushes, rc == OK);
+    if (rc == OK) {
+        p->dirty = false;
+        pipeline_clear_stall(p);
+    } else if (rc == E_FATAL || rc == E_INVALID) {
+        pipeline_die(p, e);
+    } else {
+        pipeline_stall(p, "flushing", e);
+    }
+}
+
+/* After a stall: what was kept, in order; a flush that is due in between. */
+static void drain_kept(struct pipeline *p)
+{
+    struct err e = {{0}};
+    while (p->kept_first && !p->stalled_until_us) {
+        struct kept *k = p->kept_first;
+        rc_t rc = handle(p, k->part, k->offset, k->timestamp_us, k->key, k->value, k->traceparent, &e);
+        if (rc == E_AGAIN) {
+            pipeline_stall(p, "handling a record", &e);
+            return;
+        }
+        if (rc)
+            pipeline_die(p, &e);
+        p->kept_first = k->next;
+        if (!p->kept_first)
+            p->kept_end = &p->kept_first;
+        mem_free(k);
+        if (pipeline_limit_reached(p) || p->cfg.ops->due(p->cfg.self, clock_mono_us()))
+            try_flush(p, &e);
+    }
+}
+
+static void on_revoked(struct pipeline *p, bool lost)
+{
+    struct err e = {{0}};
+    int64_t deadline = clock_mono_us() + REVOKE_US;
+    rc_t rc = lost ? OK : E_AGAIN;
+    while (rc == E_AGAIN && p->n_parts && !p->kept_first && clock_mono_us() < deadline) {
+        rc = pipeline_flush(p, &e);
+        if (rc == E_AGAIN) {
+            struct timespec wait = {0, 200000000};
+            (void)nanosleep(&wait, NULL);
+        }
+    }
+    if (rc && rc != E_AGAIN)
+        pipeline_die(p, &e);
+    log_event(LOG_INFO, "released", LF_STR("pipeline", p->cfg.name), LF_I64("partitions", (int64_t)p->n_parts),
+              LF_BOOL("lost", lost));
+    parts_drop(p);
+    p->paused = false;
+    p->stall_us = p->stalled_until_us = 0;
+    if (bus_consumer_release(p->bus, &e))
+        log_event(LOG_WARN, "release_failed", LF_STR("pipeline", p->cfg.name), LF_ERR(&e));
+}
+
+static void on_end(struct pipeline *p, const struct bus_event *ev)
+{
+    struct part *part = ev->n_parts ? part_find(p, ev->parts[0].topic, ev->parts[0].partition) : NULL;
+    if (!part || p->kept_first || ev->parts[0].offset <= part->pub.position)
+        return;
+    int64_t end = ev->parts[0].offset; /* past transaction markers that no consumer sees */
+    part->pub.position = part->limit >= 0 && end > part->limit ? part->limit : end;
+    part_reached(part);
+}
+
+static void on_event(struct pipeline *p, const struct bus_event *ev)
+{
+    switch (ev->type) {
+    case BUS_RECORD:
+        on_record(p, ev);
+        break;
+    case BUS_ASSIGNED:
+        parts_assign(p, ev);
+        parts_claim(p);
+        break;
+    case BUS_REVOKED:
+    case BUS_LOST:
+        on_revoked(p, ev->type == BUS_LOST);
+        break;
+    case BUS_END:
+        on_end(p, ev);
+        break;
+    case BUS_RANGE: {
+        struct part *part = ev->n_parts ? part_find(p, ev->parts[0].topic, ev->parts[0].partition) : NULL;
+        if (part)
+            part->lost = true;
+        pipeline_clear_stall(p);
+        break;
+    }
+    case BUS_ERROR:
+        if (ev->rc != OK)
+            log_event(LOG_WARN, "bus", LF_STR("pipeline", p->cfg.name), LF_STR("error", ev->words));
+        break;
+    case BUS_NONE:
+        break;
+    }
+}
+
+/* ---- the loop ---- */
+
+static bool wait_for_database(struct pipeline *p)
+{
+    struct err e = {{0}};
+    rc_t rc = db_ready(p->db, &e);
+    if (rc == OK) {
+        p->db_ready = true;
+        health_set(p->health, HEALTH_STARTING, "waiting for partitions");
+        return true;
+    }
+    health_set(p->health, HEALTH_DOWN, "%s", e.text);
+    (void)worker_wait(&p->worker, 200 * USEC_PER_MSEC);
+    return false;
+}
+
+static void housekeeping(struct pipeline *p, int64_t mono)
+{
+    struct err e = {{0}};
+    if (mono >= p->next_topics_us) {
+        bool recheck = mono / TOPIC_RECHECK_US != (mono - USEC_PER_SEC) / TOPIC_RECHECK_US;
+        rc_t rc = topics_refresh(p, recheck, &e);
+        if (rc && !p->stalled_until_us)
+            health_set(p->health, HEALTH_DEGRADED, "%s", e.text);
+        else if (rc == OK && !p->stalled_until_us && !p->assigned)
+            health_set(p->health, p->n_topics ? HEALTH_STARTING : HEALTH_OK, "%s",
+                       p->n_topics ? "waiting for partitions" : "no project yet");
+        p->next_topics_us = clock_mono_us() + USEC_PER_SEC;
+    }
+    if (p->cfg.frontier && p->n_parts && !p->n_waiting && mono >= p->next_note_us) {
+        parts_note(p);
+        p->next_note_us = clock_mono_us() + USEC_PER_SEC;
+    }
+}
+
+static void step(struct pipeline *p)
+{
+    int64_t mono = clock_mono_us();
+    struct err e = {{0}};
+    housekeeping(p, mono);
+    if (p->stalled_until_us && mono >= p->stalled_until_us) {
+        p->stalled_until_us = 0; /* one more try of whatever failed */
+        if (p->n_waiting)
+            parts_claim(p);
+        else
+            try_flush(p, &e);
+        drain_kept(p);
+        if (!p->stalled_until_us && !p->kept_first)
+            pause_all(p, false);
+    }
+    struct bus_event ev;
+    rc_t rc = bus_consumer_poll(p->bus, POLL_US, &ev, &e);
+    if (rc == E_FATAL)
+        pipeline_die(p, &e);
+    if (rc == OK)
+        on_event(p, &ev);
+    if (p->stalled_until_us || !p->n_parts)
+        return;
+    mono = rc == OK && ev.type == BUS_RECORD ? mono : clock_mono_us();
+    if (pipeline_limit_reached(p) || (p->dirty ? p->cfg.ops->due(p->cfg.self, mono) : mono >= p->next_tick_us)) {
+        try_flush(p, &e);
+        p->next_tick_us = clock_mono_us() + USEC_PER_SEC;
+    }
+}
+
+static void finish(struct pipeline *p)
+{
+    struct err e = {{0}};
+    int64_t deadline = atomic_load(&p->stop_deadline_us);
+    rc_t rc = p->kept_first ? OK : pipeline_flush(p, &e);
+    while (rc == E_AGAIN && clock_mono_us() < deadline) {
+        struct timespec wait = {0, 100000000};
+        (void)nanosleep(&wait, NULL);
+        rc = pipeline_flush(p, &e);
+    }
+    log_event(LOG_INFO, "stopped", LF_STR("pipeline", p->cfg.name), LF_BOOL("flushed", rc == OK));
+    parts_drop(p);
+}
+
+static void run(struct worker *w, void *arg)
+{
+    struct pipeline *p = arg;
+    while (!worker_stopping(w)) {
+        if (p->db_ready || wait_for_database(p))
+            step(p);
+    }
+    finish(p);
+    if (p->cfg.stopped)
+        p->cfg.stopped(p->cfg.self);
+}
+
+rc_t pipeline_open(struct pipeline **ret, const struct pipeline_config *cfg, struct err *e)
+{
+    struct pipeline *p = mem_alloc(sizeof *p);
+    p->cfg = *cfg;
+    p->kept_end = &p->kept_first;
+    rc_t rc = db_open(&p->db, cfg->db, e);
+    if (rc == OK)
+        rc = bus_consumer_open(&p->bus, cfg->bus, cfg->group, e);
+    if (rc) {
+        pipeline_free(p);
+        return rc;
+    }
+    metrics_register(&metrics);
+    struct metric **const cells[M_ROWS] = {&p->seen.records, &p->seen.flushes, &p->seen.seconds, &p->seen.stalls};
+    for (size_t row = 0; row < M_ROWS; row++)
+        *cells[row] = metrics_at(&metrics, row, metrics_label(&metrics, row, 0, str_of(cfg->name)), 0);
+    p->health = health_add(cfg->health, cfg->name, cfg->need, 5 * USEC_PER_SEC);
+    *ret = p;
+    return OK;
+}
+
+rc_t pipeline_start(struct pipeline *p, struct err *e)
+{
+    rc_t rc = worker_start(&p->worker, p->cfg.name, run, p, e);
+    p->running = rc == OK;
+    return rc;
+}
+
+void pipeline_ask_stop(struct pipeline *p, int64_t deadline_us)
+{
+    if (!p || !p->running)
+        return;
+    atomic_store(&p->stop_deadline_us, clock_mono_us() + deadline_us);
+    worker_stop(&p->worker);
+}
+
+void pipeline_stop(struct pipeline *p, int64_t deadline_us)
+{
+    if (!p || !p->running)
+        return;
+    pipeline_ask_stop(p, deadline_us);
+    p->running = worker_join(&p->worker, INT64_MAX) != OK; /* a hang is the service's watchdog's to end */
+}
+
+void pipeline_free(struct pipeline *p)
+{
+    if (!p)
+        return;
+    bus_consumer_free(p->bus);
+    db_free(p->db);
+    for (size_t i = 0; i < p->n_topics; i++)
+        mem_free(p->topics[i].name);
+    mem_free(p->topics);
+    mem_free(p->parts);
+    mem_free(p->flushing);
+    mem_free(p->waiting);
+    mem_free(p);
+}
