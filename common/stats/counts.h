@@ -57,7 +57,7 @@ size_t counts_cells(const struct feature_ref *f); /* cells that f needs */
 /* f is the reference c was initialised with (NULL: none), always. */
 void counts_add_f64(struct feature_counts *c, const struct feature_ref *f, double x); /* NaN: missing. Categorical: wrong type */
 void counts_add_text(struct feature_counts *c, const struct feature_ref *f, struct str s); /* numeric: wrong type */
-void counts_add_bool(struct feature_counts *c, const struct feature_ref *f, bool b); /* numeric 0/1; categorical "True"/"False" */
+void counts_add_bool(struct feature_counts *c, const struct feature_ref *f, bool b); /* categorical "True"/"False"; else 0/1 */
 void counts_add_value(struct feature_counts *c, const struct feature_ref *f, const struct stat_value *v);
 void counts_add_missing(struct feature_counts *c, uint64_t n);
 /* A column at once, the hot path; the same counts as n times counts_add_f64, moments equal up to rounding. */

@@ -48,7 +48,7 @@ struct feature_ref {
     bool uniform;           /* bin_guess applies (see counts.h) */
 
     uint32_t n_bins;
-    double *edges;  /* n_bins + 1, never descending, first < last; edges[n_bins + 1] is +infinity, for the search */
+    double *edges;  /* n_bins + 1, never descending, first < last; then a NaN that stops the search */
     double *counts; /* n_bins */
     double under, over, inv_width;
 
@@ -63,8 +63,8 @@ struct feature_ref {
 };
 
 struct reference {
-    struct arena mem; /* owns all below */
-    struct feature_ref *features; /* in the order they came */
+    struct arena mem; /* owns what the features point at */
+    struct feature_ref *features; /* on the heap, in the order they came */
     size_t n, cap;
     int64_t version; /* the caller's; 0 until set */
 };
@@ -99,6 +99,14 @@ size_t reference_index(const struct reference *r, struct str name); /* r->n: not
 /* MLRun's normal form of a feature name, terminated, in out (at least name.n + 1 bytes). Returns its length. */
 size_t feature_name_norm(struct str name, char *out);
 
-/* For makers of references other than the two above: checks a numeric feature's edges and sets uniform and inv_width. */
+/* For makers of references other than those above: sets uniform and inv_width from the edges, which must be as said. */
 void feature_ref_finish(struct feature_ref *f);
+/* The bin of x by its guess alone, right to within one bin when uniform is set. Any x but NaN; 0 .. n_bins. */
+static inline int32_t feature_guess_bin(const struct feature_ref *f, double x)
+{
+    double at = (x - f->edges[0]) * f->inv_width, last = (double)f->n_bins;
+    at = at > 0 ? at : 0;
+    at = at < last ? at : last;
+    return (int32_t)at;
+}
 unsigned long_class(size_t n_bytes); /* of a string with more than CATEGORY_BYTES_MAX bytes: 0 .. LONG_CLASSES - 1 */
