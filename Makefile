@@ -17,7 +17,8 @@ FUZZ_CC ?= clang-14
 
 # --- flags: OpenSSF's hardening for what is shipped; FORTIFY and auto-init would hide findings in the others ---
 WARN := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wformat=2 -Wmissing-prototypes -Wvla -Werror
-BASE := -std=c11 -D_GNU_SOURCE -g -fno-strict-aliasing -Icommon -Iservices -isystem .deps/duckdb/include $(WARN)
+THIRD := -isystem .deps/duckdb/include -isystem /usr/include/cjson -isystem /usr/include/postgresql
+BASE := -std=c11 -D_GNU_SOURCE -g -fno-strict-aliasing -Icommon -Iservices $(THIRD) $(WARN)
 HARD := -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection \
     -fcf-protection=full -ftrivial-auto-var-init=zero -fPIE -Werror=format-security
 ifneq ($(findstring clang,$(CC)),)
@@ -42,7 +43,7 @@ bench := $(patsubst %.c,%,$(wildcard tests/bench/bench_*.c))
 helpers := $(filter-out $(patsubst %,%.c,$(unit) $(contract) $(bench)),$(wildcard tests/unit/*.c tests/contract/*.c \
     tests/bench/*.c tests/support/*.c))# what test programs share
 migrations := $(wildcard common/db/migrations/*.sql)
-assets := $(patsubst services/%/assets,%,$(wildcard services/*/assets))
+assets := $(sort $(foreach f,$(wildcard services/*/assets/*),$(word 2,$(subst /, ,$f))))
 sources := $(common) $(wildcard services/*/*.c tests/*/*.c)
 formatted := $(sources) $(wildcard common/*/*.h services/*/*.h tests/*/*.h)
 gen := $(if $(migrations),build/gen/migrations) $(assets:%=build/gen/assets_%)
