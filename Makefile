@@ -30,12 +30,13 @@ $(SAN)/%: FLAGS = gcc $(BASE) -O1 $(SANS)
 $(FUZZ)/%: FLAGS = $(FUZZ_CC) $(BASE) -O1 $(SANS) -fsanitize=fuzzer-no-link
 LIBS := -Wl,--as-needed -lmicrohttpd -lcurl -lcjson -lhiredis -lrdkafka -lpq -lcrypto \
     -L.deps/duckdb/lib -Wl,-rpath,$(realpath .deps/duckdb/lib) -lduckdb -lm -lpthread
-LINK_REL = $(CC) -pie -Wl,-z,relro,-z,now,-z,noexecstack
+LINK_REL := $(CC) -pie -Wl,-z,relro,-z,now,-z,noexecstack
+LINK_SAN := gcc $(SANS)
+LINK_FUZZ := $(FUZZ_CC) $(SANS) -fsanitize=fuzzer
 
 # --- what there is ---
 common := $(wildcard common/*/*.c)
 services := $(patsubst services/%/main.c,%,$(wildcard services/*/main.c))
-inner := $(filter-out %/main.c,$(wildcard services/*/*.c))# a service's own files but main, for its tests
 unit := $(patsubst %.c,%,$(wildcard tests/unit/test_*.c))
 contract := $(patsubst %.c,%,$(wildcard tests/contract/test_*.c))
 fuzzers := $(patsubst %.c,%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -46,8 +47,7 @@ migrations := $(wildcard common/db/migrations/*.sql)
 assets := $(sort $(foreach f,$(wildcard services/*/assets/*),$(word 2,$(subst /, ,$f))))
 sources := $(common) $(wildcard services/*/*.c tests/*/*.c)
 formatted := $(sources) $(wildcard common/*/*.h services/*/*.h tests/*/*.h)
-gen := $(if $(migrations),build/gen/migrations) $(assets:%=build/gen/assets_%)
-objs = $(patsubst %,$1/%.o,$(common:.c=) $(inner:.c=) $(gen))
+objs = $(patsubst %,$1/%.o,$(common:.c=) $(if $(migrations),build/gen/migrations))
 
 .PHONY: help all demo test test-unit test-contract test-service test-e2e test-deep test-deploy up down bench fuzz \
     fmt lint check clean setup programs unit contract bench-programs fuzzers tidy
@@ -98,10 +98,13 @@ clean: ## delete build/
 	rm -rf build
 
 # --- rules ---
-# $(call compile,SOURCE): with LAX=1 a file that does not compile is left out with a line that says so.
-compile = @mkdir -p $(@D); echo "  CC $@"; $(CCACHE) $(FLAGS) -MMD -MP -c -o $@ $< \
-    $(if $(LAX),|| { rm -f $@; echo "LAX: $< left out"; })
-archive = @rm -f $@; ar rcs $@ $(if $(LAX),$$(ls $^ 2>/dev/null),$^)
+# Everything is written beside its place and moved there: two makes at once, or a running binary, do no harm.
+# With LAX=1 a file that does not compile is left out of the library, with a line that says so.
+into = t=$@.$$$$; $1 -o $$t $2 && mv -f $$t $@ || { rm -f $$t; $(or $3,exit 1); }
+lax = $(if $(LAX),rm -f $@; echo "LAX: $< left out")
+compile = @mkdir -p $(@D); echo "  CC $@"; $(call into,$(CCACHE) $(FLAGS) -MMD -MP -MF $(@:.o=.d) -MT $@ -c,$<,$(lax))
+archive = @t=$@.$$$$; rm -f $$t; ar rcs $$t $(if $(LAX),$$(ls $^ 2>/dev/null),$^) && mv -f $$t $@
+link = @mkdir -p $(@D); echo "  LD $@"; $(call into,$1,$^ $2 $(LIBS))
 define variant
 $1/build/gen/%.o: build/gen/%.c
 	$$(compile)
@@ -116,23 +119,27 @@ $(eval $(call variant,$(FUZZ)))
 
 # A service: its own objects and what it needs of the library.
 define service
-$(BIN)/$1: $(patsubst %.c,$(REL)/%.o,$(wildcard services/$1/*.c)) $(REL)/libmodelmon.a
-	@mkdir -p $(BIN); echo "  LD $$@"; $(LINK_REL) -o $$@ $$^ $(LIBS)
+$(BIN)/$1: $(patsubst %.c,$(REL)/%.o,$(wildcard services/$1/*.c)) \
+        $(if $(filter $1,$(assets)),$(REL)/build/gen/assets_$1.o) $(REL)/libmodelmon.a
+	$$(call link,$$(LINK_REL))
 endef
 $(foreach s,$(services),$(eval $(call service,$s)))
 
-# $(call program,VARIANT,KIND,LINK): test programs of tests/KIND with that folder's and tests/support's other files.
+# $(call inner,VARIANT,SERVICE): a service's objects without main, for tests named after it: test_<service>_*.c.
+inner = $(patsubst %.c,$1/%.o,$(filter-out %/main.c,$(wildcard services/$2/*.c))) \
+    $(if $(filter $2,$(assets)),$1/build/gen/assets_$2.o)
+of_service = $(foreach s,$(services),$(if $(filter $2_$(subst -,_,$s) $2_$(subst -,_,$s)_%,$(notdir $3)),$(call inner,$1,$s)))
+# $(call program,VARIANT,KIND,PREFIX,LINK,NAME): a program of tests/KIND, with that folder's and tests/support's shared files.
 define program
-$(patsubst %,$1/%,$($2)): $1/%: $1/%.o $(patsubst %.c,$1/%.o,$(filter tests/$2/% tests/support/%,$(helpers))) \
+$1/$5: $1/$5.o $(patsubst %.c,$1/%.o,$(filter tests/$2/% tests/support/%,$(helpers))) $(call of_service,$1,$3,$5) \
         $1/libmodelmon.a
-	@echo "  LD $$@"; $3 -o $$@ $$^ -lcmocka $(LIBS)
+	$$(call link,$$($4),-lcmocka)
 endef
-$(eval $(call program,$(SAN),unit,gcc $(SANS)))
-$(eval $(call program,$(REL),contract,$(LINK_REL)))
-$(eval $(call program,$(SAN),contract,gcc $(SANS)))
-$(eval $(call program,$(REL),bench,$(LINK_REL)))
-$(fuzzers:%=$(FUZZ)/%): $(FUZZ)/%: $(FUZZ)/%.o $(FUZZ)/libmodelmon.a
-	@echo "  LD $@"; $(FUZZ_CC) $(SANS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+$(foreach p,$(unit),$(eval $(call program,$(SAN),unit,test,LINK_SAN,$p)))
+$(foreach p,$(contract),$(eval $(call program,$(REL),contract,test,LINK_REL,$p)))
+$(foreach p,$(contract),$(eval $(call program,$(SAN),contract,test,LINK_SAN,$p)))
+$(foreach p,$(bench),$(eval $(call program,$(REL),bench,bench,LINK_REL,$p)))
+$(foreach p,$(fuzzers),$(eval $(call program,$(FUZZ),fuzz,fuzz,LINK_FUZZ,$p)))
 
 # Files as bytes; the folder's own header declares them.
 build/gen/migrations.c: $(migrations) scripts/embed
