@@ -64,7 +64,7 @@ struct pipeline {
         struct metric *records, *flushes, *seconds, *stalls;
     } seen;
     int64_t stall_us, stalled_until_us; /* back-off; monotonic; 0: not stalled */
-    char fault[256];                    /* why, for health */
+    char fault[320];                    /* why, for health */
 };
 
 /* pipeline.c */
