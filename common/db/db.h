@@ -52,7 +52,8 @@ bool db_alive(const struct db *db);
 
 /* Runs one statement. ret_rows may be NULL. Rows are the caller's: db_rows_free.
  * E_AGAIN: not done, worth retrying (connection lost, serialisation, lock time-out, server starting);
- * a running transaction is then gone. E_CONFLICT: a unique or foreign key said no. E_INVALID: bad data. E_FATAL: our SQL is wrong. */
+ * a running transaction is then gone. (Outside a transaction the answer may be what was lost: the statement may have
+ * been done after all; those of db/ can all be repeated.) E_CONFLICT: a unique or foreign key said no. E_INVALID: bad data. E_FATAL: our SQL is wrong. */
 rc_t db_exec(struct db *db, const char *sql, const struct db_value *params, size_t n,
              struct db_rows **ret_rows, struct err *e) MUST_CHECK;
 size_t db_rows_n(const struct db_rows *r);
@@ -77,12 +78,14 @@ rc_t db_copy(struct db *db, const char *table, const char *columns, const struct
 /* A temporary table shaped like columns of `like`, empty at each transaction's start: db_stage(db, "stage_results", "results"). */
 rc_t db_stage(struct db *db, const char *stage, const char *like, struct err *e) MUST_CHECK;
 
-/* The days (µs of their midnight) get their partitions in every time-keyed table. Own transaction; cheap when there. */
+/* The days (any instants in them) get their partitions in every time-keyed table. Own transaction; cheap when there. A row
+ * whose day has been dropped meanwhile answers E_AGAIN: ensure its day again. E_INVALID: not in the years 1 to 9999. */
 rc_t db_days_ensure(struct db *db, const int64_t *days_us, size_t n, struct err *e) MUST_CHECK;
 /* Drops whole days of table that end before cutoff_us. ret_dropped may be NULL. */
 rc_t db_days_drop(struct db *db, const char *table, int64_t cutoff_us, int *ret_dropped, struct err *e) MUST_CHECK;
 
-/* A lock held by this connection as long as it lives (leadership). *ret false: another has it. */
+/* A lock held by this connection as long as it lives (leadership). *ret false: another has it. Asking again for a lock that is
+ * held asks the server whether the connection lives: the leader's check. E_FATAL: behind a transaction pooler. */
 rc_t db_lock_try(struct db *db, const char *name, bool *ret, struct err *e) MUST_CHECK;
 
 /* Migrations: applied once under a lock, numbered, checksummed, each in a transaction.

@@ -17,5 +17,6 @@ struct dead_letter {
     int32_t project_id, partition;
     struct str pipeline, topic, reason, field, error, payload;
     int64_t offset, at_us, position /* -1: none */, size;
+    int64_t endpoint_id; /* 0: not known */
 };
 rc_t dead_letters_add(struct db *db, const struct dead_letter *rows, size_t n, struct err *e) MUST_CHECK; /* ON CONFLICT nothing */

@@ -52,7 +52,7 @@ CREATE TABLE endpoints (
     updated_us         bigint  NOT NULL,
     change_seq         bigint  NOT NULL DEFAULT 0,    -- from change_seq, at every change a cache must see
     UNIQUE (project_id, uid)
-);
+) WITH (fillfactor = 80);                             -- last_request_us changes each second, in place
 CREATE SEQUENCE change_seq;
 CREATE INDEX endpoints_by_change ON endpoints (change_seq);
 CREATE INDEX endpoints_by_name ON endpoints (project_id, name, function_name, function_tag);
@@ -70,7 +70,8 @@ CREATE TABLE endpoint_schemas (
     project_id    integer NOT NULL,
     endpoint_id   bigint  NOT NULL REFERENCES endpoints ON DELETE CASCADE,
     version       integer NOT NULL,
-    seq           bigint  GENERATED ALWAYS AS IDENTITY, -- what a ledger row pins: newer schemas do not exist for a replay
+    seq           bigint  GENERATED ALWAYS AS IDENTITY (START WITH 2) UNIQUE, -- what a ledger row pins: newer schemas
+                                                        -- do not exist for a replay. In the order of commits; 1: none yet
     document      text    NOT NULL,                     -- {"features":[{"name","type"}],"labels":[…]}
     named         boolean NOT NULL,                     -- names were given, not made up (f0…, p0…)
     created_us    bigint  NOT NULL,
@@ -104,7 +105,7 @@ CREATE TABLE ledger (
     attempts      integer NOT NULL DEFAULT 0,
     updated_us    bigint  NOT NULL DEFAULT 0,
     PRIMARY KEY (pipeline, topic, partition)
-);
+) WITH (fillfactor = 50);
 CREATE INDEX ledger_by_project ON ledger (project_id, pipeline);
 
 -- Append-only statistics: a row per flush. Readers sum; folding replaces the rows it read by one.
@@ -159,6 +160,8 @@ CREATE TABLE windows (
     traceparent       text     NOT NULL DEFAULT '',
     PRIMARY KEY (project_id, endpoint_id, window_end_us, window_start_us, segment)
 ) PARTITION BY RANGE (window_end_us);
+CREATE INDEX windows_by_close ON windows (project_id, closed_us);
+CREATE INDEX windows_unfolded ON windows (project_id, closed_us) WHERE NOT folded;
 
 -- Messages that a transaction has promised; the relay sends them and deletes the row after the acknowledgement.
 CREATE TABLE outbox (
@@ -230,6 +233,7 @@ CREATE TABLE app_statistics (                            -- current_stats, drift
     written_us      bigint  NOT NULL,
     PRIMARY KEY (project_id, endpoint_id, app_id, name, window_end_us, window_start_us, segment)
 ) PARTITION BY RANGE (window_end_us);
+CREATE INDEX app_statistics_latest ON app_statistics (project_id, endpoint_id, name, window_end_us);
 
 CREATE TABLE dead_letters (
     pipeline     text    NOT NULL,
@@ -238,6 +242,7 @@ CREATE TABLE dead_letters (
     "offset"     bigint  NOT NULL,
     at_us        bigint  NOT NULL,                       -- the record's own timestamp: the same at a replay
     project_id   integer NOT NULL,
+    endpoint_id  bigint  NOT NULL DEFAULT 0,             -- 0: not known
     reason       text    NOT NULL,
     field        text    NOT NULL DEFAULT '',
     position     bigint,

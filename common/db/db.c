@@ -1,0 +1,204 @@
+/* The database seam: options, the table of drivers, transactions over whichever driver the URL names. */
+#include "db/driver.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+#define AT(field) offsetof(struct db_config, field)
+const struct config_key db_keys[] = {
+    {.env = "DATABASE_URL", .def = "postgresql://postgres@127.0.0.1:5432/modelmon", .type = CONFIG_STR,
+     .flags = CONFIG_SECRET | CONFIG_REQUIRED, .offset = AT(url),
+     .help = "Where the database is; its own options (sslmode, options, …) are kept."},
+    {.env = "DATABASE_CONNECT_TIMEOUT", .def = "3s", .type = CONFIG_DURATION, .offset = AT(connect_us),
+     .min = 100 * USEC_PER_MSEC, .max = 60 * USEC_PER_SEC, .help = "Longest wait for a new connection."},
+    {.env = "DATABASE_STATEMENT_TIMEOUT", .def = "30s", .type = CONFIG_DURATION, .offset = AT(statement_us),
+     .min = 100 * USEC_PER_MSEC, .max = 3600 * USEC_PER_SEC, .help = "Longest run of one statement."},
+};
+const size_t db_keys_n = sizeof db_keys / sizeof *db_keys;
+
+/* To add a database: 1. a file with its db_ops and db_dialect, 2. its migrations, 3. a row here. */
+static const struct db_driver *const drivers[] = {
+    &db_postgres,
+};
+
+const struct db_daily db_dailies[] = {
+    {"slots", "slot_start_us"},   {"windows", "window_end_us"},        {"manifest", "hour_us"},
+    {"results", "window_end_us"}, {"app_statistics", "window_end_us"}, {"dead_letters", "at_us"},
+};
+const size_t db_dailies_n = sizeof db_dailies / sizeof *db_dailies;
+
+/* --- life --- */
+rc_t db_open(struct db **ret, const struct db_config *cfg, struct err *e)
+{
+    for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++) {
+        if (!drivers[i]->ops->accepts(cfg->url ? cfg->url : ""))
+            continue;
+        void *self = NULL;
+        rc_t rc = drivers[i]->ops->open(cfg, &self, e);
+        if (rc)
+            return rc;
+        struct db *db = mem_alloc(sizeof *db);
+        *db = (struct db){.ops = drivers[i]->ops, .dialect = drivers[i]->dialect, .self = self};
+        *ret = db;
+        return OK;
+    }
+    return err_set(e, E_INVALID, "DATABASE_URL names no database that is known here (postgresql://…)");
+}
+
+void db_free(struct db *db)
+{
+    if (!db)
+        return;
+    db->ops->close(db->self);
+    mem_free(db);
+}
+
+bool db_alive(const struct db *db)
+{
+    return db->ops->generation(db->self) != 0;
+}
+
+/* Inside a transaction only the connection that has it will do: its end is never hidden by a reconnect. */
+static rc_t ready(struct db *db, struct err *e)
+{
+    rc_t rc = db->ops->ready(db->self, !db->in_tx, e);
+    if (db->in_tx && db->ops->generation(db->self) != db->tx_generation)
+        return err_set(e, E_AGAIN, "the connection was lost, and the transaction with it");
+    return rc;
+}
+
+/* --- statements --- */
+rc_t db_exec(struct db *db, const char *sql, const struct db_value *params, size_t n, struct db_rows **ret_rows,
+             struct err *e)
+{
+    rc_t rc = ready(db, e);
+    return rc ? rc : db->ops->exec(db->self, sql, params, n, ret_rows, e);
+}
+
+rc_t db_run(struct db *db, const char *sql, const struct db_value *params, size_t n, int64_t *ret_affected,
+            struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    rc_t rc = db_exec(db, sql, params, n, &rows, e);
+    if (!rc && ret_affected)
+        *ret_affected = db_rows_affected(rows);
+    return rc;
+}
+
+rc_t db_one(struct db *db, const char *sql, const struct db_value *params, size_t n, struct db_rows **ret_rows,
+            struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    rc_t rc = db_exec(db, sql, params, n, &rows, e);
+    if (rc)
+        return rc;
+    if (!db_rows_n(rows))
+        return err_set(e, E_NOTFOUND, "not in the database");
+    *ret_rows = rows;
+    rows = NULL;
+    return OK;
+}
+
+rc_t db_script(struct db *db, const char *sql, struct err *e)
+{
+    rc_t rc = ready(db, e);
+    return rc ? rc : db->ops->script(db->self, sql, e);
+}
+
+rc_t db_copy(struct db *db, const char *table, const char *columns, const struct db_value *values, size_t n_rows,
+             size_t n_cols, struct err *e)
+{
+    if (!n_rows)
+        return OK;
+    rc_t rc = ready(db, e);
+    return rc ? rc : db->ops->copy(db->self, table, columns, values, n_rows, n_cols, e);
+}
+
+rc_t db_stage(struct db *db, const char *stage, const char *like, struct err *e)
+{
+    rc_t rc = ready(db, e);
+    return rc ? rc : db->dialect->stage(db->self, stage, like, e);
+}
+
+/* --- transactions --- */
+rc_t db_begin(struct db *db, struct err *e)
+{
+    if (db->in_tx && db->ops->generation(db->self) == db->tx_generation)
+        return err_set(e, E_FATAL, "a transaction is open already");
+    db->in_tx = false;
+    rc_t rc = ready(db, e);
+    if (!rc)
+        rc = db->ops->exec(db->self, "BEGIN", NULL, 0, NULL, e);
+    if (rc)
+        return rc;
+    db->in_tx = true;
+    db->tx_generation = db->ops->generation(db->self);
+    return OK;
+}
+
+rc_t db_commit(struct db *db, struct err *e)
+{
+    if (!db->in_tx)
+        return err_set(e, E_FATAL, "no transaction is open");
+    rc_t rc = ready(db, e);
+    db->in_tx = false;
+    return rc ? rc : db->ops->commit(db->self, e);
+}
+
+void db_rollback(struct db *db)
+{
+    if (!db->in_tx)
+        return;
+    db->in_tx = false;
+    if (db->ops->generation(db->self) == db->tx_generation)
+        db->ops->rollback(db->self);
+}
+
+rc_t db_scope_begin(struct db *db, bool *ret_own, struct err *e)
+{
+    bool own = !db->in_tx;
+    rc_t rc = own ? db_begin(db, e) : OK;
+    if (!rc)
+        *ret_own = own;
+    return rc;
+}
+
+rc_t db_scope_end(struct db *db, bool own, rc_t rc, struct err *e)
+{
+    if (!own)
+        return rc;
+    if (rc) {
+        db_rollback(db);
+        return rc;
+    }
+    rc = db_commit(db, e);
+    return rc == E_UNKNOWN ? E_AGAIN : rc;
+}
+
+/* --- dialect --- */
+rc_t db_days_ensure(struct db *db, const int64_t *days_us, size_t n, struct err *e)
+{
+    if (db->in_tx)
+        return err_set(e, E_FATAL, "days are made outside of a transaction");
+    rc_t rc = ready(db, e);
+    return rc ? rc : db->dialect->days_ensure(db->self, days_us, n, e);
+}
+
+rc_t db_days_drop(struct db *db, const char *table, int64_t cutoff_us, int *ret_dropped, struct err *e)
+{
+    if (db->in_tx)
+        return err_set(e, E_FATAL, "days are dropped outside of a transaction");
+    rc_t rc = ready(db, e);
+    int dropped = 0;
+    if (!rc)
+        rc = db->dialect->days_drop(db->self, table, cutoff_us, &dropped, e);
+    if (!rc && ret_dropped)
+        *ret_dropped = dropped;
+    return rc;
+}
+
+rc_t db_lock_try(struct db *db, const char *name, bool *ret, struct err *e)
+{
+    rc_t rc = ready(db, e);
+    return rc ? rc : db->dialect->lock_try(db->self, name, ret, e);
+}

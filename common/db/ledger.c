@@ -1,0 +1,155 @@
+/* The ledger: owners, offsets, promises, frontiers. */
+#include "db/ledger.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "db/driver.h"
+
+#define ROW "project_id, partition, pipeline, topic, next_offset, intent_end, schema_seq, owner_epoch, frontier_us, updated_us"
+#define KEY "pipeline = $1 AND topic = $2 AND partition = $3"
+
+void ledger_row_done(struct ledger_row *r)
+{
+    mem_free(r->pipeline);
+    mem_free(r->topic);
+    *r = (struct ledger_row){0};
+}
+
+void ledger_rows_free(struct ledger_row *r, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        ledger_row_done(&r[i]);
+    mem_free(r);
+}
+
+static struct ledger_row row_read(const struct db_rows *r, size_t i)
+{
+    return (struct ledger_row){
+        .project_id = DB_I32(r, i, 0), .partition = DB_I32(r, i, 1), .pipeline = db_dup(r, i, 2),
+        .topic = db_dup(r, i, 3), .next_offset = db_null(r, i, 4) ? -1 : db_i64(r, i, 4),
+        .intent_end = db_null(r, i, 5) ? -1 : db_i64(r, i, 5), .schema_seq = db_i64(r, i, 6),
+        .owner_epoch = db_i64(r, i, 7), .frontier_us = db_i64(r, i, 8), .updated_us = db_i64(r, i, 9),
+    };
+}
+
+static rc_t one(struct db *db, const char *sql, const struct db_value *params, size_t n, struct ledger_row *ret,
+                struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    rc_t rc = db_one(db, sql, params, n, &rows, e);
+    if (rc == E_NOTFOUND)
+        return err_set(e, rc, "no ledger row for %s, %s [%lld]", params[0].s.p, params[1].s.p, (long long)params[2].i64);
+    if (!rc)
+        *ret = row_read(rows, 0);
+    return rc;
+}
+
+rc_t ledger_ensure(struct db *db, const char *pipeline, const char *topic, int32_t project_id, int32_t n_partitions,
+                   struct err *e)
+{
+    return db_run(db,
+                  "INSERT INTO ledger (pipeline, topic, partition, project_id) "
+                  "SELECT $1, $2, p, $3 FROM generate_series(0, $4 - 1) AS p ON CONFLICT DO NOTHING",
+                  DB_PARAMS(DBV_TEXTZ(pipeline), DBV_TEXTZ(topic), DBV_I64(project_id), DBV_I64(n_partitions)), NULL, e);
+}
+
+rc_t ledger_claim(struct db *db, const char *pipeline, const char *topic, int32_t partition, const char *owner,
+                  struct ledger_row *ret, struct err *e)
+{
+    return one(db,
+               "UPDATE ledger SET owner_epoch = owner_epoch + 1, owner = $4, updated_us = $5 WHERE " KEY
+               " RETURNING " ROW,
+               DB_PARAMS(DBV_TEXTZ(pipeline), DBV_TEXTZ(topic), DBV_I64(partition), DBV_TEXTZ(owner),
+                         DBV_I64(clock_now_us())),
+               ret, e);
+}
+
+rc_t ledger_get(struct db *db, const char *pipeline, const char *topic, int32_t partition, struct ledger_row *ret,
+                struct err *e)
+{
+    return one(db, "SELECT " ROW " FROM ledger WHERE " KEY,
+               DB_PARAMS(DBV_TEXTZ(pipeline), DBV_TEXTZ(topic), DBV_I64(partition)), ret, e);
+}
+
+static rc_t fenced(const char *topic, int32_t partition, int64_t epoch, struct err *e)
+{
+    return err_set(e, E_CONFLICT, "another owns %s [%d] now: epoch %lld is over", topic, partition, (long long)epoch);
+}
+
+rc_t ledger_lock(struct db *db, const char *pipeline, const char *topic, int32_t partition, int64_t epoch,
+                 struct ledger_row *ret, struct err *e)
+{
+    struct ledger_row row;
+    rc_t rc = one(db, "SELECT " ROW " FROM ledger WHERE " KEY " FOR UPDATE",
+                  DB_PARAMS(DBV_TEXTZ(pipeline), DBV_TEXTZ(topic), DBV_I64(partition)), &row, e);
+    if (rc)
+        return rc;
+    if (row.owner_epoch != epoch) {
+        ledger_row_done(&row);
+        return fenced(topic, partition, epoch, e);
+    }
+    *ret = row;
+    return OK;
+}
+
+rc_t ledger_move(struct db *db, const char *pipeline, const char *topic, int32_t partition, int64_t next_offset,
+                 int64_t frontier_us, struct err *e)
+{
+    int64_t moved = 0;
+    rc_t rc = db_run(db,
+                     "UPDATE ledger SET next_offset = $4, frontier_us = CASE WHEN $5 = 0 OR frontier_us > $5 "
+                     "THEN frontier_us ELSE $5 END, intent_end = NULL, schema_seq = NULL, last_error = '', "
+                     "attempts = 0, updated_us = $6 WHERE " KEY,
+                     DB_PARAMS(DBV_TEXTZ(pipeline), DBV_TEXTZ(topic), DBV_I64(partition), DBV_I64(next_offset),
+                               DBV_I64(frontier_us), DBV_I64(clock_now_us())),
+                     &moved, e);
+    return !rc && moved != 1 ? err_set(e, E_NOTFOUND, "no ledger row for %s, %s [%d]", pipeline, topic, partition) : rc;
+}
+
+rc_t ledger_intend(struct db *db, const char *pipeline, const char *topic, int32_t partition, int64_t epoch,
+                   int64_t intent_end, int64_t schema_seq, struct err *e)
+{
+    int64_t done = 0;
+    rc_t rc = db_run(db,
+                     "UPDATE ledger SET intent_end = $5, schema_seq = NULLIF($6, 0), updated_us = $7 WHERE " KEY
+                     " AND owner_epoch = $4",
+                     DB_PARAMS(DBV_TEXTZ(pipeline), DBV_TEXTZ(topic), DBV_I64(partition), DBV_I64(epoch),
+                               DBV_I64(intent_end), DBV_I64(schema_seq), DBV_I64(clock_now_us())),
+                     &done, e);
+    return !rc && done != 1 ? fenced(topic, partition, epoch, e) : rc;
+}
+
+rc_t ledger_list(struct db *db, int32_t project_id, const char *pipeline, struct ledger_row **ret, size_t *n,
+                 struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    rc_t rc = db_exec(db,
+                      "SELECT " ROW " FROM ledger WHERE ($1 = 0 OR project_id = $1) AND ($2 = '' OR pipeline = $2) "
+                      "ORDER BY pipeline, topic, partition",
+                      DB_PARAMS(DBV_I64(project_id), DBV_TEXTZ(pipeline ? pipeline : "")), &rows, e);
+    if (rc)
+        return rc;
+    *n = db_rows_n(rows);
+    *ret = mem_array(*n, sizeof **ret);
+    for (size_t i = 0; i < *n; i++)
+        (*ret)[i] = row_read(rows, i);
+    return OK;
+}
+
+/* Locked in the order of the key, as every sink locks its own. */
+rc_t ledger_frontier(struct db *db, int32_t project_id, const char *pipeline, bool share, int64_t *ret_us, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    rc_t rc = db_exec(db,
+                      share ? "SELECT frontier_us FROM ledger WHERE project_id = $1 AND pipeline = $2 "
+                              "ORDER BY topic, partition FOR SHARE"
+                            : "SELECT frontier_us FROM ledger WHERE project_id = $1 AND pipeline = $2",
+                      DB_PARAMS(DBV_I64(project_id), DBV_TEXTZ(pipeline)), &rows, e);
+    if (rc)
+        return rc;
+    int64_t least = db_rows_n(rows) ? INT64_MAX : 0;
+    for (size_t i = 0; i < db_rows_n(rows); i++)
+        least = db_i64(rows, i, 0) < least ? db_i64(rows, i, 0) : least;
+    *ret_us = least;
+    return OK;
+}

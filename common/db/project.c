@@ -1,0 +1,126 @@
+/* Projects and apps. */
+#include "db/project.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "db/driver.h"
+
+#define PROJECT "id, name, artifact_path, document, base_period_us, created_us, updated_us, monitoring, default_app"
+
+void project_done(struct project *p)
+{
+    mem_free(p->name);
+    mem_free(p->artifact_path);
+    mem_free(p->document);
+    *p = (struct project){0};
+}
+
+void projects_free(struct project *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        project_done(&p[i]);
+    mem_free(p);
+}
+
+static struct project project_read(const struct db_rows *r, size_t i)
+{
+    return (struct project){
+        .id = DB_I32(r, i, 0), .name = db_dup(r, i, 1), .artifact_path = db_dup(r, i, 2), .document = db_dup(r, i, 3),
+        .base_period_us = db_i64(r, i, 4), .created_us = db_i64(r, i, 5), .updated_us = db_i64(r, i, 6),
+        .monitoring = db_bool(r, i, 7), .default_app = db_bool(r, i, 8),
+    };
+}
+
+rc_t projects_list(struct db *db, struct project **ret, size_t *n, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    rc_t rc = db_exec(db, "SELECT " PROJECT " FROM projects ORDER BY id", NULL, 0, &rows, e);
+    if (rc)
+        return rc;
+    *n = db_rows_n(rows);
+    *ret = mem_array(*n, sizeof **ret);
+    for (size_t i = 0; i < *n; i++)
+        (*ret)[i] = project_read(rows, i);
+    return OK;
+}
+
+rc_t project_get(struct db *db, struct str name, struct project *ret, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    rc_t rc = db_one(db, "SELECT " PROJECT " FROM projects WHERE name = $1", DB_PARAMS(DBV_TEXT(name)), &rows, e);
+    if (rc == E_NOTFOUND)
+        return err_set(e, rc, "no project %.*s", STR_FMT(name));
+    if (!rc)
+        *ret = project_read(rows, 0);
+    return rc;
+}
+
+rc_t project_put(struct db *db, struct project *inout, struct err *e)
+{
+    if (!inout->name || !*inout->name)
+        return err_set(e, E_INVALID, "a project needs a name");
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    rc_t rc = db_one(db,
+                     "INSERT INTO projects (name, artifact_path, document, base_period_us, monitoring, default_app, "
+                     "created_us, updated_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $7) "
+                     "ON CONFLICT (name) DO UPDATE SET artifact_path = EXCLUDED.artifact_path, "
+                     "document = EXCLUDED.document, base_period_us = EXCLUDED.base_period_us, "
+                     "monitoring = EXCLUDED.monitoring, default_app = EXCLUDED.default_app, "
+                     "updated_us = EXCLUDED.updated_us RETURNING id, created_us, updated_us",
+                     DB_PARAMS(DBV_TEXTZ(inout->name), DBV_TEXTZ(inout->artifact_path ? inout->artifact_path : ""),
+                               DBV_TEXTZ(inout->document ? inout->document : "{}"), DBV_I64(inout->base_period_us),
+                               DBV_BOOL(inout->monitoring), DBV_BOOL(inout->default_app), DBV_I64(clock_now_us())),
+                     &rows, e);
+    if (rc)
+        return rc;
+    inout->id = DB_I32(rows, 0, 0);
+    inout->created_us = db_i64(rows, 0, 1);
+    inout->updated_us = db_i64(rows, 0, 2);
+    return OK;
+}
+
+/* --- apps --- */
+rc_t apps_list(struct db *db, int32_t project_id, struct app_row **ret, size_t *n, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    rc_t rc = db_exec(db,
+                      "SELECT id, project_id, name, needs_rows, active FROM apps WHERE $1 = 0 OR project_id = $1 "
+                      "ORDER BY id",
+                      DB_PARAMS(DBV_I64(project_id)), &rows, e);
+    if (rc)
+        return rc;
+    *n = db_rows_n(rows);
+    *ret = mem_array(*n, sizeof **ret);
+    for (size_t i = 0; i < *n; i++)
+        (*ret)[i] = (struct app_row){
+            .id = DB_I32(rows, i, 0), .project_id = DB_I32(rows, i, 1), .name = db_dup(rows, i, 2),
+            .needs_rows = db_bool(rows, i, 3), .active = db_bool(rows, i, 4),
+        };
+    return OK;
+}
+
+void apps_free(struct app_row *a, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        mem_free(a[i].name);
+    mem_free(a);
+}
+
+rc_t app_put(struct db *db, int32_t project_id, const char *name, bool needs_rows, bool active, int32_t *ret_id,
+             struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    struct db_value values[] = {DBV_I64(project_id), DBV_TEXTZ(name), DBV_BOOL(needs_rows), DBV_BOOL(active),
+                                DBV_I64(clock_now_us())};
+    rc_t rc = db_one(db, "SELECT id FROM apps WHERE project_id = $1 AND name = $2 AND needs_rows = $3 AND active = $4",
+                     values, 4, &rows, e);
+    if (rc == E_NOTFOUND) /* each insert that meets a row would use up a number */
+        rc = db_one(db,
+                    "INSERT INTO apps (project_id, name, needs_rows, active, created_us) VALUES ($1, $2, $3, $4, $5) "
+                    "ON CONFLICT (project_id, name) DO UPDATE SET needs_rows = EXCLUDED.needs_rows, "
+                    "active = EXCLUDED.active RETURNING id",
+                    values, 5, &rows, e);
+    if (!rc)
+        *ret_id = DB_I32(rows, 0, 0);
+    return rc;
+}
