@@ -95,6 +95,7 @@ lint: ## layers, headers, banned functions, format, shell scripts, gcc and clang
 	@scripts/lint
 check: lint test-unit ## lint and unit tests
 clean: ## delete build/
+	@[ ! -d build/dev ] || scripts/dev wipe
 	rm -rf build
 
 # --- rules ---
@@ -143,10 +144,10 @@ $(foreach p,$(fuzzers),$(eval $(call program,$(FUZZ),fuzz,fuzz,LINK_FUZZ,$p)))
 
 # Files as bytes; the folder's own header declares them.
 build/gen/migrations.c: $(migrations) scripts/embed
-	@mkdir -p $(@D); scripts/embed migrations migrations_postgres $(migrations) > $@
+	@mkdir -p $(@D); HEADER=db/driver.h scripts/embed migrations migrations_postgres $(migrations) > $@
 define asset
 build/gen/assets_$1.c: $(sort $(wildcard services/$1/assets/*)) scripts/embed
-	@mkdir -p $$(@D); scripts/embed assets $(subst -,_,$1)_assets $(sort $(wildcard services/$1/assets/*)) > $$@
+	@mkdir -p $$(@D); $(if $(wildcard services/$1/assets.h),HEADER=$1/assets.h) scripts/embed assets $(subst -,_,$1)_assets $(sort $(wildcard services/$1/assets/*)) > $$@
 endef
 $(foreach s,$(assets),$(eval $(call asset,$s)))
 
