@@ -19,7 +19,7 @@
 #include "stats/sketch.h"
 #include "stats/value.h"
 
-#define COUNTS_TEXTS_MAX 256u         /* distinct texts tracked without a reference; the top CATEGORIES_MAX are encoded */
+#define COUNTS_TEXTS_MAX 256u /* distinct texts tracked without a reference; the top CATEGORIES_MAX are encoded */
 #define COUNTS_SKETCH_BUCKETS 512u
 
 struct text_count {
@@ -39,7 +39,7 @@ struct counts_text {
 struct feature_counts {
     enum feature_kind kind;
     bool cells_borrowed;
-    uint32_t n_cells;  /* numeric: n_bins; categorical: n_categories; none: 0 */
+    uint32_t n_cells; /* numeric: n_bins; categorical: n_categories; none: 0 */
     uint64_t *cells;
     uint64_t under, at_max, over, neg_inf, pos_inf; /* numeric; under and over are finite */
     uint64_t missing, wrong_type;
@@ -66,8 +66,8 @@ void counts_add_column(struct feature_counts *c, const struct feature_ref *f, co
 /* E_INVALID: other kind or other number of cells; dst is then untouched. */
 rc_t counts_merge(struct feature_counts *dst, const struct feature_counts *src, struct err *e) MUST_CHECK;
 uint64_t counts_numbers(const struct feature_counts *c); /* finite and infinite numbers: pandas' count of a numeric column */
-uint64_t counts_texts(const struct feature_counts *c);   /* texts of all sorts */
-uint64_t counts_total(const struct feature_counts *c);   /* every value seen, missing and wrong ones too */
+uint64_t counts_texts(const struct feature_counts *c); /* texts of all sorts */
+uint64_t counts_total(const struct feature_counts *c); /* every value seen, missing and wrong ones too */
 
 /* The bin of a finite or infinite x: -1 below the first edge, n_bins at and above the last. */
 int32_t feature_bin(const struct feature_ref *f, double x);

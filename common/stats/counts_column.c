@@ -105,8 +105,7 @@ INLINE void count_searched(const struct feature_ref *f, const double *x, size_t 
         t->n[i % LANES][isnan(x[i]) ? 1 : feature_bin(f, x[i]) + 1]++;
 }
 
-INLINE void count_run(const struct feature_ref *f, const double *x, size_t n, struct column_tables *t,
-                      struct moments *sum)
+INLINE void count_run(const struct feature_ref *f, const double *x, size_t n, struct column_tables *t, struct moments *sum)
 {
     int32_t guess[BLOCK];
     double tail[BLOCK];

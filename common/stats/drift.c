@@ -153,12 +153,15 @@ void drift_feature(const struct feature_ref *f, const struct feature_counts *c, 
         ret->outcome = DRIFT_NO_REFERENCE_HIST;
         return;
     }
+    bool equal = edges == DRIFT_EDGES_CLOSED;
     for (size_t i = 0; i < s.n; i++) {
         s.t[i] /= s.t_total;
         s.u[i] /= s.u_total;
+        equal = equal && s.t[i] == s.u[i];
     }
     for (int d = 0; d < N_DISTANCES; d++) {
-        double v = distances[d].fn(s.t, s.u, s.n);
+        /* equal shares are 0 apart, and not what rounding leaves of 1 - sum sqrt(t u) */
+        double v = equal ? 0 : distances[d].fn(s.t, s.u, s.n);
         ret->distance[d] = distances[d].bounded && v > 1 ? 1 : v;
     }
 }

@@ -60,20 +60,20 @@ struct drift_result {
     struct drift_feature *features; /* one per feature of the reference, in its order */
     size_t n_features;
     uint64_t rows;
-    size_t n_compared; /* features in the means */
+    size_t n_compared;        /* features in the means */
     double mean[N_DISTANCES]; /* NaN when n_compared is 0 */
     double general_drift;     /* (hellinger_mean + tvd_mean) / 2, in [0,1] or NaN */
     enum drift_status status;
     const char *reason; /* "" or insufficient_samples, no_reference, no_comparable_feature: why status is irrelevant */
     size_t n_labels;    /* labels compared */
-    double prediction_drift; /* the same mean over labels; NaN when n_labels is 0 */
+    double prediction_drift;             /* the same mean over labels; NaN when n_labels is 0 */
     enum drift_status prediction_status; /* irrelevant when n_labels is 0 or rows are too few */
 };
 
 /* One reference feature's counts. */
 struct drift_column {
     const struct feature_counts *counts; /* NULL: missing column */
-    bool is_label; /* besides the reference's own mark */
+    bool is_label;                       /* besides the reference's own mark */
 };
 
 /* One feature: fills everything but name. counts as for drift_column. */

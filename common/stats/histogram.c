@@ -20,13 +20,16 @@ static void range_of(const double *x, size_t n, double *ret_min, double *ret_max
     *ret_max = max;
 }
 
-/* linspace(min, max, n_bins + 1); a range that overflows is divided before it is subtracted. */
+/* linspace(min, max, n_bins + 1); where the range overflows, a weighted mean of both ends. */
 static void fill_edges(struct feature_ref *f, double min, double max)
 {
-    double n = f->n_bins, delta = max - min;
-    double step = isinf(delta) ? max / n - min / n : delta / n;
-    for (uint32_t i = 0; i < f->n_bins; i++)
-        f->edges[i] = (step == 0 ? i / n * delta : i * step) + min;
+    double n = f->n_bins, delta = max - min, step = delta / n;
+    for (uint32_t i = 0; i < f->n_bins; i++) {
+        if (isinf(delta))
+            f->edges[i] = min * (1 - i / n) + max * (i / n);
+        else
+            f->edges[i] = (step == 0 ? i / n * delta : i * step) + min;
+    }
     f->edges[f->n_bins] = max;
 }
 

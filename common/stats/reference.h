@@ -38,7 +38,7 @@ struct ref_category {
 };
 
 struct feature_ref {
-    struct str name; /* as sent; terminated */
+    struct str name;        /* as sent; terminated */
     enum feature_kind kind; /* FEATURE_NONE: known by name, but nothing to compare with */
     bool is_label;          /* an output of the model */
     bool is_bool;           /* numeric 0/1 made of booleans */
@@ -63,7 +63,7 @@ struct feature_ref {
 };
 
 struct reference {
-    struct arena mem; /* owns what the features point at */
+    struct arena mem;             /* owns what the features point at */
     struct feature_ref *features; /* on the heap, in the order they came */
     size_t n, cap;
     int64_t version; /* the caller's; 0 until set */

@@ -113,8 +113,7 @@ static void read_bool(struct feature_ref *f, const struct json *j, struct str to
 }
 
 /* All categories, if this text is ours; else MLRun's most frequent value and the rest. */
-static rc_t read_categories(struct reference *r, struct feature_ref *f, const struct json *j, struct str top,
-                            struct err *e)
+static rc_t read_categories(struct reference *r, struct feature_ref *f, const struct json *j, struct str top, struct err *e)
 {
     const struct json *extra = json_get(j, EXTRA), *list = json_get(extra, "categories");
     f->unique = count_of(j, "unique");

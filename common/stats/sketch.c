@@ -112,7 +112,7 @@ static void fold(struct sketch *s)
         if (s->n_buckets - (has_zero ? 1 : 0) < max)
             return;
         uint32_t above = zero + (has_zero ? 1 : 0);
-        bool up = above < s->n_buckets, down = zero > 0;
+        bool up = above<s->n_buckets, down = zero> 0;
         uint32_t victim = up && (!down || s->buckets[above].key < -s->buckets[zero - 1].key) ? above : zero - 1;
         uint64_t n = s->buckets[victim].n;
         remove_at(s, victim);

@@ -18,16 +18,16 @@ struct sketch_bucket {
 };
 
 struct sketch {
-    struct sketch_bucket *buckets; /* ascending keys = ascending values */
+    struct sketch_bucket *buckets;        /* ascending keys = ascending values */
     uint32_t n_buckets, cap, max_buckets; /* max_buckets 0 is SKETCH_MAX_BUCKETS */
     uint64_t count;
     double sum, min, max; /* min and max only when count > 0 */
 };
 
-void sketch_done(struct sketch *s); /* frees, leaves an empty one; NULL is fine. {0} is an empty sketch */
-void sketch_clear(struct sketch *s); /* keeps the memory */
+void sketch_done(struct sketch *s);          /* frees, leaves an empty one; NULL is fine. {0} is an empty sketch */
+void sketch_clear(struct sketch *s);         /* keeps the memory */
 bool sketch_add(struct sketch *s, double x); /* false: not finite, not counted */
 void sketch_merge(struct sketch *dst, const struct sketch *src);
 double sketch_quantile(const struct sketch *s, double q); /* q in [0,1]; exact at 0 and 1; NaN when empty */
-double sketch_bucket_low(int32_t key);  /* a bucket's bounds, for drawing: low <= |x| < high in magnitude */
+double sketch_bucket_low(int32_t key); /* a bucket's bounds, for drawing: low <= |x| < high in magnitude */
 double sketch_bucket_high(int32_t key);

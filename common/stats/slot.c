@@ -219,8 +219,8 @@ rc_t slot_merge(struct slot *dst, const struct slot *src, struct err *e)
     for (size_t i = 0; i < n_columns(dst); i++)
         if (dst->columns[i].kind != src->columns[i].kind || dst->columns[i].n_cells != src->columns[i].n_cells)
             return err_set(e, E_INVALID, "column %zu of two slots is of another kind or size", i);
-    add_head(dst, &(struct head){.requests = src->requests, .rows = src->rows, .errors = src->errors,
-                                 .estimated = src->estimated});
+    add_head(dst, &(struct head){
+                      .requests = src->requests, .rows = src->rows, .errors = src->errors, .estimated = src->estimated});
     sketch_merge(&dst->latency, &src->latency);
     rc_t rc = OK; /* stays so: kinds and sizes were just compared */
     for (size_t i = 0; rc == OK && i < n_columns(dst); i++)

@@ -18,9 +18,9 @@
  * Borrows the reference, which must outlive it; copies the names. */
 struct slot_layout {
     size_t n_features, n_labels, n_cells;
-    struct str *names;               /* n_features + n_labels */
-    const struct feature_ref **refs; /* the same; NULL: the reference does not know the column (or there is none) */
-    size_t *ref_index;               /* the same; index in the reference, or SIZE_MAX */
+    struct str *names;                 /* n_features + n_labels */
+    const struct feature_ref **refs;   /* the same; NULL: the reference does not know the column (or there is none) */
+    size_t *ref_index;                 /* the same; index in the reference, or SIZE_MAX */
     const struct reference *reference; /* may be NULL */
     struct arena mem;
 };
@@ -30,10 +30,10 @@ void slot_layout_done(struct slot_layout *l); /* NULL and {0} are fine */
 
 struct slot {
     const struct slot_layout *layout; /* borrowed; NULL in a slot that slot_decode made */
-    uint64_t requests; /* events */
-    uint64_t rows;     /* model inputs in them */
+    uint64_t requests;                /* events */
+    uint64_t rows;                    /* model inputs in them */
     uint64_t errors;
-    double estimated;  /* predictions as MLRun estimates them from sampled events */
+    double estimated;      /* predictions as MLRun estimates them from sampled events */
     struct sketch latency; /* microseconds a request */
     size_t n_features, n_labels;
     struct feature_counts *columns; /* n_features + n_labels */
