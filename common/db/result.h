@@ -30,15 +30,15 @@ rc_t app_statistics_upsert(struct db *db, const struct app_statistic_row *rows, 
 rc_t app_statistic_latest(struct db *db, int32_t project_id, int64_t endpoint_id, int32_t app_id, const char *name,
                           char **ret_body, int64_t *ret_timestamp_us, struct err *e) MUST_CHECK;
 
-struct metric_row {
+struct metric_entry {
     int32_t id;
     char *app, *name;
     enum metric_type type;
     int result_kind; /* -1: none */
 };
 /* Metrics that this endpoint has values of (endpoint 0: the project's). */
-rc_t metrics_list(struct db *db, int32_t project_id, int64_t endpoint_id, struct metric_row **ret, size_t *n, struct err *e) MUST_CHECK;
-void metrics_free(struct metric_row *m, size_t n);
+rc_t metrics_list(struct db *db, int32_t project_id, int64_t endpoint_id, struct metric_entry **ret, size_t *n, struct err *e) MUST_CHECK;
+void metrics_free(struct metric_entry *m, size_t n);
 
 struct result_point {
     int64_t start_us, end_us;

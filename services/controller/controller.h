@@ -1,0 +1,117 @@
+/* The controller's parts and what they share. One thread (tick.c) owns all of it; the HTTP form only queues a request.
+ *
+ *   wake ──▶ leader? ──▶ close due windows ──▶ outbox ──▶ relay ──▶ app topics
+ *                   └──▶ chores: sweep, fold, partitions, retention
+ *
+ * A window is closed in the transaction that writes its outbox rows, and taking its pending row is what makes
+ * it once: two live leaders close it once. The lock only saves the second one's work. */
+#pragma once
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/map.h"
+#include "bus/bus.h"
+#include "db/db.h"
+#include "db/project.h"
+#include "metrics/metrics.h"
+#include "service/service.h"
+#include "service/worker.h"
+
+struct controller_options {
+    char *system_id;
+    int64_t lateness_us, max_lateness_us, tick_us;
+    int64_t close_batch, close_max;
+    int64_t sweep_us, fold_after_us, fold_max;
+    int64_t relay_inflight;
+    int64_t retention_slots_us, retention_results_us, retention_dead_letters_us;
+};
+extern const struct config_key controller_keys[];
+extern const size_t controller_keys_n;
+
+enum {
+    M_WINDOWS,
+    M_LATE_ROWS,
+    M_EVENTS,
+    M_RELAYED,
+    M_OUTBOX_ROWS,
+    M_OUTBOX_AGE,
+    M_TICK_SECONDS,
+    M_FRONTIER_LAG,
+    M_WAITING,
+    M_LEADER,
+    M_CHORES,
+};
+enum { WINDOW_FIRST, WINDOW_REVISION, WINDOW_LATE, WINDOW_SILENT };
+enum { CHORE_SWEPT, CHORE_FOLDED, CHORE_DAYS_DROPPED };
+enum { RELAY_SENT, RELAY_FAILED, RELAY_REFUSED };
+extern struct metric_set controller_metrics;
+
+/* What a tick did: answered by POST /. */
+struct tick_report {
+    bool leader;
+    int64_t projects, closed, revisions, late_rows, silent, waiting, events;
+    int64_t swept, folded, days_dropped;
+};
+
+/* What one closing pass over a project needs to know. */
+struct close_scope {
+    const struct project *project;
+    const struct app_row *apps; /* active ones of the project */
+    size_t n_apps;
+    bool needs_rows;            /* one of them does */
+    int64_t frontier_us;        /* statistics */
+    int64_t lake_us;            /* the lake's; INT64_MAX: the project has no lake */
+    int64_t now_us;
+};
+
+struct closer { /* close.c */
+    const struct controller_options *opts;
+    struct map endpoints; /* id as 8 bytes ⇒ struct endpoint, dropped when its record changes */
+    int64_t change_seq;
+    struct map days;      /* days whose partitions are there */
+};
+void closer_done(struct closer *c);
+void closer_forget_days(struct closer *c); /* after partitions were dropped */
+/* Closes what is due, at most close_max windows; *ret_more: some are left. Adds to *r. */
+rc_t close_project(struct closer *c, struct db *db, const struct close_scope *s, struct tick_report *r, bool *ret_more,
+                   struct err *e) MUST_CHECK;
+/* Takes note of changed endpoint records. Once a tick, before close_project. */
+rc_t close_refresh(struct closer *c, struct db *db, struct err *e) MUST_CHECK;
+
+struct relay; /* relay.c: outbox ⇒ bus, in order a key, at least once */
+struct relay *relay_new(const struct controller_options *opts, struct bus_producer *p, struct worker *wake);
+void relay_free(struct relay *r); /* after the producer was freed: no callback comes any more */
+/* Settles a batch that has come back and sends the next one. Never waits for the bus. *ret_busy: more to do at the next wake. */
+rc_t relay_step(struct relay *r, struct db *db, bool *ret_busy, struct err *e) MUST_CHECK;
+void relay_reset(struct relay *r); /* no longer the leader: what is in flight is not deleted by us */
+
+struct chores { /* chores.c */
+    int64_t next_sweep_us, next_fold_us, next_days_us, next_retention_us; /* monotonic; 0: at once */
+};
+/* Everything that is due, a bounded piece of it. */
+rc_t chores_run(struct chores *ch, const struct controller_options *opts, struct closer *closer, struct db *db,
+                const struct project *projects, size_t n, struct tick_report *r, struct err *e) MUST_CHECK;
+
+struct controller {
+    struct controller_options opts;
+    struct bus_config bus;
+    struct db_config db_cfg;
+    struct service *service;
+    struct health_dep *health_db, *health_bus, *health_leader;
+    struct db *lock, *db; /* the lock lives as long as its connection: it has one of its own */
+    struct bus_producer *producer;
+    struct relay *relay;
+    struct closer closer;
+    struct chores chores;
+    struct worker worker;
+    bool leader;
+    int64_t answered_us;  /* monotonic: when the lock's connection last answered */
+    int64_t depth_due_us;
+
+    pthread_mutex_t mutex; /* over the requests */
+    struct http_request **requests;
+    size_t n_requests, cap_requests;
+    bool closed; /* no more requests are taken */
+};
+void controller_run(struct worker *w, void *arg); /* tick.c: the thread */
+void controller_request(struct http_request *r, void *arg);
