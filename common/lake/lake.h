@@ -21,7 +21,13 @@ extern const struct config_key lake_keys[];
 extern const size_t lake_keys_n;
 
 /* Columns of one schema version of an endpoint: names and stable types. */
-enum column_type { COLUMN_NUMBER, COLUMN_STRING, COLUMN_BOOL, COLUMN_JSON };
+enum column_type {
+    COLUMN_NUMBER,
+    COLUMN_STRING,
+    COLUMN_BOOL,
+    COLUMN_JSON,
+    COLUMN_UNKNOWN, /* named, but no value was seen yet: "unknown" in the document, a nullable DOUBLE of nulls in Parquet */
+};
 struct column {
     char *name; /* as in Parquet: normalised, and never one of the metadata columns (then prefixed "feature_") */
     enum column_type type;
@@ -32,6 +38,9 @@ struct schema {
     size_t n_features, n_labels;
     struct column *features, *labels;
 };
+/* The name a column of this feature or label has in Parquet: normalised, "feature_" before a metadata column's name.
+ * out has room for name.n + 9 bytes; returns the length, terminated. */
+size_t column_name(char *out, struct str name);
 rc_t schema_parse(struct str document, struct schema *ret, struct err *e) MUST_CHECK; /* endpoint_schema.document */
 void schema_print(const struct schema *s, struct buf *ret);                          /* canonical: equal schemas, equal bytes */
 void schema_done(struct schema *s);
