@@ -1,0 +1,46 @@
+/* What a bus implements. Internal to this folder; bus.c holds the table of buses. Every slot is required. */
+#pragma once
+#include "bus/bus.h"
+
+struct bus_producer_ops {
+    rc_t (*open)(const struct bus_config *cfg, void **ret, struct err *e);
+    rc_t (*produce)(void *self, const char *topic, struct str key, struct str value, const struct bus_header *headers,
+                    size_t n_headers, bus_delivered_fn *fn, void *arg, struct err *e);
+    rc_t (*flush)(void *self, int64_t timeout_us, struct err *e);
+    bool (*up)(const void *self);
+    void (*free)(void *self);
+};
+struct bus_topic_ops {
+    rc_t (*ensure)(void *producer, const char *topic, int32_t partitions, int32_t *ret_partitions, int64_t timeout_us,
+                   struct err *e);
+};
+struct bus_consumer_ops {
+    rc_t (*open)(const struct bus_config *cfg, const char *group, void **ret, struct err *e);
+    rc_t (*topics)(void *self, const char *const *topics, size_t n, struct err *e);
+    rc_t (*poll)(void *self, int64_t timeout_us, struct bus_event *ret, struct err *e);
+    void (*note)(void *self, const struct bus_partition *parts, size_t n);
+    void (*free)(void *self);
+};
+/* Times that bus_assign_ops.look takes besides instants. */
+#define BUS_LOOK_END INT64_C(-1)
+#define BUS_LOOK_BEGIN INT64_C(-2)
+struct bus_assign_ops {
+    rc_t (*start)(void *self, const struct bus_partition *parts, size_t n, struct err *e);
+    rc_t (*release)(void *self, struct err *e);
+    rc_t (*pause)(void *self, const struct bus_partition *parts, size_t n, bool paused, struct err *e);
+    rc_t (*seek)(void *self, const struct bus_partition *part, struct err *e);
+    rc_t (*look)(void *self, struct bus_partition *parts, size_t n, int64_t at, int64_t timeout_us, struct err *e);
+};
+
+struct bus {
+    const char *name;
+    const struct bus_producer_ops *producer;
+    const struct bus_topic_ops *topic;
+    const struct bus_consumer_ops *consumer;
+    const struct bus_assign_ops *assign;
+};
+
+extern const struct bus_producer_ops kafka_producer_ops;
+extern const struct bus_topic_ops kafka_topic_ops;
+extern const struct bus_consumer_ops kafka_consumer_ops;
+extern const struct bus_assign_ops kafka_assign_ops;

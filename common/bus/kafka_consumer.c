@@ -1,0 +1,406 @@
+/* Consuming from Kafka: group membership, polling, leaving. Offsets come from the caller and are never stored here.
+ *
+ * Only rd_kafka_consumer_poll is used: batch consumption skips records around pause and resume in librdkafka 2.0.
+ * The rebalance callback runs inside it. It notes the event and makes the poll return; the answer (assign) is given by
+ * bus_consumer_start and bus_consumer_release, once a rebalance and with explicit offsets: two in a row race. */
+#include "bus/kafka_consumer.h"
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "base/clock.h"
+#include "base/mem.h"
+#include "bus/bus_ops.h"
+#include "bus/kafka_conf.h"
+#include "log/log.h"
+
+#define CLOSE_WAIT_US (8 * USEC_PER_SEC)
+
+const char *kafka_intern(struct kafka_consumer *c, const char *topic)
+{
+    if (c->last_name && strcmp(c->last_name, topic) == 0)
+        return c->last_name;
+    struct str key = str_of(topic);
+    char *name = map_get(&c->names, key);
+    if (!name) {
+        name = mem_dupz(topic);
+        map_put(&c->names, key, name);
+    }
+    return c->last_name = name;
+}
+
+rd_kafka_topic_partition_list_t *kafka_list(const struct bus_partition *parts, size_t n, bool offsets)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)n);
+    for (size_t i = 0; i < n; i++) {
+        rd_kafka_topic_partition_t *tp = rd_kafka_topic_partition_list_add(list, parts[i].topic, parts[i].partition);
+        if (offsets)
+            tp->offset = parts[i].offset;
+    }
+    return list;
+}
+
+static void enqueue(struct kafka_consumer *c, enum bus_event_type type, const rd_kafka_topic_partition_list_t *list)
+{
+    size_t n = list ? (size_t)list->cnt : 0;
+    struct kafka_pending *ev = mem_alloc(sizeof *ev + n * sizeof ev->parts[0]);
+    ev->type = type;
+    ev->n = n;
+    for (size_t i = 0; i < n; i++)
+        ev->parts[i] = (struct bus_partition){kafka_intern(c, list->elems[i].topic), list->elems[i].partition, -1};
+    *c->pending_tail = ev;
+    c->pending_tail = &ev->next;
+}
+
+static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list, void *opaque)
+{
+    struct kafka_consumer *c = opaque;
+    if (c->closing) {
+        rd_kafka_assign(rk, NULL);
+        return;
+    }
+    if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
+        enqueue(c, BUS_ASSIGNED, list);
+    else if (err == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS && !rd_kafka_assignment_lost(rk))
+        enqueue(c, BUS_REVOKED, list);
+    else
+        enqueue(c, BUS_LOST, list);
+    rd_kafka_yield(rk);
+}
+
+static rc_t make_conf(const struct bus_config *cfg, const char *group, rd_kafka_conf_t **ret, struct err *e)
+{
+    char session[16], beat[16];
+    int ms = kafka_ms(kafka_or(cfg->session_us, 10 * USEC_PER_SEC));
+    (void)snprintf(session, sizeof session, "%d", ms);
+    (void)snprintf(beat, sizeof beat, "%d", ms / 3 < 1000 ? ms / 3 : 1000); /* also how soon a rebalance is heard of */
+    const struct kafka_option soft[] = {
+        {"session.timeout.ms", session},
+        {"heartbeat.interval.ms", beat},
+        {"partition.assignment.strategy", "range"},
+        {"topic.metadata.refresh.interval.ms", "1000"}, /* how soon a topic made later is seen */
+        {"queued.max.messages.kbytes", "65536"},
+        {NULL, NULL},
+    };
+    const struct kafka_option hard[] = {
+        {"group.id", group},
+        {"enable.auto.commit", "false"},
+        {"enable.auto.offset.store", "false"},
+        {"auto.offset.reset", "error"},
+        {"enable.partition.eof", "true"},
+        {"allow.auto.create.topics", "false"},
+        {NULL, NULL},
+    };
+    rd_kafka_conf_t *conf = NULL;
+    rc_t rc = kafka_conf_make(cfg, soft, hard, &conf, e);
+    if (rc)
+        return rc;
+    if (cfg->instance_id && *cfg->instance_id &&
+        rd_kafka_conf_set(conf, "group.instance.id", cfg->instance_id, NULL, 0) != RD_KAFKA_CONF_OK) {
+        rd_kafka_conf_destroy(conf);
+        return err_set(e, E_INVALID, "CONSUMER_INSTANCE: not a group instance id");
+    }
+    *ret = conf;
+    return OK;
+}
+
+static void free_texts(struct kafka_consumer *c)
+{
+    struct map_iter it = {0};
+    while (map_next(&c->names, &it))
+        mem_free(it.value);
+    map_done(&c->names);
+    for (size_t i = 0; i < c->n_topics; i++)
+        mem_free(c->topics[i]);
+    mem_free(c->topics);
+}
+
+static rc_t consumer_open(const struct bus_config *cfg, const char *group, void **ret, struct err *e)
+{
+    char text[200];
+    rd_kafka_conf_t *conf = NULL;
+    rc_t rc = make_conf(cfg, group, &conf, e);
+    if (rc)
+        return rc;
+    struct kafka_consumer *c = mem_alloc(sizeof *c);
+    c->pending_tail = &c->pending;
+    rd_kafka_conf_set_opaque(conf, c);
+    rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
+    c->rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
+    if (!c->rk) {
+        rd_kafka_conf_destroy(conf);
+        mem_free(c);
+        return err_set(e, E_INVALID, "Kafka consumer: %s", text);
+    }
+    rd_kafka_poll_set_consumer(c->rk);
+    *ret = c;
+    return OK;
+}
+
+static int text_order(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool same_topics(const struct kafka_consumer *c, char *const *topics, size_t n)
+{
+    bool same = n == c->n_topics;
+    for (size_t i = 0; same && i < n; i++)
+        same = strcmp(topics[i], c->topics[i]) == 0;
+    return same;
+}
+
+static rc_t subscribe(struct kafka_consumer *c, char *const *topics, size_t n, struct err *e)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)n);
+    for (size_t i = 0; i < n; i++)
+        if (i == 0 || strcmp(topics[i], topics[i - 1]) != 0)
+            rd_kafka_topic_partition_list_add(list, topics[i], RD_KAFKA_PARTITION_UA);
+    rd_kafka_resp_err_t err = n ? rd_kafka_subscribe(c->rk, list) : rd_kafka_unsubscribe(c->rk);
+    rd_kafka_topic_partition_list_destroy(list);
+    return err ? err_set(e, kafka_rc(err), "subscribing: %s", rd_kafka_err2str(err)) : OK;
+}
+
+static rc_t consumer_topics(void *self, const char *const *topics, size_t n, struct err *e)
+{
+    struct kafka_consumer *c = self;
+    char **wanted = mem_array(n + 1, sizeof *wanted);
+    for (size_t i = 0; i < n; i++)
+        wanted[i] = mem_dupz(topics[i]);
+    if (n)
+        qsort(wanted, n, sizeof *wanted, text_order);
+    rc_t rc = OK;
+    if (!same_topics(c, wanted, n) && !(rc = subscribe(c, wanted, n, e))) {
+        char **old = c->topics;
+        size_t n_old = c->n_topics;
+        c->topics = wanted;
+        c->n_topics = n;
+        wanted = old;
+        n = n_old;
+    }
+    for (size_t i = 0; i < n; i++)
+        mem_free(wanted[i]);
+    mem_free(wanted);
+    return rc;
+}
+
+static void show_pending(struct kafka_consumer *c, struct bus_event *ret)
+{
+    struct kafka_pending *ev = c->pending;
+    c->pending = ev->next;
+    if (!c->pending)
+        c->pending_tail = &c->pending;
+    c->shown = ev;
+    if (ev->type == BUS_REVOKED || ev->type == BUS_LOST)
+        c->revoking = true;
+    ret->type = ev->type;
+    ret->parts = ev->parts;
+    ret->n_parts = ev->n;
+}
+
+static void show_part(struct kafka_consumer *c, const rd_kafka_message_t *m, enum bus_event_type type, struct bus_event *ret)
+{
+    c->part = (struct bus_partition){kafka_intern(c, rd_kafka_topic_name(m->rkt)), m->partition, m->offset};
+    ret->type = type;
+    ret->parts = &c->part;
+    ret->n_parts = 1;
+}
+
+static struct str traceparent_of(const rd_kafka_message_t *m)
+{
+    rd_kafka_headers_t *h = NULL;
+    const void *p = NULL;
+    size_t n = 0;
+    if (rd_kafka_message_headers(m, &h) || rd_kafka_header_get_last(h, "traceparent", &p, &n))
+        return (struct str){"", 0};
+    return (struct str){p, n};
+}
+
+static void show_record(struct kafka_consumer *c, const rd_kafka_message_t *m, struct bus_event *ret)
+{
+    rd_kafka_timestamp_type_t kind;
+    int64_t ms = rd_kafka_message_timestamp(m, &kind);
+    ret->type = BUS_RECORD;
+    ret->parts = NULL;
+    ret->n_parts = 0;
+    ret->topic = kafka_intern(c, rd_kafka_topic_name(m->rkt));
+    ret->partition = m->partition;
+    ret->offset = m->offset;
+    ret->timestamp_us = kind == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE || ms < 0 ? -1 : ms * 1000;
+    ret->key = (struct str){m->key, m->key_len};
+    ret->value = (struct str){m->payload, m->len};
+    ret->traceparent = traceparent_of(m);
+}
+
+static rc_t show_error(struct kafka_consumer *c, const rd_kafka_message_t *m, struct bus_event *ret, struct err *e)
+{
+    if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        show_part(c, m, BUS_END, ret);
+        return OK;
+    }
+    if ((m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || m->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE) && m->rkt) {
+        show_part(c, m, BUS_RANGE, ret);
+        return OK;
+    }
+    if (m->err == RD_KAFKA_RESP_ERR__FATAL || m->err == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID)
+        return err_set(e, E_FATAL, "Kafka consumer: %s", rd_kafka_message_errstr(m));
+    ret->type = BUS_ERROR;
+    ret->parts = NULL;
+    ret->n_parts = 0;
+    ret->rc = kafka_rc(m->err);
+    (void)snprintf(ret->words, sizeof ret->words, "%s", rd_kafka_message_errstr(m));
+    return OK;
+}
+
+static void drop(rd_kafka_message_t **m)
+{
+    if (*m)
+        rd_kafka_message_destroy(*m);
+    *m = NULL;
+}
+
+/* A topic that is not there yet is waited for; records between REVOKED and release belong to the next owner. */
+static bool is_silent(const struct kafka_consumer *c, const rd_kafka_message_t *m)
+{
+    return c->revoking ? m->rkt != NULL
+                       : m->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || m->err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
+}
+
+static rd_kafka_message_t *next_message(struct kafka_consumer *c, int64_t timeout_us)
+{
+    int64_t end = timeout_us > 0 ? clock_mono_us() + timeout_us : 0;
+    int64_t left = timeout_us;
+    for (;;) {
+        rd_kafka_message_t *m = rd_kafka_consumer_poll(c->rk, kafka_ms(left));
+        if (!m || c->pending || !is_silent(c, m))
+            return m;
+        rd_kafka_message_destroy(m);
+        left = end ? end - clock_mono_us() : 0;
+    }
+}
+
+static rc_t consumer_poll(void *self, int64_t timeout_us, struct bus_event *ret, struct err *e)
+{
+    struct kafka_consumer *c = self;
+    drop(&c->current);
+    mem_free(c->shown);
+    c->shown = NULL;
+    rd_kafka_message_t *m = c->held;
+    c->held = NULL;
+    if (!m && !c->pending)
+        m = next_message(c, timeout_us);
+    if (c->pending) {
+        c->held = m;
+        show_pending(c, ret);
+        return OK;
+    }
+    if (m && is_silent(c, m))
+        drop(&m);
+    if (!m) {
+        ret->type = BUS_NONE;
+        ret->parts = NULL;
+        ret->n_parts = 0;
+        return OK;
+    }
+    c->current = m;
+    if (m->err)
+        return show_error(c, m, ret, e);
+    show_record(c, m, ret);
+    return OK;
+}
+
+static void consumer_note(void *self, const struct bus_partition *parts, size_t n)
+{
+    struct kafka_consumer *c = self;
+    if (n == 0 || c->revoking || c->pending) /* a commit inside a rebalance can cost the assignment */
+        return;
+    rd_kafka_topic_partition_list_t *list = kafka_list(parts, n, true);
+    (void)rd_kafka_commit(c->rk, list, 1); /* for lag tools only: the ledger is the truth */
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+/* Closing can hang in librdkafka 2.0 (its issue 4527). It runs on a thread of its own, which is left behind with its
+ * handle if it is late: the process is about to end then. */
+struct closing {
+    struct kafka_consumer *c;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool done, abandoned;
+};
+
+static void closing_free(struct closing *k)
+{
+    pthread_mutex_destroy(&k->lock);
+    pthread_cond_destroy(&k->changed);
+    free_texts(k->c);
+    mem_free(k->c);
+    mem_free(k);
+}
+
+static void *close_thread(void *arg)
+{
+    struct closing *k = arg;
+    rd_kafka_consumer_close(k->c->rk);
+    rd_kafka_destroy(k->c->rk);
+    pthread_mutex_lock(&k->lock);
+    k->done = true;
+    bool mine = k->abandoned;
+    pthread_cond_signal(&k->changed);
+    pthread_mutex_unlock(&k->lock);
+    if (mine)
+        closing_free(k);
+    return NULL;
+}
+
+static void close_bounded(struct closing *k)
+{
+    pthread_t thread;
+    int64_t end = clock_mono_us() + CLOSE_WAIT_US;
+    struct timespec at = {.tv_sec = (time_t)(end / USEC_PER_SEC), .tv_nsec = (long)(end % USEC_PER_SEC * 1000)};
+    int late = 0;
+    if (pthread_create(&thread, NULL, close_thread, k)) {
+        close_thread(k);
+        closing_free(k);
+        return;
+    }
+    pthread_detach(thread);
+    pthread_mutex_lock(&k->lock);
+    while (!k->done && !late)
+        late = pthread_cond_timedwait(&k->changed, &k->lock, &at);
+    bool done = k->done;
+    k->abandoned = !done;
+    pthread_mutex_unlock(&k->lock);
+    if (done)
+        closing_free(k);
+    else
+        log_warn("kafka_close_late", LF_I64("waited_ms", CLOSE_WAIT_US / 1000));
+}
+
+static void consumer_free(void *self)
+{
+    struct kafka_consumer *c = self;
+    drop(&c->current);
+    drop(&c->held);
+    mem_free(c->shown);
+    while (c->pending) {
+        struct kafka_pending *ev = c->pending;
+        c->pending = ev->next;
+        mem_free(ev);
+    }
+    c->closing = true;
+    struct closing *k = mem_alloc(sizeof *k);
+    pthread_condattr_t attr;
+    k->c = c;
+    pthread_mutex_init(&k->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&k->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    (void)rd_kafka_assign(c->rk, NULL); /* answers a rebalance left open */
+    close_bounded(k);
+}
+
+const struct bus_consumer_ops kafka_consumer_ops = {
+    .open = consumer_open, .topics = consumer_topics, .poll = consumer_poll, .note = consumer_note, .free = consumer_free,
+};

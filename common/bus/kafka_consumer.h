@@ -1,0 +1,31 @@
+/* The consumer's insides, shared by kafka_consumer.c (group, polling) and kafka_assign.c (partitions, offsets).
+ * Internal to this folder. */
+#pragma once
+#include <librdkafka/rdkafka.h>
+#include "base/map.h"
+#include "bus/bus.h"
+
+struct kafka_pending { /* a rebalance event on its way from the callback to poll */
+    struct kafka_pending *next;
+    enum bus_event_type type;
+    size_t n;
+    struct bus_partition parts[];
+};
+
+struct kafka_consumer {
+    rd_kafka_t *rk;
+    struct map names;       /* topic → its interned text */
+    const char *last_name;
+    char **topics;          /* subscribed, sorted */
+    size_t n_topics;
+    rd_kafka_message_t *held;    /* behind the pending events */
+    rd_kafka_message_t *current; /* what the last event borrows from */
+    struct kafka_pending *pending, **pending_tail;
+    struct kafka_pending *shown;
+    struct bus_partition part;   /* of END and RANGE */
+    bool revoking;               /* REVOKED or LOST given out, not yet released */
+    bool closing;
+};
+
+const char *kafka_intern(struct kafka_consumer *c, const char *topic);
+rd_kafka_topic_partition_list_t *kafka_list(const struct bus_partition *parts, size_t n, bool offsets);
