@@ -61,6 +61,7 @@ extern const size_t http_keys_n;
 rc_t http_server_start(struct http_server **ret, const struct http_options *o, const struct http_routes *tables,
                        size_t table_count, struct err *e) MUST_CHECK;
 int http_server_port(const struct http_server *s);
+void http_server_drain(struct http_server *s);   /* from now on a new request is answered 503, unless its scope is open */
 void http_server_quiesce(struct http_server *s); /* takes no new connection; open ones close after their request */
 size_t http_server_busy(const struct http_server *s); /* requests that are not fully answered */
 /* Waits until every request is answered, at most that long, then closes. E_AGAIN: suspended requests are left, nothing

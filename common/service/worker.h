@@ -1,4 +1,5 @@
-/* A thread with a name, a wake-up and an end. The thread looks at worker_stopping, or sleeps in worker_wait. */
+/* A thread with a name, a wake-up and an end. The thread looks at worker_stopping, or sleeps in worker_wait.
+ * A struct worker starts as zeroes. */
 #pragma once
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,0 +1,81 @@
+/* What server, answer and deadline share. Inside http/ only.
+ *
+ * A connection belongs to one libmicrohttpd thread and carries one request at a time, whose memory is used again by the next.
+ *
+ *   WAITING ─head begins─▶ RECEIVING ─body complete─▶ HANDLING ─answer queued─▶ SENDING ─sent─▶ WAITING
+ *      └──────── deadline_us ────────┘                no limit here            └ send_us ┘ */
+#pragma once
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include "base/buf.h"
+#include "http/guard.h"
+#include "http/route.h"
+#include "http/server.h"
+
+enum phase { WAITING, RECEIVING, HANDLING, SENDING };
+
+struct http_header_line {
+    struct http_header_line *next;
+    const char *name, *value;
+};
+
+struct http_request {
+    struct connection *connection;
+    struct str raw, method;
+    struct uri uri;
+    struct guard guard;
+    const struct route *route;
+    bool headed;     /* the head was judged */
+    bool drain;      /* an answer is there, the body is only read off */
+    bool close;      /* the connection ends with this answer */
+    bool suspended;  /* written by the handler's thread before it hands over */
+    bool too_long;
+    size_t seen;     /* body bytes so far */
+    struct buf body, out;
+    struct arena arena;
+    int64_t received_us, received_mono_us;
+    struct http_header_line *headers;
+    int status;
+    struct MHD_Response *response;
+    atomic_bool ready; /* response may be queued */
+};
+
+struct connection {
+    struct http_server *server;
+    struct connection *prev, *next;
+    struct MHD_Connection *mhd;
+    int fd;
+    _Atomic int phase;
+    _Atomic int64_t since_us;
+    _Atomic uint32_t generation; /* counts requests, so that the watchdog sees a new WAITING */
+    uint32_t seen_generation;    /* the watchdog's */
+    uint64_t base_bytes;         /* the watchdog's: received when this WAITING was first seen */
+    struct http_request request;
+};
+
+struct http_server {
+    const struct http_options *options;
+    struct router router;
+    struct MHD_Daemon *daemon;
+    int listen_fd, port;
+    atomic_bool draining, quiesced;
+    _Atomic size_t busy, suspended;
+    pthread_mutex_t lock; /* of the list of connections, and what the condition is about */
+    pthread_cond_t changed;
+    struct connection *connections;
+    size_t connection_count;
+    pthread_t watchdog;
+    bool watching, stopping;
+};
+
+void *watchdog_run(void *server);
+
+/* Counters; rows in counters.c. */
+enum refusal { REFUSED_HEAD, REFUSED_TARGET, REFUSED_NOT_FOUND, REFUSED_METHOD, REFUSED_TOO_LONG, REFUSED_DEADLINE,
+               REFUSED_DRAINING };
+void counters_register(void);
+void counters_refuse(enum refusal why);
+void counters_connections(size_t n);
+void counters_answered(const struct http_request *r);
+size_t counters_route(const struct http_route *row);

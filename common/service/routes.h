@@ -1,0 +1,13 @@
+/* Inside service/: the routes that every service has. */
+#pragma once
+#include <stdatomic.h>
+#include <stdint.h>
+#include "http/server.h"
+#include "service/health.h"
+
+struct routes_context {
+    struct health *health;
+    _Atomic int64_t *beat_us; /* when the loop last turned */
+};
+
+struct http_routes routes_builtin(struct routes_context *context); /* must outlive the server */
