@@ -1,0 +1,114 @@
+/* A ring of (key, offset) in order of arrival and a hash table of indices into it: the oldest leave as offsets move on.
+ * A key that comes again moves to the ring's end, so that what is seen depends on the last N offsets alone. */
+#include <stddef.h>
+#include "base/mem.h"
+#include "dedupe.h"
+
+struct entry {
+    uint64_t key[2];
+    int64_t offset;
+    bool moved; /* came again later: the table knows the later one */
+};
+struct dedupe {
+    int64_t horizon;
+    struct entry *ring; /* capacity a power of two */
+    uint32_t *table;    /* 2 × capacity; index + 1, 0: free */
+    size_t cap, first, n;
+};
+
+struct dedupe *dedupe_new(int64_t horizon_records)
+{
+    struct dedupe *d = mem_alloc(sizeof *d);
+    d->horizon = horizon_records;
+    return d;
+}
+
+void dedupe_free(struct dedupe *d)
+{
+    if (!d)
+        return;
+    mem_free(d->ring);
+    mem_free(d->table);
+    mem_free(d);
+}
+
+static size_t home(const struct dedupe *d, const uint64_t key[2])
+{
+    return (size_t)key[0] & (2 * d->cap - 1);
+}
+
+static size_t find(const struct dedupe *d, const uint64_t key[2])
+{
+    size_t at = home(d, key);
+    for (; d->table[at]; at = (at + 1) & (2 * d->cap - 1)) {
+        const struct entry *e = &d->ring[d->table[at] - 1];
+        if (e->key[0] == key[0] && e->key[1] == key[1])
+            break;
+    }
+    return at;
+}
+
+/* Linear probing: whoever stands behind the hole and may stand in it moves up, until a free place. */
+static void table_remove(struct dedupe *d, size_t hole)
+{
+    size_t mask = 2 * d->cap - 1;
+    for (size_t at = (hole + 1) & mask; d->table[at]; at = (at + 1) & mask) {
+        size_t want = home(d, d->ring[d->table[at] - 1].key);
+        if (((at - want) & mask) >= ((at - hole) & mask)) {
+            d->table[hole] = d->table[at];
+            hole = at;
+        }
+    }
+    d->table[hole] = 0;
+}
+
+static void expire(struct dedupe *d, int64_t offset)
+{
+    while (d->n && d->ring[d->first].offset < offset - d->horizon) {
+        if (!d->ring[d->first].moved)
+            table_remove(d, find(d, d->ring[d->first].key));
+        d->first = (d->first + 1) & (d->cap - 1);
+        d->n--;
+    }
+}
+
+static void grow(struct dedupe *d)
+{
+    size_t cap = d->cap ? d->cap * 2 : 64;
+    struct entry *ring = mem_array(cap, sizeof *ring);
+    for (size_t i = 0; i < d->n; i++)
+        ring[i] = d->ring[(d->first + i) & (d->cap - 1)];
+    mem_free(d->ring);
+    mem_free(d->table);
+    d->ring = ring;
+    d->table = mem_array(2 * cap, sizeof *d->table);
+    d->cap = cap;
+    d->first = 0;
+    for (size_t i = 0; i < d->n; i++)
+        if (!ring[i].moved)
+            d->table[find(d, ring[i].key)] = (uint32_t)i + 1;
+}
+
+bool dedupe_seen(struct dedupe *d, const uint64_t key[2], int64_t offset)
+{
+    if (d->horizon <= 0)
+        return false;
+    expire(d, offset);
+    if (d->n == d->cap)
+        grow(d);
+    size_t at = find(d, key);
+    bool seen = d->table[at] != 0;
+    if (seen && d->ring[d->table[at] - 1].offset == offset)
+        return false; /* the same record once more: its handling had to wait */
+    if (seen)
+        d->ring[d->table[at] - 1].moved = true;
+    size_t slot = (d->first + d->n++) & (d->cap - 1);
+    d->ring[slot] = (struct entry){{key[0], key[1]}, offset, false};
+    d->table[at] = (uint32_t)slot + 1;
+    return seen;
+}
+
+int64_t dedupe_held(const struct dedupe *d)
+{
+    return (int64_t)d->n;
+}

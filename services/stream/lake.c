@@ -1,0 +1,133 @@
+/* The lake sink: events become Parquet rows, flushed when there are many or when they are old enough.
+ * The range of a flush is promised in the ledger first (pipeline intent), so a replay writes the same files. */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/time.h"
+#include "db/lakefile.h"
+#include "metrics/metrics.h"
+#include "sink.h"
+
+enum { M_NULLED, M_FILES, M_HELD };
+static const struct metric_row rows[] = {
+    [M_NULLED] = {.name = "modelmon_lake_nulled_total", .kind = METRIC_COUNTER,
+                  .help = "Values that are null in the lake because their type is not their column's."},
+    [M_FILES] = {.name = "modelmon_lake_files_total", .kind = METRIC_COUNTER, .help = "Parquet files committed."},
+    [M_HELD] = {.name = "modelmon_lake_held_bytes", .kind = METRIC_GAUGE, .help = "Memory of rows not flushed yet."},
+};
+static struct metric_set metrics = METRIC_SET(rows);
+
+struct lake {
+    struct lake_writer *writer;
+    struct manifest_row *files; /* of the prepared flush; the writer's memory */
+    size_t n_files;
+    int64_t flushed_mono_us;
+};
+
+static struct lake_part part_of(const struct pipeline_part *p)
+{
+    return (struct lake_part){p->topic, p->partition};
+}
+
+static rc_t take(struct sink *s, const struct pipeline_record *r, const struct inference_event *ev,
+                 const struct resolved *at, struct err *e)
+{
+    if (ev->kind == INFERENCE_ERROR)
+        return OK; /* counted by statistics; it has no prediction to keep */
+    struct lake *l = s->own;
+    const struct endpoint *ep = &at->known->ep;
+    struct inference_event placed = *ev;
+    placed.inputs = at->inputs;
+    placed.outputs = at->outputs;
+    placed.n_cols = at->shape->schema.n_features;
+    placed.n_label_cols = at->shape->schema.n_labels;
+    struct lake_part part = part_of(r->part);
+    struct lake_endpoint whose = {
+        .project_id = ep->project_id, .project = str_of(at->known->project->name), .endpoint_id = ep->id,
+        .uid = str_of(ep->uid), .name = str_of(ep->name), .function_uri = str_of(ep->function_uri),
+        .model_class = str_of(ep->model_class), .endpoint_type = ep->endpoint_type, .schema = &at->shape->schema};
+    size_t nulled = 0;
+    rc_t rc = lake_add(l->writer, &part, &whose, &placed, ep->first_request_us ? ep->first_request_us : ev->when_us,
+                       &nulled, e);
+    if (nulled)
+        metric_add(metrics_at(&metrics, M_NULLED, 0, 0), (int64_t)nulled);
+    return rc;
+}
+
+static bool due(void *self, int64_t mono_us)
+{
+    struct sink *s = self;
+    struct lake *l = s->own;
+    const struct stream_options *o = &s->st->options;
+    struct lake_held held = lake_held(l->writer);
+    if (held.rows == 0)
+        return mono_us - l->flushed_mono_us >= USEC_PER_SEC; /* only the position moves */
+    int64_t age = o->lake_age_per_file_us * held.files;
+    return held.bytes >= s->st->lake.memory_bytes ||
+           mono_us - held.oldest_mono_us >= (age > o->lake_age_us ? age : o->lake_age_us);
+}
+
+static rc_t prepare(void *self, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e)
+{
+    struct lake *l = ((struct sink *)self)->own;
+    struct lake_range *ranges = mem_array(n, sizeof *ranges);
+    size_t n_ranges = 0;
+    for (size_t i = 0; i < n; i++)
+        if (parts[i]->position > parts[i]->next_offset)
+            ranges[n_ranges++] = (struct lake_range){part_of(parts[i]), parts[i]->next_offset, parts[i]->position};
+    l->n_files = 0;
+    metric_set(metrics_at(&metrics, M_HELD, 0, 0), (double)lake_held(l->writer).bytes);
+    rc_t rc = n_ranges ? lake_flush(l->writer, ranges, n_ranges, &l->files, &l->n_files, e) : OK;
+    mem_free(ranges);
+    int64_t *days = mem_array(l->n_files ? l->n_files : 1, sizeof *days);
+    for (size_t i = 0; i < l->n_files; i++)
+        days[i] = time_floor(l->files[i].hour_us, USEC_PER_DAY);
+    if (rc == OK && l->n_files)
+        rc = db_days_ensure(db, days, l->n_files, e);
+    mem_free(days);
+    return rc;
+}
+
+static rc_t write_manifest(void *self, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e)
+{
+    (void)parts;
+    (void)n;
+    struct lake *l = ((struct sink *)self)->own;
+    return l->n_files ? manifest_add(db, l->files, l->n_files, clock_now_us(), e) : OK;
+}
+
+static void done(void *self, const struct pipeline_part *part, bool committed)
+{
+    struct lake *l = ((struct sink *)self)->own;
+    if (committed && l->n_files)
+        metric_add(metrics_at(&metrics, M_FILES, 0, 0), (int64_t)l->n_files);
+    l->n_files = 0; /* of all the partitions of a flush: counted with the first */
+    l->flushed_mono_us = clock_mono_us();
+    struct lake_part gone = part ? part_of(part) : (struct lake_part){0};
+    lake_forget(l->writer, part ? &gone : NULL);
+}
+
+static void free_own(struct sink *s)
+{
+    struct lake *l = s->own;
+    lake_writer_free(l->writer);
+    mem_free(l);
+}
+
+static const struct pipeline_ops ops = {sink_record, due, prepare, write_manifest, done};
+
+rc_t lake_open(struct sink **ret, struct stream *st, struct err *e)
+{
+    struct lake *l = mem_alloc(sizeof *l);
+    rc_t rc = lake_writer_open(&l->writer, &st->lake, e);
+    if (rc == OK)
+        rc = sink_open(ret, st, &(struct sink_def){.name = PIPELINE_LAKE, .ops = &ops, .intent = true, .take = take,
+                                                   .free_own = free_own, .own = l}, e);
+    if (rc) {
+        lake_writer_free(l->writer);
+        mem_free(l);
+        return rc;
+    }
+    metrics_register(&metrics);
+    lake_sweep(&st->lake);
+    return OK;
+}

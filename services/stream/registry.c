@@ -1,0 +1,243 @@
+/* Endpoints in memory: loaded at first sight, read again when the database says they changed. */
+#include <stdio.h>
+#include "base/clock.h"
+#include "base/mem.h"
+#include "db/project.h"
+#include "json/doc.h"
+#include "registry.h"
+#include "shape.h"
+
+#define SCHEMAS_MAX 64 /* versions of one endpoint that its senders may cause */
+
+struct registry {
+    struct stream *st;
+    struct cache *cache;
+    bool with_references;
+    struct map known; /* project id and uid → struct known */
+    struct project_info **projects;
+    size_t n_projects;
+    int64_t change_seq;
+    struct arena scratch; /* of one resolve */
+};
+
+struct registry *registry_new(struct stream *st, struct cache *cache, bool with_references)
+{
+    struct registry *r = mem_alloc(sizeof *r);
+    r->st = st;
+    r->cache = cache;
+    r->with_references = with_references;
+    return r;
+}
+
+static void known_free(struct known *k)
+{
+    for (struct shape *s = k->shapes; s;) {
+        struct shape *next = s->next;
+        shape_free(s);
+        s = next;
+    }
+    endpoint_done(&k->ep);
+    mem_free(k);
+}
+
+void registry_free(struct registry *r)
+{
+    if (!r)
+        return;
+    struct map_iter it = {0};
+    while (map_next(&r->known, &it))
+        known_free(it.value);
+    map_done(&r->known);
+    for (size_t i = 0; i < r->n_projects; i++) {
+        mem_free(r->projects[i]->name);
+        mem_free(r->projects[i]);
+    }
+    mem_free(r->projects);
+    arena_done(&r->scratch);
+    mem_free(r);
+}
+
+size_t registry_size(const struct registry *r)
+{
+    return r->known.len;
+}
+
+static struct project_info *project_info(struct registry *r, int32_t id)
+{
+    for (size_t i = 0; i < r->n_projects; i++)
+        if (r->projects[i]->id == id)
+            return r->projects[i];
+    return NULL;
+}
+
+static struct str key_of(char out[4 + NAME_UID_MAX], int32_t project_id, struct str uid)
+{
+    memcpy(out, &project_id, 4);
+    memcpy(out + 4, uid.p, uid.n);
+    return (struct str){out, uid.n + 4};
+}
+
+static void projects_follow(struct registry *r)
+{
+    struct projects *p = &r->st->projects;
+    (void)pthread_rwlock_rdlock(&p->lock);
+    for (size_t i = 0; i < p->n; i++) {
+        struct project_info *info = project_info(r, p->list[i].id);
+        if (!info) {
+            info = mem_alloc(sizeof *info);
+            info->id = p->list[i].id;
+            info->name = mem_dupz(p->list[i].name);
+            r->projects = mem_grow(r->projects, r->n_projects + 1, sizeof *r->projects);
+            r->projects[r->n_projects++] = info;
+        }
+        info->base_period_us = p->list[i].base_period_us;
+        info->slot_us = info->base_period_us < 60 * USEC_PER_SEC ? info->base_period_us : 60 * USEC_PER_SEC;
+    }
+    (void)pthread_rwlock_unlock(&p->lock);
+}
+
+rc_t registry_refresh(struct registry *r, struct db *db, struct err *e)
+{
+    projects_follow(r);
+    struct endpoint *changed = NULL;
+    size_t n = 0;
+    rc_t rc = endpoints_changed(db, &r->change_seq, &changed, &n, e);
+    for (size_t i = 0; rc == OK && i < n; i++) {
+        char room[4 + NAME_UID_MAX];
+        struct known *k = map_get(&r->known, key_of(room, changed[i].project_id, str_of(changed[i].uid)));
+        if (k && k->ep.change_seq != changed[i].change_seq)
+            k->stale = true;
+    }
+    endpoints_free(changed, n);
+    return rc;
+}
+
+static rc_t register_new(struct registry *r, struct db *db, int32_t project_id, const struct inference_event *ev,
+                         struct endpoint *ret, struct reject *why, struct err *e)
+{
+    if (!r->st->options.auto_register)
+        return reject_set(why, REJECT_UNKNOWN_ENDPOINT, "endpoint_id", 0, "no endpoint has this uid in the project");
+    struct arena *a = &r->scratch;
+    struct str name = ev->model.n ? ev->model : ev->uid;
+    struct endpoint in = {
+        .project_id = project_id, .uid = arena_dup(a, ev->uid.p, ev->uid.n), .name = arena_dup(a, name.p, name.n),
+        .function_name = arena_dup(a, ev->function.function.p, ev->function.function.n),
+        .function_tag = ev->function.tag.n ? arena_dup(a, ev->function.tag.p, ev->function.tag.n) : arena_dup(a, "latest", 6),
+        .function_uri = arena_dup(a, ev->function_uri.p, ev->function_uri.n),
+        .model_name = arena_dup(a, ev->model.p, ev->model.n), .model_uri = arena_dup(a, "", 0),
+        .model_class = arena_dup(a, ev->model_class.p, ev->model_class.n), .endpoint_type = 1,
+        .monitoring_mode = arena_dup(a, "enabled", 7), .labels = arena_dup(a, "{}", 2), .document = arena_dup(a, "{}", 2),
+        .sampling_percentage = ev->sampling_percentage, .self_registered = true, .latest = true};
+    const char *alias = ev->uid_alias.n ? arena_dup(a, ev->uid_alias.p, ev->uid_alias.n) : NULL;
+    bool created;
+    rc_t rc = endpoint_register(db, &in, alias, r->st->options.max_endpoints, ret, &created, e);
+    if (rc == E_LIMIT)
+        return reject_set(why, REJECT_TOO_MANY_ENDPOINTS, "endpoint_id", 0,
+                          "the project has as many self-registered endpoints as it may (ENDPOINTS_MAX)");
+    return rc;
+}
+
+/* The newest schema (or the newest a replay may use) against the newest reference. */
+static rc_t adopt_shape(struct registry *r, struct db *db, struct known *k, int64_t max_seq, struct shape **ret,
+                        struct err *e)
+{
+    struct endpoint_schema row = {0};
+    *ret = NULL;
+    rc_t rc = schema_get(db, k->ep.id, 0, max_seq, &row, e);
+    if (rc == E_NOTFOUND)
+        return OK;
+    if (rc == OK)
+        rc = shape_get(k, db, r->cache, r->with_references, &row, ret, e);
+    endpoint_schema_done(&row);
+    return rc;
+}
+
+static rc_t load(struct registry *r, struct db *db, int32_t project_id, const struct inference_event *ev,
+                 struct known **ret, struct reject *why, struct err *e)
+{
+    char room[4 + NAME_UID_MAX];
+    struct str key = key_of(room, project_id, ev->uid);
+    struct known *k = map_get(&r->known, key);
+    if (k && !k->stale) {
+        *ret = k;
+        return OK;
+    }
+    struct project_info *project = project_info(r, project_id);
+    if (!project)
+        return err_set(e, E_AGAIN, "project %d is not loaded yet", project_id);
+    struct endpoint ep = {0};
+    rc_t rc = endpoint_get(db, project_id, ev->uid, &ep, e);
+    if (rc == E_NOTFOUND)
+        rc = register_new(r, db, project_id, ev, &ep, why, e);
+    if (rc)
+        return rc;
+    if (!k) {
+        k = mem_alloc(sizeof *k);
+        (void)map_put(&r->known, key, k);
+    }
+    endpoint_done(&k->ep);
+    k->ep = ep;
+    k->project = project;
+    k->stale = true; /* until its shape is there too */
+    rc = adopt_shape(r, db, k, 0, &k->shape, e);
+    k->stale = rc != OK;
+    *ret = k;
+    return rc;
+}
+
+/* The event's columns are new: their schema becomes the endpoint's next version, unless somebody else made one meanwhile. */
+static rc_t extend(struct registry *r, struct db *db, struct known *k, const struct shape *base,
+                   const struct inference_event *ev, struct shape **ret, struct reject *why, struct err *e)
+{
+    struct endpoint_schema row = {0};
+    rc_t rc = schema_get(db, k->ep.id, 0, 0, &row, e);
+    if (rc && rc != E_NOTFOUND)
+        return rc;
+    bool newer = rc == OK && row.version > (base ? base->schema.version : 0);
+    if (rc == OK && row.version >= SCHEMAS_MAX && !newer)
+        rc = reject_set(why, REJECT_SCHEMA_MISMATCH, "request.inputs", 0,
+                        "the endpoint has had %d schemas already: its senders do not agree", SCHEMAS_MAX);
+    else
+        rc = OK;
+    if (rc == OK && !newer) {
+        struct buf doc = {0};
+        bool named = schema_from_event(base ? &base->schema : NULL, ev, &doc);
+        endpoint_schema_done(&row);
+        row = (struct endpoint_schema){0};
+        rc = schema_put(db, k->ep.project_id, k->ep.id, buf_str(&doc), named, &row, e);
+        buf_done(&doc);
+    }
+    if (rc == OK)
+        rc = shape_get(k, db, r->cache, r->with_references, &row, ret, e);
+    if (rc == OK)
+        k->shape = *ret;
+    endpoint_schema_done(&row);
+    return rc;
+}
+
+rc_t registry_resolve(struct registry *r, struct db *db, int32_t project_id, int64_t max_schema_seq,
+                      const struct inference_event *ev, struct resolved *ret, struct reject *why, struct err *e)
+{
+    arena_reset(&r->scratch);
+    struct known *k = NULL;
+    rc_t rc = load(r, db, project_id, ev, &k, why, e);
+    if (rc)
+        return rc;
+    struct shape *shape = k->shape;
+    if (max_schema_seq && shape && shape->seq > max_schema_seq)
+        rc = adopt_shape(r, db, k, max_schema_seq, &shape, e);
+    ret->known = k;
+    for (int tries = 0; rc == OK && tries < 3; tries++) {
+        enum fit fit = shape ? shape_fit(shape, ev, why) : FIT_EXTEND;
+        struct shape *other = fit == FIT_EXTEND ? shape_among(k, ev) : NULL;
+        if (fit == FIT_REJECT)
+            return E_INVALID;
+        if (fit == FIT_YES || other) {
+            ret->shape = other ? other : shape;
+            shape_place(ret->shape, ev, &r->scratch, &ret->inputs, &ret->outputs);
+            return OK;
+        }
+        rc = extend(r, db, k, shape, ev, &shape, why, e);
+    }
+    return rc ? rc : err_set(e, E_AGAIN, "the schema of %s keeps changing", k->ep.uid);
+}

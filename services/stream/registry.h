@@ -1,0 +1,56 @@
+/* What a pipeline knows of endpoints: record, schema, reference. Read from the database (references through the cache),
+ * kept in memory, read again when they change. And the mapping of an event's columns to the endpoint's.
+ * Thread rule: a registry belongs to one pipeline. */
+#pragma once
+#include "base/map.h"
+#include "cache/cache.h"
+#include "db/endpoint.h"
+#include "event/inference.h"
+#include "lake/lake.h"
+#include "stats/slot.h"
+#include "stream.h"
+
+/* One schema version of an endpoint against one reference version: fixed once made, alive as long as the registry. */
+struct shape {
+    struct shape *next;
+    struct schema schema;
+    int64_t seq;             /* of the schema */
+    int reference_version;   /* 0: none, or not wanted */
+    struct reference *reference;
+    struct slot_layout layout; /* made when references are wanted */
+    struct slot *spare;        /* an empty slot of this layout: most endpoints come again within a second */
+};
+
+struct project_info {
+    int32_t id;
+    char *name;
+    int64_t base_period_us, slot_us;
+};
+
+struct known {
+    struct endpoint ep;
+    struct project_info *project;
+    struct shape *shape;  /* for events that name no columns */
+    struct shape *shapes; /* all that were used */
+    bool stale;
+    void *recent;         /* the statistics sink's accumulator of the last event */
+};
+
+struct registry;
+struct registry *registry_new(struct stream *st, struct cache *cache, bool with_references);
+void registry_free(struct registry *r);
+/* Once a second: what changed is read again at its next use. */
+rc_t registry_refresh(struct registry *r, struct db *db, struct err *e) MUST_CHECK;
+
+/* The event's place in its endpoint: values in the order of the shape's columns. Borrowed until the next resolve. */
+struct resolved {
+    struct known *known;
+    struct shape *shape;
+    const struct value *inputs;  /* n_rows x shape's features */
+    const struct value *outputs; /* n_rows x shape's labels */
+};
+/* OK; E_INVALID: *why says it (a dead letter); E_AGAIN: the database is not there.
+ * max_schema_seq: of the partition (a replay), 0: none. Makes the endpoint and its schema when they are new. */
+rc_t registry_resolve(struct registry *r, struct db *db, int32_t project_id, int64_t max_schema_seq,
+                      const struct inference_event *ev, struct resolved *ret, struct reject *why, struct err *e) MUST_CHECK;
+size_t registry_size(const struct registry *r);

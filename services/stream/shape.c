@@ -1,0 +1,293 @@
+/* Columns of events against columns of endpoints. One side is the features with their inputs, the other the labels
+ * with their outputs; both follow the same rules. */
+#include <stdio.h>
+#include "base/mem.h"
+#include "json/doc.h"
+#include "log/log.h"
+#include "shape.h"
+
+struct side {
+    const struct column *cols; /* the schema's */
+    size_t n_cols;
+    const struct value *values; /* the event's: n_rows × n */
+    size_t n_rows, n;
+    const struct str *names; /* the event's, or NULL */
+    char made_up;            /* first letter of names that were made up: f0, p0 */
+    const char *field;
+};
+
+static struct side features(const struct schema *s, const struct inference_event *ev)
+{
+    return (struct side){s ? s->features : NULL, s ? s->n_features : 0, ev->inputs, ev->n_rows, ev->n_cols,
+                         ev->input_names, 'f', "request.inputs"};
+}
+
+static struct side labels(const struct schema *s, const struct inference_event *ev)
+{
+    return (struct side){s ? s->labels : NULL, s ? s->n_labels : 0, ev->outputs, ev->n_rows, ev->n_label_cols,
+                         ev->output_names, 'p', "resp.outputs"};
+}
+
+static bool column_is(const struct column *c, struct str name)
+{
+    static const char prefix[] = "feature_";
+    size_t n = strlen(c->name);
+    if (n == name.n && memcmp(c->name, name.p, n) == 0)
+        return true;
+    return n == name.n + sizeof prefix - 1 && memcmp(c->name, prefix, sizeof prefix - 1) == 0 &&
+           memcmp(c->name + sizeof prefix - 1, name.p, name.n) == 0;
+}
+
+static size_t column_find(const struct side *s, struct str name, size_t guess)
+{
+    if (guess < s->n_cols && column_is(&s->cols[guess], name))
+        return guess;
+    for (size_t i = 0; i < s->n_cols; i++)
+        if (column_is(&s->cols[i], name))
+            return i;
+    return SIZE_MAX;
+}
+
+/* f0, f1, … in order: nobody named these. */
+static bool is_made_up(const struct side *s)
+{
+    for (size_t i = 0; i < s->n_cols; i++) {
+        char want[24];
+        (void)snprintf(want, sizeof want, "%c%zu", s->made_up, i);
+        if (strcmp(s->cols[i].name, want) != 0)
+            return false;
+    }
+    return true;
+}
+
+static enum column_type type_of(const struct side *s, size_t col)
+{
+    static const enum column_type by_value[] = {[VALUE_NULL] = COLUMN_UNKNOWN, [VALUE_NUMBER] = COLUMN_NUMBER,
+                                                [VALUE_BOOL] = COLUMN_BOOL, [VALUE_STRING] = COLUMN_STRING,
+                                                [VALUE_JSON] = COLUMN_JSON};
+    for (size_t row = 0; row < s->n_rows; row++) {
+        enum value_type type = s->values[row * s->n + col].type;
+        if (type != VALUE_NULL)
+            return by_value[type];
+    }
+    return COLUMN_UNKNOWN;
+}
+
+static bool teaches_types(const struct side *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        size_t at = s->names ? column_find(s, s->names[i], i) : i;
+        if (at < s->n_cols && s->cols[at].type == COLUMN_UNKNOWN && type_of(s, i) != COLUMN_UNKNOWN)
+            return true;
+    }
+    return false;
+}
+
+static enum fit side_fit(const struct side *s, struct reject *why)
+{
+    if (s->n_rows == 0)
+        return FIT_YES;
+    if (s->names) {
+        for (size_t i = 0; i < s->n; i++)
+            if (column_find(s, s->names[i], i) == SIZE_MAX)
+                return FIT_EXTEND;
+    } else if (s->n != s->n_cols) {
+        if (is_made_up(s))
+            return FIT_EXTEND;
+        if (s->n > s->n_cols) {
+            (void)reject_set(why, REJECT_SCHEMA_MISMATCH, s->field, 0, "%zu values a row, the endpoint has %zu names",
+                             s->n, s->n_cols);
+            return FIT_REJECT;
+        }
+    }
+    return teaches_types(s) ? FIT_EXTEND : FIT_YES;
+}
+
+enum fit shape_fit(const struct shape *shape, const struct inference_event *ev, struct reject *why)
+{
+    struct side sides[] = {features(&shape->schema, ev), labels(&shape->schema, ev)};
+    enum fit fit = side_fit(&sides[0], why);
+    enum fit second = fit == FIT_REJECT ? fit : side_fit(&sides[1], why);
+    return second > fit ? second : fit;
+}
+
+struct shape *shape_among(struct known *k, const struct inference_event *ev)
+{
+    struct reject ignored;
+    if (!ev->input_names)
+        return NULL;
+    for (struct shape *s = k->shapes; s; s = s->next)
+        if (s->reference_version == k->ep.reference_version && shape_fit(s, ev, &ignored) == FIT_YES)
+            return s;
+    return NULL;
+}
+
+static const struct value *side_place(const struct side *s, struct arena *a)
+{
+    bool same = s->n == s->n_cols;
+    for (size_t i = 0; same && s->names && i < s->n; i++)
+        same = column_is(&s->cols[i], s->names[i]);
+    if (same || s->n_rows == 0)
+        return s->values;
+    struct value *out = arena_array(a, s->n_rows * s->n_cols, sizeof *out); /* zeroed: VALUE_NULL */
+    for (size_t i = 0; i < s->n; i++) {
+        size_t at = s->names ? column_find(s, s->names[i], i) : i;
+        for (size_t row = 0; row < s->n_rows; row++)
+            out[row * s->n_cols + at] = s->values[row * s->n + i];
+    }
+    return out;
+}
+
+void shape_place(const struct shape *shape, const struct inference_event *ev, struct arena *a,
+                 const struct value **ret_inputs, const struct value **ret_outputs)
+{
+    struct side inputs = features(&shape->schema, ev), outputs = labels(&shape->schema, ev);
+    *ret_inputs = side_place(&inputs, a);
+    *ret_outputs = side_place(&outputs, a);
+}
+
+/* ---- a new schema ---- */
+
+static char *name_for(struct arena *a, struct str name)
+{
+    char *out = arena_alloc(a, name.n + 10);
+    (void)column_name(out, name);
+    return out;
+}
+
+/* The columns after this event: the base's with types learned, or the event's own. */
+static struct column *side_extend(const struct side *s, struct arena *a, size_t *ret_n)
+{
+    bool known = s->n_cols > 0;
+    for (size_t i = 0; known && s->names && i < s->n; i++)
+        known = column_find(s, s->names[i], i) != SIZE_MAX;
+    if (known && !s->names && s->n != s->n_cols && is_made_up(s))
+        known = false;
+    size_t n = *ret_n = known || s->n_rows == 0 ? s->n_cols : s->n;
+    struct column *cols = arena_array(a, n ? n : 1, sizeof *cols);
+    for (size_t i = 0; i < n; i++) {
+        if (known || s->n_rows == 0)
+            cols[i] = s->cols[i];
+        else
+            cols[i] = (struct column){s->names ? name_for(a, s->names[i]) : arena_printf(a, "%c%zu", s->made_up, i),
+                                      type_of(s, i)};
+    }
+    for (size_t i = 0; known && i < s->n; i++) {
+        size_t at = s->names ? column_find(s, s->names[i], i) : i;
+        if (at < n && cols[at].type == COLUMN_UNKNOWN)
+            cols[at].type = type_of(s, i);
+    }
+    return cols;
+}
+
+bool schema_from_event(const struct schema *base, const struct inference_event *ev, struct buf *ret)
+{
+    struct arena a = {0};
+    struct side inputs = features(base, ev), outputs = labels(base, ev);
+    struct schema next = {.named = ev->input_names || (base && base->named)};
+    next.features = side_extend(&inputs, &a, &next.n_features);
+    next.labels = side_extend(&outputs, &a, &next.n_labels);
+    schema_print(&next, ret);
+    arena_done(&a);
+    return next.named;
+}
+
+/* ---- shapes ---- */
+
+static rc_t reference_text(struct db *db, struct cache *cache, int64_t endpoint_id, int version, struct buf *ret,
+                           struct err *e)
+{
+    char key[64];
+    int n = snprintf(key, sizeof key, "reference:%lld:%d", (long long)endpoint_id, version);
+    if (cache_get(cache, (struct str){key, (size_t)n}, ret) == OK)
+        return OK;
+    struct endpoint_reference row = {0};
+    rc_t rc = reference_get(db, endpoint_id, version, &row, e);
+    if (rc)
+        return rc;
+    buf_clear(ret);
+    buf_addf(ret, "{\"labels\":%s,\"statistics\":", row.labels);
+    buf_addz(ret, row.statistics);
+    buf_addc(ret, '}');
+    cache_set(cache, (struct str){key, (size_t)n}, buf_str(ret));
+    endpoint_reference_done(&row);
+    return OK;
+}
+
+static rc_t reference_load(struct db *db, struct cache *cache, int64_t endpoint_id, int version,
+                           struct reference **ret, struct err *e)
+{
+    CLEANUP(buf_done) struct buf text = {0};
+    CLEANUP(json_freep) struct json *doc = NULL;
+    rc_t rc = reference_text(db, cache, endpoint_id, version, &text, e);
+    if (rc == OK)
+        rc = json_parse(&doc, text.data, text.len, NULL, e);
+    const struct json *labels = json_get(doc, "labels");
+    struct str *names = mem_array(json_len(labels) + 1, sizeof *names);
+    size_t n = 0;
+    for (struct json *l = json_first(labels); rc == OK && l; l = json_next(l))
+        rc = json_str(l, &names[n++], e);
+    if (rc == OK)
+        rc = reference_from_json(ret, json_get(doc, "statistics"), names, n, e);
+    mem_free(names);
+    if (rc == OK)
+        (*ret)->version = version;
+    return rc;
+}
+
+static void layout_init(struct shape *s)
+{
+    size_t n = s->schema.n_features + s->schema.n_labels;
+    struct str *names = mem_array(n ? n : 1, sizeof *names);
+    for (size_t i = 0; i < s->schema.n_features; i++)
+        names[i] = str_of(s->schema.features[i].name);
+    for (size_t i = 0; i < s->schema.n_labels; i++)
+        names[s->schema.n_features + i] = str_of(s->schema.labels[i].name);
+    slot_layout_init(&s->layout, names, s->schema.n_features, names + s->schema.n_features, s->schema.n_labels,
+                     s->reference);
+    mem_free(names);
+}
+
+void shape_free(struct shape *s)
+{
+    slot_free(s->spare);
+    slot_layout_done(&s->layout);
+    reference_free(s->reference);
+    schema_done(&s->schema);
+    mem_free(s);
+}
+
+rc_t shape_get(struct known *k, struct db *db, struct cache *cache, bool with_reference,
+               const struct endpoint_schema *row, struct shape **ret, struct err *e)
+{
+    int reference_version = with_reference ? k->ep.reference_version : 0;
+    for (struct shape *s = k->shapes; s; s = s->next) {
+        if (s->schema.version == row->version && s->reference_version == reference_version) {
+            *ret = s;
+            return OK;
+        }
+    }
+    struct shape *s = mem_alloc(sizeof *s);
+    rc_t rc = schema_parse(str_of(row->document), &s->schema, e);
+    if (rc)
+        rc = err_prefix(e, E_FATAL, "schema %d of endpoint %s: ", row->version, k->ep.uid);
+    s->schema.version = row->version;
+    s->seq = row->seq;
+    if (rc == OK && reference_version)
+        rc = reference_load(db, cache, k->ep.id, reference_version, &s->reference, e);
+    if (rc == E_INVALID) { /* stored by something that did not check: the endpoint goes on without it */
+        log_warn("reference_unreadable", LF_STR("endpoint", k->ep.uid), LF_I64("version", reference_version), LF_ERR(e));
+        rc = OK;
+    }
+    if (rc) {
+        shape_free(s);
+        return rc;
+    }
+    s->reference_version = reference_version;
+    if (with_reference)
+        layout_init(s);
+    s->next = k->shapes;
+    k->shapes = s;
+    *ret = s;
+    return OK;
+}

@@ -1,0 +1,79 @@
+/* The stream service: what its files share.
+ *
+ *   HTTP POST ─▶ trigger ─▶ topic ─┬▶ statistics ─▶ slots, pending windows, endpoint records, dead letters
+ *                                  └▶ lake       ─▶ Parquet, manifest
+ * The two sinks are two pipelines: own thread, group, connection, registry, dedupe window. They decide the same. */
+#pragma once
+#include <pthread.h>
+#include <stdatomic.h>
+#include "bus/bus.h"
+#include "cache/cache.h"
+#include "db/project.h"
+#include "lake/lake.h"
+#include "pipeline/pipeline.h"
+#include "service/service.h"
+
+enum { SINK_STATISTICS = 1, SINK_LAKE = 2, SINK_BOTH = 3 };
+
+struct stream_options {
+    const char *system_id, *group_prefix, *default_project;
+    int sinks;
+    int64_t flush_us;           /* statistics: longest age of what is not committed */
+    int64_t lake_age_us;        /* lake: at least this age … */
+    int64_t lake_age_per_file_us; /* … plus this for each file held */
+    int64_t dedupe_records;     /* a partition's horizon */
+    int64_t max_endpoints;      /* that register themselves, a project */
+    int64_t future_us;          /* `when` may be this much after the record */
+    int64_t max_age_us;         /* and this much before it */
+    bool auto_register, skip_lost;
+};
+
+/* The projects as HTTP threads see them: made anew each second, read under a lock. */
+struct project_view {
+    int32_t id;
+    char *name, *topic;
+    int64_t base_period_us;
+    bool monitoring;
+};
+struct projects {
+    pthread_rwlock_t lock;
+    struct project_view *list;
+    size_t n;
+    bool loaded;
+};
+
+struct stream {
+    struct stream_options options;
+    struct bus_config bus;
+    struct db_config db;
+    struct cache_config cache;
+    struct lake_config lake;
+
+    struct service *service;
+    struct bus_producer *producer;
+    struct health_dep *kafka;
+    struct projects projects;
+    struct sink *sinks[2]; /* statistics, lake: those that run */
+    atomic_int running;    /* pipelines that have not stopped */
+};
+
+/* projects.c */
+void projects_init(struct projects *p);
+void projects_done(struct projects *p);
+rc_t projects_load(struct projects *p, struct db *db, const char *system_id, struct err *e) MUST_CHECK;
+/* Copies; E_NOTFOUND; E_AGAIN before the first load. topic has room for NAME_TOPIC_MAX + 1. */
+rc_t projects_find(struct projects *p, struct str name, struct project_view *ret, char *topic) MUST_CHECK;
+
+/* trigger.c */
+extern const struct http_route stream_routes[];
+extern const size_t stream_routes_n;
+void trigger_metrics(void);
+
+/* statistics.c, lake.c */
+struct sink;
+rc_t statistics_open(struct sink **ret, struct stream *st, struct err *e) MUST_CHECK;
+rc_t lake_open(struct sink **ret, struct stream *st, struct err *e) MUST_CHECK;
+/* sink.c */
+rc_t sink_start(struct sink *s, struct err *e) MUST_CHECK;
+void sink_ask_stop(struct sink *s);
+void sink_free(struct sink *s);
