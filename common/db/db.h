@@ -75,7 +75,8 @@ void db_rollback(struct db *db); /* also right when no transaction is open */
  * come from our own sources only. Types must be the columns' (I64 for every integer width). */
 rc_t db_copy(struct db *db, const char *table, const char *columns, const struct db_value *values,
              size_t n_rows, size_t n_cols, struct err *e) MUST_CHECK;
-/* A temporary table shaped like columns of `like`, empty at each transaction's start: db_stage(db, "stage_results", "results"). */
+/* A temporary table shaped like `like`, empty after this call, emptied by the transaction's end:
+ * db_stage(db, "stage_results", "results"). Inside a transaction. */
 rc_t db_stage(struct db *db, const char *stage, const char *like, struct err *e) MUST_CHECK;
 
 /* The days (any instants in them) get their partitions in every time-keyed table. Own transaction; cheap when there. A row

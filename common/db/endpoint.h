@@ -33,12 +33,16 @@ void endpoint_reference_done(struct endpoint_reference *r);
 /* by uid or alias */
 rc_t endpoint_get(struct db *db, int32_t project_id, struct str uid, struct endpoint *ret, struct err *e) MUST_CHECK;
 rc_t endpoint_get_id(struct db *db, int64_t id, struct endpoint *ret, struct err *e) MUST_CHECK;
-/* Insert-or-read by (project, uid): *ret_created says which. Counts against max_per_project when it inserts (E_LIMIT). */
+/* Insert-or-read by (project, uid): *ret_created says which. E_LIMIT: the project has max_per_project endpoints already
+ * (0: no bound). Outside of a long transaction: it waits for, and holds back, every other change of a record. */
 rc_t endpoint_register(struct db *db, const struct endpoint *in, const char *alias, int64_t max_per_project,
                        struct endpoint *ret, bool *ret_created, struct err *e) MUST_CHECK;
-/* MLRun's create: strategy inplace|overwrite|archive (mlrun-contracts 6.1); adopts a self-registered one of the same name. */
+/* MLRun's create. A record that registered itself under this uid, or this name and function, is adopted with its uid. Else
+ * the latest of (project, name, function, tag) is: inplace, changed (uid and requests stay; a text that is NULL in `in` too);
+ * overwrite, deleted with all its rows; archive, kept as no longer latest, five records a name; skip, answered as it is.
+ * uid NULL or "": one is made. E_CONFLICT: the uid is another's. */
 rc_t endpoint_create(struct db *db, const struct endpoint *in, const char *strategy, struct endpoint *ret, struct err *e) MUST_CHECK;
-rc_t endpoint_update(struct db *db, const struct endpoint *ep, struct err *e) MUST_CHECK; /* every mutable column, new change_seq */
+rc_t endpoint_update(struct db *db, const struct endpoint *ep, struct err *e) MUST_CHECK; /* every mutable column, new change_seq; request times only widen */
 rc_t endpoint_delete(struct db *db, int64_t id, struct err *e) MUST_CHECK; /* with all its rows in every table */
 
 struct endpoint_filter {
@@ -67,7 +71,7 @@ rc_t schema_get(struct db *db, int64_t endpoint_id, int version_or_0, int64_t ma
 /* Adds document as the next version, or answers the version that already has the same document. Own transaction. */
 rc_t schema_put(struct db *db, int32_t project_id, int64_t endpoint_id, struct str document, bool named,
                 struct endpoint_schema *ret, struct err *e) MUST_CHECK;
-rc_t schema_seq_now(struct db *db, int64_t *ret, struct err *e) MUST_CHECK; /* what a ledger row pins */
+rc_t schema_seq_now(struct db *db, int64_t *ret, struct err *e) MUST_CHECK; /* what a ledger row pins; never 0 */
 
 rc_t reference_get(struct db *db, int64_t endpoint_id, int version_or_0, struct endpoint_reference *ret, struct err *e) MUST_CHECK;
 rc_t reference_put(struct db *db, int32_t project_id, int64_t endpoint_id, struct str statistics, struct str labels,

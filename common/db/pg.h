@@ -18,7 +18,8 @@ struct pg {
     /* What this connection knows; forgotten with it. */
     struct map statements; /* parameter types + SQL → number of the prepared statement */
     size_t n_statements;
-    struct map stages;     /* temporary tables that are there */
+    struct map stages;     /* temporary tables that are there → the transaction that used each last */
+    uint64_t transactions; /* ended so far, and one */
     struct map copies;     /* "table(columns)" → struct pg_copy */
     struct map locks;      /* advisory locks held */
     struct map days;       /* days whose partitions are there (true of the database, so kept) */

@@ -73,13 +73,15 @@ static rc_t pg_create(void *self, struct err *e)
 static rc_t pg_stage(void *self, const char *stage, const char *like, struct err *e)
 {
     struct pg *pg = self;
-    if (map_get(&pg->stages, str_of(stage)))
-        return OK;
+    void *now = (void *)(uintptr_t)pg->transactions, *used = map_get(&pg->stages, str_of(stage));
     CLEANUP(buf_done) struct buf sql = {0};
-    buf_addf(&sql, "CREATE TEMP TABLE IF NOT EXISTS %s (LIKE %s INCLUDING DEFAULTS) ON COMMIT DELETE ROWS", stage, like);
-    rc_t rc = pg_script(pg, sql.data, e);
+    if (!used)
+        buf_addf(&sql, "CREATE TEMP TABLE IF NOT EXISTS %s (LIKE %s INCLUDING DEFAULTS) ON COMMIT DELETE ROWS", stage, like);
+    if (!used || used == now)
+        buf_addf(&sql, ";DELETE FROM %s", stage);
+    rc_t rc = sql.len ? pg_script(pg, sql.data, e) : OK;
     if (!rc)
-        map_put(&pg->stages, str_of(stage), PG_SET);
+        map_put(&pg->stages, str_of(stage), now);
     return rc;
 }
 

@@ -311,6 +311,7 @@ static rc_t pg_commit(void *self, struct err *e)
 {
     struct pg *pg = self;
     PGresult *res = NULL;
+    pg->transactions++;
     rc_t rc = PQsendQuery(pg->conn, "COMMIT") ? pg_finish(pg, &res, e) : pg_lost(pg, NULL, e);
     bool done = !rc && strcmp(PQcmdStatus(res), "COMMIT") == 0;
     PQclear(res);
@@ -328,6 +329,7 @@ static void pg_rollback(void *self)
 {
     struct pg *pg = self;
     struct err ignored;
+    pg->transactions++;
     map_done(&pg->stages);
     pg->stages = (struct map){0};
     if (pg_script(pg, "ROLLBACK", &ignored) && pg->conn)
@@ -350,6 +352,7 @@ static rc_t pg_open(const struct db_config *cfg, void **ret_self, struct err *e)
         return err_set(e, E_INVALID, "DATABASE_URL is not a connection string that PostgreSQL's library can read");
     struct pg *pg = mem_alloc(sizeof *pg);
     pg->options = options;
+    pg->transactions = 1;
     pg->app_name = mem_dupz(cfg->app_name ? cfg->app_name : "modelmon");
     pg->connect_us = cfg->connect_us > 0 ? cfg->connect_us : 3 * USEC_PER_SEC;
     pg->statement_us = cfg->statement_us > 0 ? cfg->statement_us : 30 * USEC_PER_SEC;

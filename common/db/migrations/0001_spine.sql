@@ -65,6 +65,7 @@ CREATE TABLE endpoint_aliases (                       -- other uids of an endpoi
     endpoint_id bigint  NOT NULL REFERENCES endpoints ON DELETE CASCADE,
     PRIMARY KEY (project_id, alias)
 );
+CREATE INDEX endpoint_aliases_by_endpoint ON endpoint_aliases (endpoint_id);
 
 CREATE TABLE endpoint_schemas (
     project_id    integer NOT NULL,
@@ -75,7 +76,8 @@ CREATE TABLE endpoint_schemas (
     document      text    NOT NULL,                     -- {"features":[{"name","type"}],"labels":[…]}
     named         boolean NOT NULL,                     -- names were given, not made up (f0…, p0…)
     created_us    bigint  NOT NULL,
-    PRIMARY KEY (project_id, endpoint_id, version)
+    PRIMARY KEY (project_id, endpoint_id, version),
+    UNIQUE (endpoint_id, version)
 );
 
 CREATE TABLE endpoint_references (
@@ -86,7 +88,8 @@ CREATE TABLE endpoint_references (
     labels        text    NOT NULL DEFAULT '[]',        -- names of the columns that are outputs
     source        text    NOT NULL,                     -- record, api_rows, api_statistics, …
     created_us    bigint  NOT NULL,                     -- in force for windows that end after this, and for all before when it is the first
-    PRIMARY KEY (project_id, endpoint_id, version)
+    PRIMARY KEY (project_id, endpoint_id, version),
+    UNIQUE (endpoint_id, version)
 );
 
 -- One row per (pipeline, topic, partition): where it is, who owns it, what it has promised.

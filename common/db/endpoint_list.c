@@ -1,0 +1,115 @@
+/* Lists of endpoint records: by filters, and by what has changed. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "db/endpoint_rows.h"
+
+#define MAX_VALUES 1000 /* of all filters together */
+
+struct query {
+    struct buf sql;
+    struct db_value values[MAX_VALUES];
+    size_t n;
+    bool full;
+};
+
+static size_t add(struct query *q, struct db_value v)
+{
+    if (q->n == MAX_VALUES) {
+        q->full = true;
+        return q->n;
+    }
+    q->values[q->n++] = v;
+    return q->n;
+}
+
+static void add_in(struct query *q, const char *column, const struct str *values, size_t n)
+{
+    if (!n)
+        return;
+    buf_addf(&q->sql, " AND %s IN (", column);
+    for (size_t i = 0; i < n; i++)
+        buf_addf(&q->sql, "%s$%zu", i ? ", " : "", add(q, DBV_TEXT(values[i])));
+    buf_addc(&q->sql, ')');
+}
+
+/* "k=v": that value; "k": any. All must hold. */
+static void add_labels(struct query *q, const struct str *labels, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const char *eq = labels[i].n ? memchr(labels[i].p, '=', labels[i].n) : NULL;
+        struct str key = {labels[i].p, eq ? (size_t)(eq - labels[i].p) : labels[i].n};
+        size_t at = add(q, DBV_TEXT(key));
+        if (!eq) {
+            buf_addf(&q->sql, " AND jsonb_exists(labels::jsonb, $%zu)", at);
+            continue;
+        }
+        struct str value = {eq + 1, labels[i].n - key.n - 1};
+        buf_addf(&q->sql, " AND labels::jsonb ->> $%zu = $%zu", at, add(q, DBV_TEXT(value)));
+    }
+}
+
+static void add_number(struct query *q, const char *condition, int64_t v)
+{
+    buf_addf(&q->sql, " AND %s $%zu", condition, add(q, DBV_I64(v)));
+}
+
+static void build(struct query *q, const struct endpoint_filter *f)
+{
+    buf_addf(&q->sql, "SELECT " ENDPOINT " FROM endpoints WHERE project_id = $%zu", add(q, DBV_I64(f->project_id)));
+    add_in(q, "name", f->names, f->n_names);
+    add_in(q, "uid", f->uids, f->n_uids);
+    add_in(q, "function_name", f->function_names, f->n_function_names);
+    add_in(q, "function_tag", f->function_tags, f->n_function_tags);
+    add_in(q, "model_name", f->model_names, f->n_model_names);
+    add_labels(q, f->labels, f->n_labels);
+    if (f->mode >= 0)
+        add_number(q, "mode =", f->mode);
+    if (f->top_level)
+        buf_addz(&q->sql, " AND endpoint_type IN (1, 2, 4, 5)");
+    if (f->latest_only)
+        buf_addz(&q->sql, " AND latest");
+    if (f->created_from_us)
+        add_number(q, "created_us >=", f->created_from_us);
+    if (f->created_to_us)
+        add_number(q, "created_us <=", f->created_to_us);
+    if (f->after_id)
+        add_number(q, "id >", f->after_id);
+    buf_addz(&q->sql, " ORDER BY id");
+    if (f->limit)
+        buf_addf(&q->sql, " LIMIT $%zu", add(q, DBV_I64((int64_t)f->limit)));
+}
+
+static void read_all(const struct db_rows *rows, struct endpoint **ret, size_t *n)
+{
+    *n = db_rows_n(rows);
+    *ret = mem_array(*n, sizeof **ret);
+    for (size_t i = 0; i < *n; i++)
+        (*ret)[i] = endpoint_read(rows, i);
+}
+
+rc_t endpoints_list(struct db *db, const struct endpoint_filter *f, struct endpoint **ret, size_t *n, struct err *e)
+{
+    CLEANUP(mem_freep) struct query *q = mem_alloc(sizeof *q);
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    build(q, f);
+    rc_t rc = q->full ? err_set(e, E_INVALID, "more than %d values to filter by", MAX_VALUES)
+                      : db_exec(db, q->sql.data, q->values, q->n, &rows, e);
+    buf_done(&q->sql);
+    if (!rc)
+        read_all(rows, ret, n);
+    return rc;
+}
+
+rc_t endpoints_changed(struct db *db, int64_t *inout_seq, struct endpoint **ret, size_t *n, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    rc_t rc = db_exec(db, "SELECT " ENDPOINT " FROM endpoints WHERE change_seq > $1 ORDER BY change_seq",
+                      DB_PARAMS(DBV_I64(*inout_seq)), &rows, e);
+    if (rc)
+        return rc;
+    read_all(rows, ret, n);
+    if (*n)
+        *inout_seq = (*ret)[*n - 1].change_seq;
+    return OK;
+}
