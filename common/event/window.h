@@ -33,7 +33,7 @@ struct window_event {
 };
 
 void window_encode(const struct window_event *ev, struct buf *out);
-/* *ret borrows from p and a. */
+/* *ret borrows from a. */
 rc_t window_decode(const char *p, size_t n, struct arena *a, struct window_event *ret, struct reject *why) MUST_CHECK;
 
 /* The two rules of the head, for others that carry such times (result.h). */

@@ -1,0 +1,189 @@
+/* Strings inside JSON text. Eight bytes at a time as long as they are plain ASCII. */
+#include "json/scan.h"
+
+#include <string.h>
+
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+static uint64_t load8(const char *p)
+{
+    uint64_t v;
+    memcpy(&v, p, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    v = __builtin_bswap64(v);
+#endif
+    return v;
+}
+
+/* High bit of each byte that is quote, backslash, control or not ASCII. Exact up to the first such byte, which is
+ * all that is looked at: borrows only run upwards. */
+static uint64_t special_bytes(uint64_t v)
+{
+    uint64_t quote = v ^ EACH('"'), slash = v ^ EACH('\\');
+    return ((v - EACH(0x20)) | (quote - EACH(1)) | (slash - EACH(1)) | v) & EACH(0x80);
+}
+
+static const char *skip_plain(const char *p, const char *end)
+{
+    while (end - p >= 8) {
+        uint64_t special = special_bytes(load8(p));
+        if (special)
+            return p + __builtin_ctzll(special) / 8;
+        p += 8;
+    }
+    while (p < end && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20 && (unsigned char)*p < 0x80)
+        p++;
+    return p;
+}
+
+size_t scan_utf8(const char *p, const char *end)
+{
+    const unsigned char *u = (const unsigned char *)p;
+    size_t left = (size_t)(end - p);
+    if (left == 0)
+        return 0;
+    if (u[0] < 0x80)
+        return 1;
+    size_t n = u[0] >= 0xF0 ? 4 : u[0] >= 0xE0 ? 3 : 2;
+    if (u[0] < 0xC2 || u[0] > 0xF4 || left < n)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((u[i] & 0xC0) != 0x80)
+            return 0;
+    /* too long a form, a surrogate, beyond U+10FFFF */
+    if ((u[0] == 0xE0 && u[1] < 0xA0) || (u[0] == 0xED && u[1] > 0x9F) || (u[0] == 0xF0 && u[1] < 0x90) ||
+        (u[0] == 0xF4 && u[1] > 0x8F))
+        return 0;
+    return n;
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Four hex digits at p, or -1. */
+static int hex4(const char *p, const char *end)
+{
+    int v = 0;
+    if (end - p < 4)
+        return -1;
+    for (int i = 0; i < 4; i++) {
+        int d = hex_digit(p[i]);
+        if (d < 0)
+            return -1;
+        v = v * 16 + d;
+    }
+    return v;
+}
+
+static bool is_high(int u)
+{
+    return u >= 0xD800 && u <= 0xDBFF;
+}
+
+static bool is_low(int u)
+{
+    return u >= 0xDC00 && u <= 0xDFFF;
+}
+
+/* The length of the escape at p (a backslash), or 0 if it is none of JSON's, or stands for U+0000. */
+static size_t check_escape(const char *p, const char *end)
+{
+    if (end - p < 2)
+        return 0;
+    if (p[1] != 'u')
+        return memchr("\"\\/bfnrt", p[1], 8) ? 2 : 0;
+    int u = hex4(p + 2, end);
+    if (u <= 0 || is_low(u))
+        return 0;
+    if (!is_high(u))
+        return 6;
+    return end - p >= 12 && p[6] == '\\' && p[7] == 'u' && is_low(hex4(p + 8, end)) ? 12 : 0;
+}
+
+enum json_error scan_string(const char *p, const char *end, const char **stop, bool *escapes)
+{
+    *escapes = false;
+    for (;;) {
+        p = skip_plain(p, end);
+        *stop = p;
+        if (p == end)
+            return JSON_E_EOF;
+        unsigned char c = (unsigned char)*p;
+        if (c == '"')
+            return JSON_OK;
+        if (c < 0x20)
+            return JSON_E_CONTROL;
+        size_t n = c == '\\' ? check_escape(p, end) : scan_utf8(p, end);
+        if (n == 0)
+            return c == '\\' ? JSON_E_ESCAPE : JSON_E_UTF8;
+        *escapes |= c == '\\';
+        p += n;
+    }
+}
+
+static size_t put_utf8(char *out, unsigned u)
+{
+    if (u < 0x80)
+        return out[0] = (char)u, 1;
+    if (u < 0x800) {
+        out[0] = (char)(0xC0 | u >> 6);
+        out[1] = (char)(0x80 | (u & 0x3F));
+        return 2;
+    }
+    if (u < 0x10000) {
+        out[0] = (char)(0xE0 | u >> 12);
+        out[1] = (char)(0x80 | (u >> 6 & 0x3F));
+        out[2] = (char)(0x80 | (u & 0x3F));
+        return 3;
+    }
+    out[0] = (char)(0xF0 | u >> 18);
+    out[1] = (char)(0x80 | (u >> 12 & 0x3F));
+    out[2] = (char)(0x80 | (u >> 6 & 0x3F));
+    out[3] = (char)(0x80 | (u & 0x3F));
+    return 4;
+}
+
+static char escape_meaning(char c)
+{
+    switch (c) {
+    case 'b': return '\b';
+    case 'f': return '\f';
+    case 'n': return '\n';
+    case 'r': return '\r';
+    case 't': return '\t';
+    default: return c; /* quote, backslash, slash */
+    }
+}
+
+size_t scan_unescape(const char *p, size_t n, char *out)
+{
+    const char *end = p + n;
+    char *to = out;
+    while (p < end) {
+        const char *slash = memchr(p, '\\', (size_t)(end - p));
+        size_t plain = (size_t)((slash ? slash : end) - p);
+        memcpy(to, p, plain);
+        to += plain;
+        p += plain;
+        if (slash == NULL)
+            break;
+        if (p[1] != 'u') {
+            *to++ = escape_meaning(p[1]);
+            p += 2;
+            continue;
+        }
+        int u = hex4(p + 2, end);
+        p += 6;
+        if (is_high(u)) {
+            u = 0x10000 + ((u - 0xD800) << 10) + (hex4(p + 2, end) - 0xDC00);
+            p += 6;
+        }
+        to += put_utf8(to, (unsigned)u);
+    }
+    return (size_t)(to - out);
+}
