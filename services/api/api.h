@@ -1,0 +1,106 @@
+/* The api service: what its handlers share. A handler gets one struct call, fills the answer in it and returns OK, or
+ * returns a code with words; routes.c turns codes into HTTP statuses in one place. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/buf.h"
+#include "base/rc.h"
+#include "base/str.h"
+#include "cache/cache.h"
+#include "db/db.h"
+#include "db/endpoint.h"
+#include "db/project.h"
+#include "http/server.h"
+#include "json/doc.h"
+#include "pool.h"
+
+#define API_CLIENT_VERSION "1.12.1"  /* of MLRun: what client-spec answers, and whose wire forms these are */
+#define API_ENDPOINTS_CHANNEL "mm:endpoints" /* a message "project/uid" after every write */
+#define API_LIST_MAX 10000
+#define API_DAY_US (INT64_C(86400) * 1000000)
+
+struct api_options {
+    const char *system_id, *lake_dir, *artifact_path;
+    int64_t pool;
+};
+
+struct api {
+    struct api_options options;
+    struct db_config db;
+    struct cache_config cache;
+    struct pool *pool;
+    struct service *service;
+    struct http_route rows[32]; /* made from api_routes[] */
+};
+
+struct call {
+    const struct api *api;
+    struct http_request *r;
+    struct arena *arena;
+    struct pool_item *item; /* NULL for routes that need no database */
+    struct db *db;          /* item's */
+    int status;             /* 200 unless set */
+    const char *type;       /* HTTP_JSON unless set; NULL with an empty answer */
+    struct buf out;
+};
+
+enum api_flags {
+    API_DB = 1,   /* takes a database connection */
+    API_HTML = 2, /* errors are pages for people */
+};
+
+struct api_route {
+    const char *method, *pattern, *scope;
+    unsigned flags;
+    rc_t (*handle)(struct call *c, struct err *e);
+    const char *summary;
+};
+extern const struct api_route api_routes[];
+extern const size_t api_routes_n;
+void api_rows(struct api *a);              /* fills a->rows */
+void api_routes_markdown(struct buf *out); /* the reference of README.md */
+
+/* ---- the request, read with words (call.c). Names are of the query. ---- */
+/* Missing leaves *ret as it is. MLRun sends True and False. alias may be NULL: an older name of the same. */
+rc_t call_bool(struct call *c, const char *name, const char *alias, bool *ret, struct err *e) MUST_CHECK;
+/* ISO-8601 with an offset; without one E_INVALID. */
+rc_t call_time(struct call *c, const char *name, int64_t *ret_us, struct err *e) MUST_CHECK;
+rc_t call_i64(struct call *c, const char *name, int64_t min, int64_t max, int64_t *ret, struct err *e) MUST_CHECK;
+/* All values of a repeated key, in the call's arena. At most API_LIST_MAX. */
+rc_t call_list(struct call *c, const char *name, const struct str **ret, size_t *n, struct err *e) MUST_CHECK;
+struct str call_str(struct call *c, const char *name, const char *alias); /* empty: not there */
+/* The body as an object. Python's NaN tokens are taken when nan. */
+rc_t call_json(struct call *c, bool nan, struct json **ret, struct err *e) MUST_CHECK;
+/* The {project} of the path: E_INVALID for what is no name, E_NOTFOUND. */
+rc_t call_project(struct call *c, struct project *ret, struct err *e) MUST_CHECK;
+/* The {uid} of the path; a 40-digit alias works too. */
+rc_t call_endpoint(struct call *c, const struct project *p, struct endpoint *ret, struct err *e) MUST_CHECK;
+rc_t call_uid(struct call *c, const struct project *p, struct str uid, struct endpoint *ret, struct err *e) MUST_CHECK;
+/* The record of that name: with uid that one, else the latest of the function, else the only latest one. */
+rc_t call_find(struct call *c, const struct project *p, struct str name, struct str uid, struct str function_name,
+               struct str function_tag, struct endpoint *ret, struct err *e) MUST_CHECK;
+/* What every write of an endpoint ends with: caches forget it. */
+void call_changed(struct call *c, const struct project *p, const char *uid);
+/* The columns of an endpoint that nobody has named yet get the reference's names (reference.c). */
+struct reference;
+rc_t call_name_columns(struct call *c, const struct endpoint *ep, const struct reference *r, struct err *e) MUST_CHECK;
+void call_answer(struct call *c, int status, const struct json *j);
+
+/* ---- handlers, by file ---- */
+rc_t get_client_spec(struct call *c, struct err *e);     /* project.c */
+rc_t get_healthz(struct call *c, struct err *e);
+rc_t get_project(struct call *c, struct err *e);
+rc_t put_project(struct call *c, struct err *e);
+rc_t post_endpoint(struct call *c, struct err *e);       /* endpoint_write.c */
+rc_t patch_endpoint(struct call *c, struct err *e);
+rc_t delete_endpoint(struct call *c, struct err *e);
+rc_t list_endpoints(struct call *c, struct err *e);      /* endpoint_read.c */
+rc_t get_endpoint(struct call *c, struct err *e);
+rc_t put_reference(struct call *c, struct err *e);       /* reference.c */
+rc_t get_reference(struct call *c, struct err *e);
+rc_t get_metrics(struct call *c, struct err *e);         /* metrics.c */
+rc_t get_metrics_values(struct call *c, struct err *e);
+rc_t page_home(struct call *c, struct err *e);           /* page_list.c */
+rc_t page_project(struct call *c, struct err *e);
+rc_t page_endpoint(struct call *c, struct err *e);       /* page_endpoint.c */
+rc_t get_asset(struct call *c, struct err *e);           /* page.c */

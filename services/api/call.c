@@ -1,0 +1,169 @@
+/* Owns the reading of requests: query parameters and bodies with words for what is wrong, and the two things that most
+ * paths name, a project and an endpoint. */
+#include "api.h"
+
+#include <stdio.h>
+#include "base/num.h"
+#include "base/time.h"
+#include "event/names.h"
+
+struct str call_str(struct call *c, const char *name, const char *alias)
+{
+    struct str v = {0};
+    if (!http_query(c->r, name, 0, &v) && alias)
+        (void)http_query(c->r, alias, 0, &v); /* neither: v stays empty */
+    return v;
+}
+
+rc_t call_bool(struct call *c, const char *name, const char *alias, bool *ret, struct err *e)
+{
+    struct str s = call_str(c, name, alias);
+    int v;
+    if (s.n == 0)
+        return OK;
+    if (num_bool(s, &v) != OK)
+        return err_set(e, E_INVALID, "%s: True or False is wanted", name);
+    *ret = v;
+    return OK;
+}
+
+rc_t call_time(struct call *c, const char *name, int64_t *ret_us, struct err *e)
+{
+    struct str s = call_str(c, name, NULL);
+    if (s.n == 0)
+        return OK;
+    if (time_parse(s, 1, ret_us) != OK)
+        return err_set(e, E_INVALID, "%s: an ISO 8601 time with an offset is wanted, such as "
+                       "2025-01-01T00:00:00+00:00 (in a URL + is written %%2B)", name);
+    return OK;
+}
+
+rc_t call_i64(struct call *c, const char *name, int64_t min, int64_t max, int64_t *ret, struct err *e)
+{
+    struct str s = call_str(c, name, NULL);
+    if (s.n == 0)
+        return OK;
+    if (num_i64_in(s, min, max, ret) != OK)
+        return err_set(e, E_INVALID, "%s: a whole number from %lld to %lld is wanted", name, (long long)min,
+                       (long long)max);
+    return OK;
+}
+
+rc_t call_list(struct call *c, const char *name, const struct str **ret, size_t *n, struct err *e)
+{
+    size_t count = 0;
+    struct str v;
+    while (http_query(c->r, name, count, &v))
+        count++;
+    if (count > API_LIST_MAX)
+        return err_set(e, E_LIMIT, "%s: at most %d values", name, API_LIST_MAX);
+    struct str *list = arena_array(c->arena, count + 1, sizeof *list);
+    for (size_t i = 0; i < count; i++)
+        (void)http_query(c->r, name, i, &list[i]);
+    *ret = list;
+    *n = count;
+    return OK;
+}
+
+rc_t call_json(struct call *c, bool nan, struct json **ret, struct err *e)
+{
+    struct str body = http_body(c->r);
+    struct json *j = NULL;
+    if (body.n == 0)
+        return err_set(e, E_INVALID, "a JSON object is wanted as body, there is none");
+    const struct json_limits limits = {.bytes = body.n, .values = 2000000, .string_bytes = 1 << 20, .accept_nan = nan};
+    rc_t rc = json_parse(&j, body.p, body.n, &limits, e);
+    if (rc != OK)
+        return err_prefix(e, rc, "body: ");
+    if (json_type(j) != JSON_OBJECT) {
+        json_free(j);
+        return err_set(e, E_INVALID, "body: a JSON object is wanted");
+    }
+    *ret = j;
+    return OK;
+}
+
+rc_t call_project(struct call *c, struct project *ret, struct err *e)
+{
+    struct str name = http_param(c->r, "project");
+    if (!name_is_project(name))
+        return err_set(e, E_INVALID, "project: 1 to 63 of a-z, 0-9 and -, neither first nor last a -");
+    rc_t rc = project_get(c->db, name, ret, e);
+    if (rc == E_NOTFOUND)
+        return err_set(e, rc, "there is no project %.*s: PUT /api/v1/projects/%.*s makes it", STR_FMT(name),
+                       STR_FMT(name));
+    return rc;
+}
+
+rc_t call_uid(struct call *c, const struct project *p, struct str uid, struct endpoint *ret, struct err *e)
+{
+    if (!name_is_uid(uid))
+        return err_set(e, E_INVALID, "endpoint id: 1 to %d letters, digits, - and _", NAME_UID_MAX);
+    rc_t rc = endpoint_get(c->db, p->id, uid, ret, e);
+    if (rc == E_NOTFOUND)
+        return err_set(e, rc, "there is no model endpoint %.*s in project %s", STR_FMT(uid), p->name);
+    return rc;
+}
+
+rc_t call_endpoint(struct call *c, const struct project *p, struct endpoint *ret, struct err *e)
+{
+    return call_uid(c, p, http_param(c->r, "uid"), ret, e);
+}
+
+static rc_t find_latest(struct call *c, const struct project *p, struct str name, struct str function_name,
+                        struct str function_tag, struct endpoint *ret, struct err *e)
+{
+    const struct endpoint_filter f = {
+        .project_id = p->id, .mode = -1, .latest_only = true, .names = &name, .n_names = 1,
+        .function_names = &function_name, .n_function_names = function_name.n > 0, .function_tags = &function_tag,
+        .n_function_tags = function_tag.n > 0, .limit = 2};
+    struct endpoint *found = NULL;
+    size_t n = 0;
+    rc_t rc = endpoints_list(c->db, &f, &found, &n, e);
+    if (rc == OK && n == 0)
+        rc = err_set(e, E_NOTFOUND, "there is no model endpoint %.*s in project %s", STR_FMT(name), p->name);
+    if (rc == OK && n > 1)
+        rc = err_set(e, E_INVALID, "several functions have a model endpoint %.*s: give endpoint-id, or function-name and "
+                     "function-tag", STR_FMT(name));
+    if (rc == OK) {
+        *ret = found[0];
+        found[0] = (struct endpoint){0};
+    }
+    endpoints_free(found, n);
+    return rc;
+}
+
+rc_t call_find(struct call *c, const struct project *p, struct str name, struct str uid, struct str function_name,
+               struct str function_tag, struct endpoint *ret, struct err *e)
+{
+    struct endpoint ep = {0};
+    if (uid.n == 0)
+        return find_latest(c, p, name, function_name, function_tag, ret, e);
+    rc_t rc = call_uid(c, p, uid, &ep, e);
+    if (rc == OK && !str_eqz(name, ep.name)) {
+        endpoint_done(&ep);
+        rc = err_set(e, E_NOTFOUND, "model endpoint %.*s has another name than %.*s", STR_FMT(uid), STR_FMT(name));
+    }
+    if (rc == OK)
+        *ret = ep;
+    return rc;
+}
+
+void call_changed(struct call *c, const struct project *p, const char *uid)
+{
+    char text[NAME_PROJECT_MAX + NAME_UID_MAX + 16];
+    if (!c->item->cache)
+        return;
+    int n = snprintf(text, sizeof text, "mm:ep:%s/%s", p->name, uid);
+    if (n < 0 || (size_t)n >= sizeof text)
+        return;
+    cache_del(c->item->cache, (struct str){text, (size_t)n});
+    cache_publish(c->item->cache, API_ENDPOINTS_CHANNEL, (struct str){text + 6, (size_t)n - 6});
+}
+
+void call_answer(struct call *c, int status, const struct json *j)
+{
+    c->status = status;
+    buf_clear(&c->out);
+    json_print(j, JSON_NAN_NULL, &c->out);
+}

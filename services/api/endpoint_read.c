@@ -1,0 +1,322 @@
+/* Owns the reading of endpoint records: the list with its filters, one record, and the numbers that are no part of the
+ * record (MLRun's operative fields of the last 24 hours, feature analysis). */
+#include <math.h>
+#include "api.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/num.h"
+#include "db/result.h"
+#include "record.h"
+#include "stats/reference.h"
+#include "store.h"
+
+/* Which operative fields are wanted: all, unless metric= names some. */
+struct wanted {
+    bool errors, latency, status;
+};
+
+static rc_t read_wanted(struct call *c, struct wanted *ret, struct err *e)
+{
+    bool tsdb = true;
+    const struct str *names;
+    size_t n;
+    rc_t rc = call_bool(c, "tsdb-metrics", NULL, &tsdb, e);
+    if (rc == OK)
+        rc = call_list(c, "metric", &names, &n, e);
+    if (rc != OK)
+        return rc;
+    struct wanted w = {tsdb && n == 0, tsdb && n == 0, tsdb && n == 0};
+    for (size_t i = 0; tsdb && i < n; i++) {
+        if (str_eqz(names[i], "error_count"))
+            w.errors = true;
+        else if (str_eqz(names[i], "avg_latency"))
+            w.latency = true;
+        else if (str_eqz(names[i], "result_status"))
+            w.status = true;
+        else if (!str_eqz(names[i], "last_request"))
+            return err_set(e, E_INVALID, "metric: error_count, avg_latency, result_status or last_request is wanted");
+    }
+    *ret = w;
+    return OK;
+}
+
+/* ---- the list ---- */
+struct list_query {
+    struct endpoint_filter filter;
+    const struct str *modes;
+    size_t n_modes;
+    struct str model_tag;
+    struct wanted wanted;
+    struct str one[3]; /* model, function, tag: what the filter's arrays of one point to */
+};
+
+static rc_t read_modes(struct call *c, struct list_query *q, struct err *e)
+{
+    rc_t rc = call_list(c, "mode", &q->modes, &q->n_modes, e);
+    int64_t mode = -1;
+    for (size_t i = 0; rc == OK && i < q->n_modes; i++)
+        if (num_i64_in(q->modes[i], 0, 2, &mode) != OK)
+            rc = err_set(e, E_INVALID, "mode: 0, 1 or 2 is wanted");
+    q->filter.mode = rc == OK && q->n_modes == 1 ? (int)mode : -1; /* several: sifted afterwards */
+    return rc;
+}
+
+static rc_t read_filter(struct call *c, const struct project *p, struct list_query *q, struct err *e)
+{
+    struct endpoint_filter *f = &q->filter;
+    int64_t limit = API_LIST_MAX;
+    f->project_id = p->id;
+    q->one[0] = call_str(c, "model-name", NULL);
+    q->one[1] = call_str(c, "function-name", NULL);
+    q->one[2] = call_str(c, "function-tag", NULL);
+    q->model_tag = call_str(c, "model-tag", NULL);
+    f->model_names = &q->one[0];
+    f->n_model_names = q->one[0].n > 0;
+    f->function_names = &q->one[1];
+    f->n_function_names = q->one[1].n > 0;
+    f->function_tags = &q->one[2];
+    f->n_function_tags = q->one[2].n > 0;
+    rc_t rc = call_list(c, "name", &f->names, &f->n_names, e);
+    if (rc == OK)
+        rc = call_list(c, "uid", &f->uids, &f->n_uids, e);
+    if (rc == OK)
+        rc = call_list(c, "label", &f->labels, &f->n_labels, e);
+    if (rc == OK)
+        rc = call_time(c, "start", &f->created_from_us, e);
+    if (rc == OK)
+        rc = call_time(c, "end", &f->created_to_us, e);
+    if (rc == OK && f->created_from_us && f->created_to_us && f->created_from_us > f->created_to_us)
+        rc = err_set(e, E_INVALID, "start: must not be after end");
+    if (rc == OK)
+        rc = call_bool(c, "top-level", NULL, &f->top_level, e);
+    if (rc == OK)
+        rc = call_bool(c, "latest-only", NULL, &f->latest_only, e);
+    if (rc == OK)
+        rc = read_modes(c, q, e);
+    if (rc == OK)
+        rc = call_i64(c, "limit", 1, API_LIST_MAX, &limit, e);
+    if (rc == OK)
+        rc = call_i64(c, "after", 0, INT64_MAX, &f->after_id, e);
+    if (rc == OK)
+        rc = read_wanted(c, &q->wanted, e);
+    f->limit = (size_t)limit + 1; /* one more says whether there is more */
+    return rc;
+}
+
+static bool mode_fits(const struct list_query *q, const struct endpoint *ep)
+{
+    for (size_t i = 0; i < q->n_modes; i++)
+        if (q->modes[i].p[0] == '0' + ep->mode)
+            return true;
+    return q->n_modes == 0;
+}
+
+static bool model_tag_fits(const struct list_query *q, const struct endpoint *ep)
+{
+    if (q->model_tag.n == 0)
+        return true;
+    CLEANUP(json_freep) struct json *doc = NULL;
+    struct err ignored = {0};
+    if (json_parse(&doc, ep->document, strlen(ep->document), NULL, &ignored) != OK)
+        return false;
+    struct str tag;
+    for (const struct json *m = json_first(json_get(doc, "model_tags")); m; m = json_next(m))
+        if (json_str(m, &tag, &ignored) == OK && str_eq(tag, q->model_tag))
+            return true;
+    return false;
+}
+
+struct background { /* what is known of many endpoints, read at once */
+    struct glance *glances;
+    struct schema_text *schemas;
+    struct db_rows *schema_rows;
+    size_t n_glances, n_schemas;
+};
+
+static void background_done(struct background *b)
+{
+    mem_free(b->glances);
+    mem_free(b->schemas);
+    db_rows_free(b->schema_rows);
+}
+
+static rc_t read_background(struct call *c, int32_t project_id, int64_t endpoint_id, const struct wanted *w,
+                            struct background *ret, struct err *e)
+{
+    rc_t rc = store_schemas(c->db, project_id, endpoint_id, &ret->schemas, &ret->n_schemas, &ret->schema_rows, e);
+    if (rc == OK && (w->errors || w->status))
+        rc = store_glances(c->db, project_id, endpoint_id, clock_now_us() - API_DAY_US, &ret->glances, &ret->n_glances, e);
+    return rc;
+}
+
+static const struct schema_text *schema_find(const struct background *b, int64_t endpoint_id)
+{
+    size_t lo = 0, hi = b->n_schemas;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (b->schemas[mid].endpoint_id < endpoint_id)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < b->n_schemas && b->schemas[lo].endpoint_id == endpoint_id ? &b->schemas[lo] : NULL;
+}
+
+static rc_t fill_extra(struct call *c, const struct endpoint *ep, const struct background *b, const struct wanted *w,
+                       struct record_extra *x, struct err *e)
+{
+    const struct schema_text *s = schema_find(b, ep->id);
+    const struct glance *g = glance_find(b->glances, b->n_glances, ep->id);
+    *x = (struct record_extra){.result_status = -1, .avg_latency = NAN};
+    if (s) {
+        x->schema = s->document;
+        x->schema_named = s->named;
+    }
+    if (g && w->errors)
+        x->error_count = g->errors;
+    if (g && w->status)
+        x->result_status = g->worst_status;
+    return w->latency ? store_latency(c->db, ep->project_id, ep->id, clock_now_us() - API_DAY_US, &x->avg_latency, e) : OK;
+}
+
+static rc_t write_list(struct call *c, const struct project *p, const struct list_query *q, const struct endpoint *eps,
+                       size_t n, struct err *e)
+{
+    struct background b = {0};
+    struct json_writer w;
+    size_t shown = n < q->filter.limit ? n : q->filter.limit - 1;
+    rc_t rc = read_background(c, p->id, 0, &q->wanted, &b, e);
+    jw_init(&w, &c->out, JSON_NAN_NULL);
+    jw_object(&w);
+    jw_key(&w, "endpoints");
+    jw_array(&w);
+    for (size_t i = 0; rc == OK && i < shown; i++) {
+        struct record_extra x;
+        if (!mode_fits(q, &eps[i]) || !model_tag_fits(q, &eps[i]))
+            continue;
+        rc = fill_extra(c, &eps[i], &b, &q->wanted, &x, e);
+        if (rc == OK)
+            record_write(&w, &eps[i], p->name, &x);
+    }
+    jw_array_end(&w);
+    if (shown < n)
+        jw_kv_i64(&w, "after", eps[shown - 1].id); /* the next page's after= */
+    jw_object_end(&w);
+    background_done(&b);
+    return rc;
+}
+
+rc_t list_endpoints(struct call *c, struct err *e)
+{
+    struct project p = {0};
+    struct list_query q = {0};
+    struct endpoint *eps = NULL;
+    size_t n = 0;
+    rc_t rc = call_project(c, &p, e);
+    if (rc == OK)
+        rc = read_filter(c, &p, &q, e);
+    if (rc == OK)
+        rc = endpoints_list(c->db, &q.filter, &eps, &n, e);
+    if (rc == OK)
+        rc = write_list(c, &p, &q, eps, n, e);
+    endpoints_free(eps, n);
+    project_done(&p);
+    return rc;
+}
+
+/* ---- one record ---- */
+struct analysis {
+    struct buf feature_stats;
+    char *current_stats, *drift_measures;
+    int64_t current_stats_us, drift_measures_us;
+};
+
+static void analysis_done(struct analysis *a)
+{
+    buf_done(&a->feature_stats);
+    mem_free(a->current_stats);
+    mem_free(a->drift_measures);
+}
+
+static rc_t read_feature_stats(struct call *c, const struct endpoint *ep, struct buf *out, struct err *e)
+{
+    struct endpoint_reference r = {0};
+    CLEANUP(json_freep) struct json *stats = NULL;
+    struct reference *ref = NULL;
+    rc_t rc = ep->reference_version ? reference_get(c->db, ep->id, 0, &r, e) : E_NOTFOUND;
+    if (rc == E_NOTFOUND)
+        return OK;
+    const struct json_limits limits = {.values = 4000000, .bytes = 256u << 20};
+    if (rc == OK)
+        rc = json_parse(&stats, r.statistics, strlen(r.statistics), &limits, e);
+    if (rc == OK)
+        rc = reference_from_json(&ref, stats, NULL, 0, e);
+    if (rc == OK)
+        reference_to_json(ref, true, out); /* padded, as MLRun's server serves it */
+    reference_free(ref);
+    endpoint_reference_done(&r);
+    return rc;
+}
+
+static rc_t read_statistic(struct call *c, const struct endpoint *ep, const char *name, char **ret, int64_t *ret_us,
+                           struct err *e)
+{
+    rc_t rc = app_statistic_latest(c->db, ep->project_id, ep->id, 0, name, ret, ret_us, e);
+    return rc == E_NOTFOUND ? OK : rc;
+}
+
+static rc_t read_analysis(struct call *c, const struct endpoint *ep, struct analysis *a, struct err *e)
+{
+    rc_t rc = read_feature_stats(c, ep, &a->feature_stats, e);
+    if (rc == OK)
+        rc = read_statistic(c, ep, "current_stats", &a->current_stats, &a->current_stats_us, e);
+    if (rc == OK)
+        rc = read_statistic(c, ep, "drift_measures", &a->drift_measures, &a->drift_measures_us, e);
+    return rc;
+}
+
+static rc_t write_record(struct call *c, const struct project *p, const struct endpoint *ep, struct err *e)
+{
+    bool with_analysis = false;
+    struct wanted wanted;
+    struct background b = {0};
+    struct analysis a = {0};
+    struct record_extra x;
+    rc_t rc = call_bool(c, "feature-analysis", "feature_analysis", &with_analysis, e);
+    if (rc == OK)
+        rc = read_wanted(c, &wanted, e);
+    if (rc == OK)
+        rc = read_background(c, p->id, ep->id, &wanted, &b, e);
+    if (rc == OK)
+        rc = fill_extra(c, ep, &b, &wanted, &x, e);
+    if (rc == OK && with_analysis)
+        rc = read_analysis(c, ep, &a, e);
+    if (rc == OK) {
+        struct json_writer w;
+        x.feature_stats = buf_str(&a.feature_stats);
+        x.current_stats = str_of(a.current_stats);
+        x.drift_measures = str_of(a.drift_measures);
+        x.current_stats_us = a.current_stats_us;
+        x.drift_measures_us = a.drift_measures_us;
+        jw_init(&w, &c->out, JSON_NAN_NULL);
+        record_write(&w, ep, p->name, &x);
+    }
+    analysis_done(&a);
+    background_done(&b);
+    return rc;
+}
+
+rc_t get_endpoint(struct call *c, struct err *e)
+{
+    struct project p = {0};
+    struct endpoint ep = {0};
+    rc_t rc = call_project(c, &p, e);
+    if (rc == OK)
+        rc = call_find(c, &p, http_param(c->r, "name"), call_str(c, "endpoint-id", "endpoint_id"),
+                       call_str(c, "function-name", NULL), call_str(c, "function-tag", NULL), &ep, e);
+    if (rc == OK)
+        rc = write_record(c, &p, &ep, e);
+    endpoint_done(&ep);
+    project_done(&p);
+    return rc;
+}

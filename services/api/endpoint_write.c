@@ -1,0 +1,244 @@
+/* Owns the making, changing and deleting of endpoint records. Everything is checked before the first write; then the
+ * record, its schema (when names are given) and its reference (when statistics are given) follow each other, each in a
+ * transaction of its own: a request that stops half way is right again when it is repeated. */
+#include <math.h>
+#include "api.h"
+#include "record.h"
+#include "stats/reference.h"
+
+/* What a record says about its columns, ready to be stored. */
+struct columns {
+    struct json *features_doc, *labels_doc;
+    const struct str *features, *labels;
+    size_t n_features, n_labels;
+    struct buf schema;     /* empty: no names given */
+    struct reference *reference; /* NULL: no statistics given */
+    struct buf statistics;
+    struct buf label_list;
+};
+
+static void columns_done(struct columns *x)
+{
+    json_free(x->features_doc);
+    json_free(x->labels_doc);
+    reference_free(x->reference);
+    buf_done(&x->schema);
+    buf_done(&x->statistics);
+    buf_done(&x->label_list);
+}
+
+static rc_t read_statistics(const struct json *stats, struct columns *x, struct err *e)
+{
+    struct json_writer w;
+    rc_t rc = reference_from_json(&x->reference, stats, x->labels, x->n_labels, e);
+    if (rc != OK)
+        return err_prefix(e, rc, "spec.feature_stats: ");
+    reference_to_json(x->reference, false, &x->statistics);
+    jw_init(&w, &x->label_list, JSON_NAN_NULL);
+    jw_array(&w);
+    for (size_t i = 0; i < x->n_labels; i++)
+        jw_str(&w, x->labels[i]);
+    jw_array_end(&w);
+    return OK;
+}
+
+static void print_schema(struct call *c, struct columns *x)
+{
+    size_t n = x->n_features + x->n_labels;
+    struct record_column *columns = arena_array(c->arena, n + 1, sizeof *columns);
+    for (size_t i = 0; i < n; i++) {
+        bool label = i >= x->n_features;
+        columns[i] = (struct record_column){label ? x->labels[i - x->n_features] : x->features[i], label};
+    }
+    (void)record_schema(columns, n, &x->schema); /* no features: it stays empty */
+}
+
+static rc_t read_columns(struct call *c, const struct endpoint *ep, const struct json *stats, struct columns *x,
+                         struct err *e)
+{
+    rc_t rc = record_names(ep, "feature_names", c->arena, &x->features_doc, &x->features, &x->n_features, e);
+    if (rc == OK)
+        rc = record_names(ep, "label_names", c->arena, &x->labels_doc, &x->labels, &x->n_labels, e);
+    if (rc != OK)
+        return rc;
+    print_schema(c, x);
+    return stats ? read_statistics(stats, x, e) : OK;
+}
+
+static rc_t store_columns(struct call *c, const struct endpoint *ep, const struct columns *x, struct err *e)
+{
+    struct endpoint_schema schema = {0};
+    int version;
+    rc_t rc = OK;
+    if (x->schema.len) {
+        rc = schema_put(c->db, ep->project_id, ep->id, buf_str(&x->schema), true, &schema, e);
+        endpoint_schema_done(&schema);
+    } else if (x->reference) {
+        rc = call_name_columns(c, ep, x->reference, e);
+    }
+    if (rc == OK && x->reference)
+        rc = reference_put(c->db, ep->project_id, ep->id, buf_str(&x->statistics), buf_str(&x->label_list), "record",
+                           &version, e);
+    return rc;
+}
+
+static rc_t answer_record(struct call *c, int status, const struct project *p, int64_t id, struct err *e)
+{
+    struct endpoint ep = {0};
+    struct json_writer w;
+    rc_t rc = endpoint_get_id(c->db, id, &ep, e);
+    if (rc == OK) {
+        buf_clear(&c->out);
+        jw_init(&w, &c->out, JSON_NAN_NULL);
+        record_write(&w, &ep, p->name, &(struct record_extra){.result_status = -1, .avg_latency = NAN});
+        c->status = status;
+    }
+    endpoint_done(&ep);
+    return rc;
+}
+
+static rc_t read_strategy(struct call *c, const char **ret, struct err *e)
+{
+    static const char *const known[] = {"inplace", "overwrite", "archive", "skip"};
+    struct str s = call_str(c, "creation-strategy", NULL);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (s.n == 0 || str_eqz(s, known[i])) {
+            *ret = known[i];
+            return OK;
+        }
+    return err_set(e, E_INVALID, "creation-strategy: inplace, overwrite, archive or skip is wanted");
+}
+
+static rc_t create(struct call *c, const struct project *p, struct json *body, const char *strategy, struct err *e)
+{
+    struct endpoint in = {0}, made = {0};
+    struct json *stats = NULL;
+    struct columns x = {0};
+    rc_t rc = record_read(body, p, &in, &stats, e);
+    if (rc == OK)
+        rc = read_columns(c, &in, stats, &x, e);
+    if (rc == OK)
+        rc = endpoint_create(c->db, &in, strategy, &made, e);
+    if (rc == OK)
+        rc = store_columns(c, &made, &x, e);
+    if (rc == OK)
+        call_changed(c, p, made.uid);
+    if (rc == OK)
+        rc = answer_record(c, 201, p, made.id, e);
+    columns_done(&x);
+    endpoint_done(&made);
+    endpoint_done(&in);
+    return rc;
+}
+
+rc_t post_endpoint(struct call *c, struct err *e)
+{
+    struct project p = {0};
+    struct json *body = NULL;
+    const char *strategy = NULL;
+    rc_t rc = call_project(c, &p, e);
+    if (rc == OK)
+        rc = read_strategy(c, &strategy, e);
+    if (rc == OK)
+        rc = call_json(c, true, &body, e);
+    if (rc == OK)
+        rc = create(c, &p, body, strategy, e);
+    json_free(body);
+    project_done(&p);
+    return rc;
+}
+
+static rc_t take_fields(struct call *c, struct endpoint *to, const struct endpoint *from, struct err *e)
+{
+    const struct str *keys;
+    size_t n;
+    rc_t rc = call_list(c, "attribute-key", &keys, &n, e);
+    if (rc == OK && n == 0)
+        rc = err_set(e, E_INVALID, "attribute-key: at least one is wanted, it names a field to change");
+    for (size_t i = 0; rc == OK && i < n; i++)
+        rc = record_take_field(to, from, keys[i], e);
+    return rc;
+}
+
+static rc_t patch(struct call *c, const struct project *p, struct json *body, struct err *e)
+{
+    struct endpoint in = {0}, ep = {0};
+    struct json *stats = NULL;
+    struct columns x = {0};
+    rc_t rc = record_read(body, p, &in, &stats, e);
+    if (rc == OK)
+        rc = call_find(c, p, str_of(in.name), str_of(in.uid), str_of(in.function_name), str_of(in.function_tag), &ep, e);
+    if (rc == OK)
+        rc = take_fields(c, &ep, &in, e);
+    if (rc == OK)
+        rc = read_columns(c, &ep, NULL, &x, e);
+    if (rc == OK)
+        rc = endpoint_update(c->db, &ep, e);
+    if (rc == OK)
+        rc = store_columns(c, &ep, &x, e);
+    if (rc == OK) {
+        call_changed(c, p, ep.uid);
+        json_quote(&c->out, str_of(ep.uid)); /* MLRun answers the uid as a JSON string */
+    }
+    columns_done(&x);
+    endpoint_done(&ep);
+    endpoint_done(&in);
+    return rc;
+}
+
+rc_t patch_endpoint(struct call *c, struct err *e)
+{
+    struct project p = {0};
+    struct json *body = NULL;
+    rc_t rc = call_project(c, &p, e);
+    if (rc == OK)
+        rc = call_json(c, true, &body, e);
+    if (rc == OK)
+        rc = patch(c, &p, body, e);
+    json_free(body);
+    project_done(&p);
+    return rc;
+}
+
+/* Without an id: all versions of that name (and function, when given), as MLRun does. */
+static rc_t delete_named(struct call *c, const struct project *p, struct str name, struct err *e)
+{
+    const struct str function = call_str(c, "function-name", NULL), tag = call_str(c, "function-tag", NULL);
+    const struct endpoint_filter f = {.project_id = p->id, .mode = -1, .names = &name, .n_names = 1,
+                                      .function_names = &function, .n_function_names = function.n > 0,
+                                      .function_tags = &tag, .n_function_tags = tag.n > 0};
+    struct endpoint *eps = NULL;
+    size_t n = 0;
+    rc_t rc = endpoints_list(c->db, &f, &eps, &n, e);
+    if (rc == OK && n == 0)
+        rc = err_set(e, E_NOTFOUND, "there is no model endpoint %.*s in project %s", STR_FMT(name), p->name);
+    for (size_t i = 0; rc == OK && i < n; i++) {
+        rc = endpoint_delete(c->db, eps[i].id, e);
+        if (rc == OK)
+            call_changed(c, p, eps[i].uid);
+    }
+    endpoints_free(eps, n);
+    return rc;
+}
+
+rc_t delete_endpoint(struct call *c, struct err *e)
+{
+    struct project p = {0};
+    struct endpoint ep = {0};
+    struct str name = http_param(c->r, "name"), uid = call_str(c, "endpoint-id", "endpoint_id");
+    rc_t rc = call_project(c, &p, e);
+    if (rc == OK && (uid.n == 0 || str_eqz(uid, "*"))) {
+        rc = delete_named(c, &p, name, e);
+    } else if (rc == OK) {
+        rc = call_find(c, &p, name, uid, (struct str){0}, (struct str){0}, &ep, e);
+        if (rc == OK)
+            rc = endpoint_delete(c->db, ep.id, e);
+        if (rc == OK)
+            call_changed(c, &p, ep.uid);
+    }
+    if (rc == OK)
+        c->status = 204;
+    endpoint_done(&ep);
+    project_done(&p);
+    return rc;
+}

@@ -1,0 +1,23 @@
+/* What the endpoint page shows of each feature: the newest drift measures, the reference's histogram and the newest window's
+ * on the same cells. */
+#pragma once
+#include "base/arena.h"
+#include "base/rc.h"
+#include "base/str.h"
+#include "stats/reference.h"
+
+struct feature_view {
+    struct str name;
+    bool is_label, outer; /* outer: the first and last cell are outside the training range */
+    double tvd, hellinger, kld, score; /* NaN: not compared. score: the mean of the first two, as general_drift is made */
+    double mean_before, mean_now;      /* NaN: not known */
+    size_t n_cells;                    /* 0: no histogram of both */
+    const double *before, *now;
+};
+struct feature_views {
+    struct feature_view *v; /* strongest drift first, what was not compared last */
+    size_t n;
+};
+/* Texts may be empty. All memory is the arena's; names are borrowed from ref. */
+void features_read(const struct reference *ref, struct str drift_measures, struct str current_stats, struct arena *a,
+                   struct feature_views *ret);

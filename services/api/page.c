@@ -1,0 +1,102 @@
+/* Owns the frame of the pages, the error page, and the files that pages need (assets/, built in). */
+#include "page.h"
+
+#include "api.h"
+#include "base/clock.h"
+#include "chart.h"
+#include "html.h"
+
+struct asset { /* as scripts/embed writes it */
+    const char *name;
+    const unsigned char *data;
+    size_t size;
+};
+extern const struct asset api_assets[];
+extern const size_t api_assets_n;
+
+void page_open(struct buf *b, const char *title, const struct crumb *crumbs, int refresh_s)
+{
+    buf_addz(b, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>"
+                "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>"
+                "<meta name=\"color-scheme\" content=\"light dark\"/>");
+    if (refresh_s)
+        buf_addf(b, "<meta http-equiv=\"refresh\" content=\"%d\"/>", refresh_s);
+    buf_addz(b, "<link rel=\"stylesheet\" href=\"/ui/style.css\"/><link rel=\"icon\" type=\"image/svg+xml\" "
+                "href=\"/ui/icon.svg\"/><title>");
+    html_textz(b, title);
+    buf_addz(b, " · modelmon</title></head><body><header class=\"top\"><a class=\"brand\" href=\"/\">"
+                "<svg viewBox=\"0 0 24 24\" aria-hidden=\"true\"><path d=\"M2 15h4l3-9 5 14 3-8h5\"/></svg>modelmon</a>"
+                "<nav aria-label=\"where you are\">");
+    for (; crumbs->text; crumbs++) {
+        buf_addz(b, "<span class=\"sep\" aria-hidden=\"true\">/</span>");
+        if (crumbs->href) {
+            buf_addz(b, "<a href=\"");
+            html_textz(b, crumbs->href);
+            buf_addz(b, "\">");
+            html_name(b, crumbs->text);
+            buf_addz(b, "</a>");
+        } else {
+            buf_addz(b, "<span aria-current=\"page\">");
+            html_name(b, crumbs->text);
+            buf_addz(b, "</span>");
+        }
+    }
+    buf_addz(b, "</nav></header><main>");
+}
+
+void page_close(struct buf *b)
+{
+    buf_addz(b, "</main><footer>Times are UTC. Made ");
+    html_time(b, clock_now_us());
+    buf_addz(b, ".</footer></body></html>\n");
+}
+
+void page_error(struct buf *b, int status, const char *title, const char *detail)
+{
+    static const struct crumb none[] = {{NULL, NULL}};
+    page_open(b, title, none, status == 503 ? 5 : 0);
+    buf_addf(b, "<section class=\"empty\"><p class=\"code\">%d</p><h1>", status);
+    html_textz(b, title);
+    buf_addz(b, "</h1><p>");
+    html_textz(b, detail);
+    buf_addz(b, status == 503 ? "</p><p class=\"muted\">This page tries again by itself.</p>" : "</p>");
+    buf_addz(b, "<p><a href=\"/\">All projects</a></p></section>");
+    page_close(b);
+}
+
+void page_empty(struct buf *b, const char *title, const char *words, const char *command)
+{
+    buf_addf(b, "<section class=\"empty\"><h2>%s</h2><p>%s</p>", title, words);
+    if (command) {
+        buf_addz(b, "<pre><code>");
+        html_textz(b, command);
+        buf_addz(b, "</code></pre>");
+    }
+    buf_addz(b, "</section>");
+}
+
+void page_badge(struct buf *b, int status)
+{
+    buf_addf(b, "<span class=\"badge %s\">%s</span>", status_class(status), status_words(status));
+}
+
+rc_t get_asset(struct call *c, struct err *e)
+{
+    static const struct {
+        const char *ending, *type;
+    } types[] = {{".css", "text/css; charset=utf-8"}, {".svg", "image/svg+xml"}};
+    struct str name = http_param(c->r, "asset");
+    for (size_t i = 0; i < api_assets_n; i++) {
+        if (!str_eqz(name, api_assets[i].name))
+            continue;
+        for (size_t k = 0; k < sizeof types / sizeof *types; k++) {
+            size_t n = strlen(types[k].ending);
+            if (name.n > n && memcmp(name.p + name.n - n, types[k].ending, n) == 0)
+                c->type = types[k].type;
+        }
+        http_add_header(c->r, "Cache-Control", "max-age=300");
+        buf_add(&c->out, api_assets[i].data, api_assets[i].size);
+        return OK;
+    }
+    return err_set(e, E_NOTFOUND, "there is no such file");
+}

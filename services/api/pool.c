@@ -1,0 +1,162 @@
+/* Owns the connections that HTTP threads borrow and the thread that watches the servers. Knows no SQL but the ping. */
+#include "pool.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <time.h>
+#include "base/clock.h"
+#include "base/mem.h"
+#include "service/worker.h"
+
+#define WAIT_SECONDS 2
+#define WATCH_US USEC_PER_SEC
+
+struct pool {
+    pthread_mutex_t lock;
+    pthread_cond_t freed;
+    struct pool_item *items;
+    size_t n;
+    bool ready; /* the schema is the one this program knows */
+    struct err why;
+    struct db *watch_db;
+    struct cache *watch_cache;
+    bool has_cache;
+    struct health_dep *health_db, *health_cache;
+    struct worker watcher;
+};
+
+static void set_ready(struct pool *p, bool ready, const struct err *why)
+{
+    pthread_mutex_lock(&p->lock);
+    p->ready = ready;
+    if (why)
+        p->why = *why;
+    pthread_mutex_unlock(&p->lock);
+}
+
+static bool watch_database(struct pool *p, bool ready)
+{
+    struct err e = {0};
+    rc_t rc = ready ? db_exec(p->watch_db, "SELECT 1", NULL, 0, NULL, &e) : db_ready(p->watch_db, &e);
+    if (rc == OK && !ready)
+        set_ready(p, true, NULL);
+    if (rc != OK && !ready)
+        set_ready(p, false, &e);
+    health_set(p->health_db, rc == OK ? HEALTH_OK : HEALTH_DOWN, "%s", rc == OK ? "" : e.text);
+    return ready || rc == OK;
+}
+
+/* A read of a key that nobody writes: the one way to ask that the seam has. */
+static void watch_cache(struct pool *p)
+{
+    struct buf nothing = {0};
+    if (!p->has_cache)
+        return;
+    (void)!cache_get(p->watch_cache, STR("mm:ping"), &nothing); /* E_NOTFOUND either way: cache_up says which */
+    buf_done(&nothing);
+    bool up = cache_up(p->watch_cache);
+    health_set(p->health_cache, up ? HEALTH_OK : HEALTH_DOWN, "%s",
+               up ? "" : "no answer from Redis: check REDIS_URL; answers come from the database meanwhile");
+}
+
+static void watch(struct worker *w, void *arg)
+{
+    struct pool *p = arg;
+    bool ready = false;
+    while (!worker_stopping(w)) {
+        ready = watch_database(p, ready);
+        watch_cache(p);
+        (void)worker_wait(w, ready ? WATCH_US : WATCH_US / 4);
+    }
+}
+
+static rc_t open_pair(const struct db_config *db, const struct cache_config *cache, struct db **ret_db,
+                      struct cache **ret_cache, struct err *e)
+{
+    rc_t rc = db_open(ret_db, db, e);
+    return rc == OK ? cache_open(ret_cache, cache, e) : rc;
+}
+
+rc_t pool_open(struct pool **ret, const struct db_config *db, const struct cache_config *cache, size_t n,
+               struct health *health, struct err *e)
+{
+    struct pool *p = mem_alloc(sizeof *p);
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->freed, NULL);
+    p->n = n;
+    p->items = mem_array(n, sizeof *p->items);
+    p->has_cache = cache->url && *cache->url;
+    (void)err_set(&p->why, E_AGAIN, "the database has not answered yet");
+    rc_t rc = open_pair(db, cache, &p->watch_db, &p->watch_cache, e);
+    for (size_t i = 0; i < n && rc == OK; i++)
+        rc = open_pair(db, cache, &p->items[i].db, &p->items[i].cache, e);
+    if (rc == OK) {
+        p->health_db = health_add(health, "database", HEALTH_REQUIRED, 0);
+        if (p->has_cache)
+            p->health_cache = health_add(health, "cache", HEALTH_OPTIONAL, 0);
+        rc = worker_start(&p->watcher, "watch", watch, p, e);
+    }
+    if (rc != OK) {
+        pool_free(p);
+        return rc;
+    }
+    *ret = p;
+    return OK;
+}
+
+void pool_free(struct pool *p)
+{
+    if (!p)
+        return;
+    worker_stop(&p->watcher);
+    if (worker_join(&p->watcher, 5 * USEC_PER_SEC) != OK)
+        return; /* it waits for a server; the process ends anyway and the memory must stay */
+    for (size_t i = 0; i < p->n; i++) {
+        db_free(p->items[i].db);
+        cache_free(p->items[i].cache);
+    }
+    db_free(p->watch_db);
+    cache_free(p->watch_cache);
+    mem_free(p->items);
+    pthread_cond_destroy(&p->freed);
+    pthread_mutex_destroy(&p->lock);
+    mem_free(p);
+}
+
+static struct pool_item *free_item(struct pool *p)
+{
+    for (size_t i = 0; i < p->n; i++)
+        if (!p->items[i].lent)
+            return &p->items[i];
+    return NULL;
+}
+
+rc_t pool_take(struct pool *p, struct pool_item **ret, struct err *e)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_REALTIME, &until); /* what pthread_cond_timedwait counts in */
+    until.tv_sec += WAIT_SECONDS;
+    struct pool_item *item = NULL;
+    rc_t rc = OK;
+    pthread_mutex_lock(&p->lock);
+    if (!p->ready)
+        rc = err_set(e, E_AGAIN, "%s", p->why.text);
+    while (rc == OK && !(item = free_item(p)))
+        if (pthread_cond_timedwait(&p->freed, &p->lock, &until) == ETIMEDOUT)
+            rc = err_set(e, E_AGAIN, "all %zu database connections are busy: raise API_POOL", p->n);
+    if (item)
+        item->lent = true;
+    pthread_mutex_unlock(&p->lock);
+    if (rc == OK)
+        *ret = item;
+    return rc;
+}
+
+void pool_give(struct pool *p, struct pool_item *item)
+{
+    db_rollback(item->db);
+    pthread_mutex_lock(&p->lock);
+    item->lent = false;
+    pthread_cond_signal(&p->freed);
+    pthread_mutex_unlock(&p->lock);
+}

@@ -1,0 +1,208 @@
+/* Owns the answers about the installation (client-spec, healthz) and about one project. A project's document is what a
+ * client stored, kept whole; the settings that the services act on are columns and shown as spec.monitoring:
+ *   {"base_period": "10m" (text with s, m or h; or a number of minutes, MLRun's unit), "enabled": true, "default_app": true} */
+#include "api.h"
+
+#include <stdio.h>
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/num.h"
+#include "base/time.h"
+#include "event/names.h"
+
+#define MINUTE_US (60 * USEC_PER_SEC)
+#define DEFAULT_PERIOD_US (10 * MINUTE_US)
+
+rc_t get_client_spec(struct call *c, struct err *e)
+{
+    (void)e; /* cannot fail */
+    const struct api_options *o = &c->api->options;
+    struct json *j = json_new_object();
+    json_set_strz(j, "version", API_CLIENT_VERSION);
+    json_set_strz(j, "namespace", "");
+    json_set_strz(j, "system_id", o->system_id);
+    json_set_strz(json_set_object(j, "ce"), "mode", "full"); /* without it the client believes it runs on V3IO */
+    json_set_strz(j, "nuclio_version", "1.13.0");
+    const char *path = *o->artifact_path ? o->artifact_path : arena_printf(c->arena, "%s/{{project}}", o->lake_dir);
+    json_set_strz(j, "artifact_path", path);
+    call_answer(c, 200, j);
+    json_free(j);
+    return OK;
+}
+
+rc_t get_healthz(struct call *c, struct err *e)
+{
+    (void)e; /* cannot fail */
+    struct json *j = json_new_object();
+    json_set_strz(j, "version", API_CLIENT_VERSION);
+    json_set_strz(j, "status", "ok");
+    call_answer(c, 200, j);
+    json_free(j);
+    return OK;
+}
+
+static void print_period(char out[32], int64_t us)
+{
+    static const struct {
+        int64_t us;
+        char unit;
+    } units[] = {{60 * MINUTE_US, 'h'}, {MINUTE_US, 'm'}, {USEC_PER_SEC, 's'}};
+    size_t i = 0;
+    while (i < 2 && us % units[i].us)
+        i++;
+    (void)snprintf(out, 32, "%lld%c", (long long)(us / units[i].us), units[i].unit); /* fits */
+}
+
+static struct json *child(struct json *j, const char *key)
+{
+    struct json *m = json_get(j, key);
+    return json_type(m) == JSON_OBJECT ? m : json_set_object(j, key);
+}
+
+static void answer_project(struct call *c, const struct project *p)
+{
+    struct err ignored = {0};
+    struct json *j = NULL;
+    if (json_parse(&j, p->document, strlen(p->document), NULL, &ignored) != OK || json_type(j) != JSON_OBJECT) {
+        json_free(j);
+        j = json_new_object();
+    }
+    char text[TIME_TEXT];
+    json_set_strz(j, "kind", "project");
+    struct json *metadata = child(j, "metadata");
+    json_set_strz(metadata, "name", p->name);
+    (void)time_iso_offset(text, p->created_us);
+    json_set_strz(metadata, "created", text);
+    struct json *spec = child(j, "spec");
+    json_set_strz(spec, "artifact_path", p->artifact_path);
+    struct json *m = json_set_object(spec, "monitoring");
+    print_period(text, p->base_period_us);
+    json_set_strz(m, "base_period", text);
+    json_set_bool(m, "enabled", p->monitoring);
+    json_set_bool(m, "default_app", p->default_app);
+    json_set_strz(json_set_object(j, "status"), "state", "online");
+    call_answer(c, 200, j);
+    json_free(j);
+}
+
+rc_t get_project(struct call *c, struct err *e)
+{
+    struct project p = {0};
+    rc_t rc = call_project(c, &p, e);
+    if (rc == OK)
+        answer_project(c, &p);
+    project_done(&p);
+    return rc;
+}
+
+static rc_t read_period(const struct json *j, int64_t *ret, struct err *e)
+{
+    int64_t us = 0;
+    struct str text = {0};
+    int64_t minutes = 0;
+    rc_t rc = OK;
+    if (json_type(j) == JSON_NUMBER) {
+        rc = json_i64(j, &minutes, e);
+        if (rc == OK && (minutes < 1 || minutes > 1440))
+            rc = json_complain(j, e, "minutes from 1 to 1440 are wanted");
+        us = minutes * MINUTE_US;
+    } else {
+        rc = json_str(j, &text, e);
+        int64_t bare;
+        if (rc == OK && (num_i64(text, &bare) == OK || num_duration_us(text, &us) != OK))
+            rc = json_complain(j, e, "a time with its unit is wanted, such as 10s, 5m or 1h");
+    }
+    if (rc != OK)
+        return rc;
+    if (us < USEC_PER_SEC || us > API_DAY_US)
+        return json_complain(j, e, "must be from 1s to 24h");
+    if (MINUTE_US % us && us % MINUTE_US)
+        return json_complain(j, e, "must divide a minute or be whole minutes");
+    *ret = us;
+    return OK;
+}
+
+static rc_t read_monitoring(const struct json *m, struct project *p, struct err *e)
+{
+    for (const struct json *j = json_first(m); j; j = json_next(j)) {
+        struct str key = str_of(json_key(j));
+        rc_t rc = OK;
+        if (str_eqz(key, "base_period"))
+            rc = read_period(j, &p->base_period_us, e);
+        else if (str_eqz(key, "enabled"))
+            rc = json_bool(j, &p->monitoring, e);
+        else if (str_eqz(key, "default_app"))
+            rc = json_bool(j, &p->default_app, e);
+        else
+            rc = json_complain(j, e, "unknown: base_period, enabled and default_app are known");
+        if (rc != OK)
+            return rc;
+    }
+    return OK;
+}
+
+static rc_t read_project(struct json *body, struct project *p, struct err *e)
+{
+    struct json *metadata = NULL, *spec = NULL, *monitoring = NULL;
+    struct str name = str_of(p->name), path = str_of(p->artifact_path);
+    rc_t rc = json_opt_object(body, "metadata", &metadata, e);
+    if (rc == OK && metadata)
+        rc = json_opt_str(metadata, "name", &name, e);
+    if (rc == OK && !str_eqz(name, p->name))
+        rc = err_set(e, E_INVALID, "metadata.name: the path names project %s", p->name);
+    if (rc == OK)
+        rc = json_opt_object(body, "spec", &spec, e);
+    if (rc == OK && spec)
+        rc = json_opt_str(spec, "artifact_path", &path, e);
+    if (rc == OK && spec)
+        rc = json_opt_object(spec, "monitoring", &monitoring, e);
+    if (rc == OK && monitoring)
+        rc = read_monitoring(monitoring, p, e);
+    if (rc != OK)
+        return rc;
+    char *copy = mem_dup(path.p ? path.p : "", path.n);
+    mem_free(p->artifact_path);
+    p->artifact_path = copy;
+    if (spec)
+        json_del(spec, "monitoring");
+    json_del(body, "status");
+    struct buf text = {0};
+    json_print(body, JSON_NAN_NULL, &text);
+    mem_free(p->document);
+    p->document = buf_take(&text);
+    return OK;
+}
+
+static rc_t find_or_begin(struct call *c, struct str name, struct project *ret, struct err *e)
+{
+    rc_t rc = project_get(c->db, name, ret, e);
+    if (rc != E_NOTFOUND)
+        return rc;
+    *ret = (struct project){.name = mem_dup(name.p, name.n), .artifact_path = mem_dupz(""), .document = mem_dupz("{}"),
+                            .base_period_us = DEFAULT_PERIOD_US, .monitoring = true, .default_app = true};
+    return OK;
+}
+
+rc_t put_project(struct call *c, struct err *e)
+{
+    struct str name = http_param(c->r, "project");
+    struct project p = {0};
+    struct json *body = NULL;
+    int32_t app;
+    if (!name_is_project(name))
+        return err_set(e, E_INVALID, "project: 1 to 63 of a-z, 0-9 and -, neither first nor last a -");
+    rc_t rc = call_json(c, false, &body, e);
+    if (rc == OK)
+        rc = find_or_begin(c, name, &p, e);
+    if (rc == OK)
+        rc = read_project(body, &p, e);
+    if (rc == OK)
+        rc = project_put(c->db, &p, e);
+    if (rc == OK)
+        rc = app_put(c->db, p.id, function_name(FUNCTION_HISTOGRAM), false, p.default_app, &app, e);
+    if (rc == OK)
+        answer_project(c, &p);
+    json_free(body);
+    project_done(&p);
+    return rc;
+}

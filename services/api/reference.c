@@ -1,0 +1,180 @@
+/* Owns the reference routes: what a model was trained on, in versions. Its names also name the endpoint's columns when
+ * nothing else has named them yet, so that events without names are compared column by column. */
+#include "api.h"
+
+#include "base/mem.h"
+#include "base/time.h"
+#include "record.h"
+#include "training.h"
+
+static void print_labels(const struct str *labels, size_t n, struct buf *out)
+{
+    struct json_writer w;
+    jw_init(&w, out, JSON_NAN_NULL);
+    jw_array(&w);
+    for (size_t i = 0; i < n; i++)
+        jw_str(&w, labels[i]);
+    jw_array_end(&w);
+}
+
+static rc_t names_wanted(struct call *c, const struct endpoint *ep, bool *ret, struct err *e)
+{
+    struct endpoint_schema s = {0};
+    *ret = true;
+    if (ep->schema_version == 0)
+        return OK;
+    rc_t rc = schema_get(c->db, ep->id, 0, 0, &s, e);
+    if (rc == OK)
+        *ret = !s.named;
+    endpoint_schema_done(&s);
+    return rc == E_NOTFOUND ? OK : rc;
+}
+
+rc_t call_name_columns(struct call *c, const struct endpoint *ep, const struct reference *r, struct err *e)
+{
+    bool wanted;
+    struct endpoint_schema made = {0};
+    rc_t rc = names_wanted(c, ep, &wanted, e);
+    if (rc != OK || !wanted)
+        return rc;
+    struct record_column *columns = arena_array(c->arena, r->n + 1, sizeof *columns);
+    for (size_t i = 0; i < r->n; i++)
+        columns[i] = (struct record_column){r->features[i].name, r->features[i].is_label};
+    struct buf document = {0};
+    if (record_schema(columns, r->n, &document))
+        rc = schema_put(c->db, ep->project_id, ep->id, buf_str(&document), true, &made, e);
+    endpoint_schema_done(&made);
+    buf_done(&document);
+    return rc;
+}
+
+static rc_t store(struct call *c, const struct endpoint *ep, const struct training *t, int *ret_version, struct err *e)
+{
+    struct buf statistics = {0}, labels = {0};
+    reference_to_json(t->reference, false, &statistics);
+    print_labels(t->labels, t->n_labels, &labels);
+    rc_t rc = call_name_columns(c, ep, t->reference, e);
+    if (rc == OK)
+        rc = reference_put(c->db, ep->project_id, ep->id, buf_str(&statistics), buf_str(&labels), t->source, ret_version,
+                           e);
+    buf_done(&statistics);
+    buf_done(&labels);
+    return rc;
+}
+
+rc_t put_reference(struct call *c, struct err *e)
+{
+    struct project p = {0};
+    struct endpoint ep = {0};
+    struct training t = {0};
+    int version = 0;
+    rc_t rc = call_project(c, &p, e);
+    if (rc == OK)
+        rc = call_endpoint(c, &p, &ep, e);
+    if (rc == OK)
+        rc = training_read(http_body(c->r), c->arena, &t, e);
+    if (rc == OK)
+        rc = store(c, &ep, &t, &version, e);
+    if (rc == OK) {
+        struct json_writer w;
+        call_changed(c, &p, ep.uid);
+        jw_init(&w, &c->out, JSON_NAN_NULL);
+        jw_object(&w);
+        jw_kv_i64(&w, "version", version);
+        jw_kv_strz(&w, "source", t.source);
+        jw_kv_i64(&w, "features", (int64_t)(t.reference->n - t.n_labels));
+        jw_kv_i64(&w, "labels", (int64_t)t.n_labels);
+        if (t.rows)
+            jw_kv_i64(&w, "rows", (int64_t)t.rows);
+        jw_object_end(&w);
+    }
+    reference_free(t.reference);
+    endpoint_done(&ep);
+    project_done(&p);
+    return rc;
+}
+
+static void write_version(struct json_writer *w, const struct endpoint_reference *r)
+{
+    char text[TIME_TEXT];
+    (void)time_iso_offset(text, r->created_us);
+    jw_kv_i64(w, "version", r->version);
+    jw_kv_strz(w, "source", r->source);
+    jw_kv_strz(w, "created", text);
+}
+
+static rc_t write_statistics(struct json_writer *w, const struct endpoint_reference *r, bool padded, struct err *e)
+{
+    CLEANUP(json_freep) struct json *stats = NULL;
+    struct reference *ref = NULL;
+    struct buf text = {0};
+    const struct json_limits limits = {.values = 8000000, .bytes = 256u << 20};
+    if (!padded) {
+        jw_kv_raw(w, "feature_stats", str_of(r->statistics));
+        return OK;
+    }
+    rc_t rc = json_parse(&stats, r->statistics, strlen(r->statistics), &limits, e);
+    if (rc == OK)
+        rc = reference_from_json(&ref, stats, NULL, 0, e);
+    if (rc == OK) {
+        reference_to_json(ref, true, &text);
+        jw_kv_raw(w, "feature_stats", buf_str(&text));
+    }
+    buf_done(&text);
+    reference_free(ref);
+    return rc == OK ? OK : err_prefix(e, E_FATAL, "stored reference: ");
+}
+
+static rc_t write_reference(struct call *c, const struct endpoint *ep, int64_t version, bool padded, struct err *e)
+{
+    struct endpoint_reference r = {0}, *all = NULL;
+    size_t n = 0;
+    struct json_writer w;
+    rc_t rc = reference_get(c->db, ep->id, (int)version, &r, e);
+    if (rc == E_NOTFOUND)
+        rc = version ? err_set(e, rc, "model endpoint %s has no reference version %lld", ep->uid, (long long)version)
+                     : err_set(e, rc, "model endpoint %s has no reference yet: PUT one here", ep->uid);
+    if (rc == OK)
+        rc = references_list(c->db, ep->id, &all, &n, e);
+    if (rc == OK) {
+        jw_init(&w, &c->out, JSON_NAN_NULL);
+        jw_object(&w);
+        write_version(&w, &r);
+        jw_kv_raw(&w, "labels", str_of(r.labels));
+        rc = write_statistics(&w, &r, padded, e);
+    }
+    if (rc == OK) {
+        jw_key(&w, "versions");
+        jw_array(&w);
+        for (size_t i = 0; i < n; i++) {
+            jw_object(&w);
+            write_version(&w, &all[i]);
+            jw_object_end(&w);
+        }
+        jw_array_end(&w);
+        jw_object_end(&w);
+    }
+    references_free(all, n);
+    endpoint_reference_done(&r);
+    return rc;
+}
+
+rc_t get_reference(struct call *c, struct err *e)
+{
+    struct project p = {0};
+    struct endpoint ep = {0};
+    int64_t version = 0;
+    bool padded = false;
+    rc_t rc = call_project(c, &p, e);
+    if (rc == OK)
+        rc = call_endpoint(c, &p, &ep, e);
+    if (rc == OK)
+        rc = call_i64(c, "version", 1, INT32_MAX, &version, e);
+    if (rc == OK)
+        rc = call_bool(c, "padded", NULL, &padded, e);
+    if (rc == OK)
+        rc = write_reference(c, &ep, version, padded, e);
+    endpoint_done(&ep);
+    project_done(&p);
+    return rc;
+}

@@ -1,0 +1,130 @@
+/* Owns the one route table of the api, and what surrounds every handler: the connection it borrows, the status its code
+ * becomes, the headers of a page. To add a route: one row here and its handler in api.h. */
+#include "api.h"
+
+#include <assert.h>
+#include "log/log.h"
+#include "page.h"
+
+#define P "/api/v1/projects/{project}"
+#define RETRY_AFTER_S 2
+
+const struct api_route api_routes[] = {
+    {"GET", "/api/v1/client-spec", "open", 0, get_client_spec, "What an MLRun client asks first: versions, system id"},
+    {"GET", "/api/v1/healthz", "open", 0, get_healthz, "MLRun's health answer"},
+    {"GET", P, "read", API_DB, get_project, "One project and its monitoring settings"},
+    {"PUT", P, "admin", API_DB, put_project, "Makes or changes a project: base period, monitoring, default app"},
+    {"POST", P "/model-endpoints", "write", API_DB, post_endpoint, "Makes an endpoint record, or a new version of it"},
+    {"GET", P "/model-endpoints", "read", API_DB, list_endpoints, "Endpoint records, filtered"},
+    {"GET", P "/model-endpoints/{name}", "read", API_DB, get_endpoint, "One endpoint record"},
+    {"PATCH", P "/model-endpoints", "write", API_DB, patch_endpoint, "Changes the named fields of one record"},
+    {"DELETE", P "/model-endpoints/{name}", "write", API_DB, delete_endpoint, "Deletes a record with all its data"},
+    {"PUT", P "/model-endpoints/{uid}/reference", "write", API_DB, put_reference,
+     "Training rows or statistics to compare with; the next version"},
+    {"GET", P "/model-endpoints/{uid}/reference", "read", API_DB, get_reference, "The reference and its versions"},
+    {"GET", P "/model-endpoints/{uid}/metrics", "read", API_DB, get_metrics, "Names of the results and metrics there are"},
+    {"GET", P "/model-endpoints/{uid}/metrics-values", "read", API_DB, get_metrics_values, "Their values over time"},
+    {"GET", "/", "read", API_DB | API_HTML, page_home, "Page: projects"},
+    {"GET", "/ui/p/{project}", "read", API_DB | API_HTML, page_project, "Page: a project's endpoints"},
+    {"GET", "/ui/p/{project}/endpoints/{uid}", "read", API_DB | API_HTML, page_endpoint, "Page: drift of one endpoint"},
+    {"GET", "/ui/{asset}", "open", API_HTML, get_asset, "The pages' style sheet and icon"},
+};
+const size_t api_routes_n = sizeof api_routes / sizeof *api_routes;
+
+struct answer {
+    rc_t rc;
+    int status;
+    const char *code, *title;
+};
+static const struct answer answers[] = {
+    {E_INVALID, 400, "invalid", "That request is not right"},
+    {E_NOTFOUND, 404, "not_found", "Nothing is here"},
+    {E_CONFLICT, 409, "conflict", "Somebody was faster"},
+    {E_LIMIT, 400, "limit", "That is too much at once"},
+    {E_AGAIN, 503, "unavailable", "The database cannot be reached"},
+    {E_UNKNOWN, 503, "unavailable", "The database went away during the request"},
+    {E_FATAL, 500, "internal", "Something is wrong in here"},
+};
+
+static const struct answer *answer_of(rc_t rc)
+{
+    for (size_t i = 0; i + 1 < sizeof answers / sizeof *answers; i++)
+        if (answers[i].rc == rc)
+            return &answers[i];
+    return &answers[sizeof answers / sizeof *answers - 1];
+}
+
+static void page_headers(struct http_request *r)
+{
+    http_add_header(r, "Content-Security-Policy", "default-src 'self'; script-src 'self'; object-src 'none'; "
+                                                  "frame-ancestors 'none'; base-uri 'none'; form-action 'self'");
+    http_add_header(r, "Referrer-Policy", "no-referrer");
+    http_add_header(r, "X-Frame-Options", "DENY");
+}
+
+static void fail(struct call *c, const struct api_route *route, rc_t rc, const struct err *e)
+{
+    const struct answer *a = answer_of(rc);
+    const char *text = e->text;
+    if (a->status == 500) {
+        log_error("request_failed", LF_STR("method", route->method), LF_STR("path", route->pattern), LF_ERR(e));
+        text = "an internal error; the log of the api service has the details";
+    }
+    if (route->flags & API_HTML) {
+        if (a->status == 503)
+            http_add_header(c->r, "Retry-After", "2");
+        buf_clear(&c->out);
+        page_error(&c->out, a->status, a->title, text);
+        http_answer_take(c->r, a->status, HTTP_HTML, &c->out);
+        return;
+    }
+    http_problem(c->r, &(struct http_problem){.status = a->status, .code = a->code, .detail = text,
+                                              .retry_after_s = a->status == 503 ? RETRY_AFTER_S : 0});
+}
+
+static void dispatch(struct http_request *r, void *arg)
+{
+    const struct api *a = arg;
+    size_t at = (size_t)(http_route(r) - a->rows);
+    assert(at < api_routes_n);
+    const struct api_route *route = &api_routes[at];
+    struct err e = {0};
+    struct call c = {.api = a, .r = r, .arena = http_arena(r), .status = 200,
+                     .type = route->flags & API_HTML ? HTTP_HTML : HTTP_JSON};
+    if (route->flags & API_HTML)
+        page_headers(r);
+    rc_t rc = OK;
+    if (route->flags & API_DB)
+        rc = pool_take(a->pool, &c.item, &e);
+    if (rc == OK) {
+        c.db = c.item ? c.item->db : NULL;
+        rc = route->handle(&c, &e);
+    }
+    if (c.item)
+        pool_give(a->pool, c.item);
+    if (rc != OK)
+        fail(&c, route, rc, &e);
+    else if (c.out.len)
+        http_answer_take(r, c.status, c.type, &c.out);
+    else
+        http_answer_empty(r, c.status);
+    buf_done(&c.out);
+}
+
+void api_rows(struct api *a)
+{
+    assert(api_routes_n <= sizeof a->rows / sizeof *a->rows);
+    for (size_t i = 0; i < api_routes_n; i++) {
+        const struct api_route *s = &api_routes[i];
+        a->rows[i] = (struct http_route){s->method, s->pattern, s->scope, s->flags & API_HTML ? 0 : HTTP_DETAIL,
+                                         dispatch, s->summary};
+    }
+}
+
+void api_routes_markdown(struct buf *out)
+{
+    buf_addz(out, "| method | path | scope | |\n|---|---|---|---|\n");
+    for (size_t i = 0; i < api_routes_n; i++)
+        buf_addf(out, "| %s | `%s` | %s | %s |\n", api_routes[i].method, api_routes[i].pattern, api_routes[i].scope,
+                 api_routes[i].summary);
+}

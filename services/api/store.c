@@ -1,0 +1,167 @@
+/* Owns the SQL of the api: reads over many endpoints, and the newest of something. Writes are in common/db. */
+#include "store.h"
+
+#include <math.h>
+#include "base/mem.h"
+#include "event/names.h"
+#include "stats/slot.h"
+
+static const char glance_sql[] =
+    "SELECT e.id, s.errors, s.requests, s.rows, w.worst, d.value, d.status, d.window_end_us"
+    " FROM endpoints e"
+    " LEFT JOIN (SELECT endpoint_id, CAST(sum(errors) AS bigint) AS errors, CAST(sum(requests) AS bigint) AS requests,"
+    "            CAST(sum(rows) AS bigint) AS rows FROM slots"
+    "            WHERE project_id = $1 AND slot_start_us >= $3 AND ($2 = 0 OR endpoint_id = $2) GROUP BY endpoint_id) s"
+    "        ON s.endpoint_id = e.id"
+    " LEFT JOIN (SELECT endpoint_id, CAST(max(status) AS bigint) AS worst FROM results"
+    "            WHERE project_id = $1 AND window_end_us >= $3 AND ($2 = 0 OR endpoint_id = $2) GROUP BY endpoint_id) w"
+    "        ON w.endpoint_id = e.id"
+    " LEFT JOIN LATERAL (SELECT r.value, CAST(r.status AS bigint) AS status, r.window_end_us FROM results r"
+    "            WHERE r.project_id = $1 AND r.endpoint_id = e.id AND r.metric_id IN ("
+    "              SELECT m.id FROM metrics m JOIN apps a ON a.id = m.app_id"
+    "              WHERE m.project_id = $1 AND m.type = 0 AND m.name = 'general_drift' AND a.name = $4)"
+    "            ORDER BY r.window_end_us DESC LIMIT 1) d ON true"
+    " WHERE e.project_id = $1 AND ($2 = 0 OR e.id = $2) ORDER BY e.id";
+
+rc_t store_glances(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t since_us, struct glance **ret,
+                   size_t *n, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    const struct db_value params[] = {DBV_I64(project_id), DBV_I64(endpoint_id), DBV_I64(since_us),
+                                      DBV_TEXTZ(function_name(FUNCTION_HISTOGRAM))};
+    rc_t rc = db_exec(db, glance_sql, params, 4, &rows, e);
+    if (rc != OK)
+        return rc;
+    size_t count = db_rows_n(rows);
+    struct glance *g = mem_array(count + 1, sizeof *g);
+    for (size_t i = 0; i < count; i++)
+        g[i] = (struct glance){
+            .endpoint_id = db_i64(rows, i, 0), .errors = db_i64(rows, i, 1), .requests = db_i64(rows, i, 2),
+            .rows = db_i64(rows, i, 3), .worst_status = db_null(rows, i, 4) ? -1 : (int)db_i64(rows, i, 4),
+            .drift = db_null(rows, i, 5) ? NAN : db_f64(rows, i, 5),
+            .drift_status = db_null(rows, i, 6) ? -1 : (int)db_i64(rows, i, 6), .drift_end_us = db_i64(rows, i, 7)};
+    *ret = g;
+    *n = count;
+    return OK;
+}
+
+const struct glance *glance_find(const struct glance *g, size_t n, int64_t endpoint_id)
+{
+    size_t lo = 0, hi = n;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (g[mid].endpoint_id < endpoint_id)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < n && g[lo].endpoint_id == endpoint_id ? &g[lo] : NULL;
+}
+
+/* Read an hour at a time: a day of bodies need not be in memory at once. */
+#define LATENCY_STEP_US (INT64_C(3600) * 1000000)
+
+static rc_t add_latency(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t from_us, double *sum,
+                        uint64_t *count, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    const struct db_value params[] = {DBV_I64(project_id), DBV_I64(endpoint_id), DBV_I64(from_us),
+                                      DBV_I64(from_us + LATENCY_STEP_US)};
+    rc_t rc = db_exec(db,
+                      "SELECT body FROM slots WHERE project_id = $1 AND endpoint_id = $2 AND slot_start_us >= $3"
+                      " AND slot_start_us < $4",
+                      params, 4, &rows, e);
+    for (size_t i = 0; rc == OK && i < db_rows_n(rows); i++) {
+        struct slot *s = NULL;
+        rc = slot_decode(&s, db_text(rows, i, 0), e);
+        if (rc == OK) {
+            *sum += s->latency.sum;
+            *count += s->latency.count;
+        } else {
+            rc = err_prefix(e, E_FATAL, "a statistics row of endpoint %lld cannot be read: ", (long long)endpoint_id);
+        }
+        slot_free(s);
+    }
+    return rc;
+}
+
+rc_t store_latency(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t since_us, double *ret, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    const struct db_value params[] = {DBV_I64(project_id), DBV_I64(endpoint_id), DBV_I64(since_us)};
+    rc_t rc = db_exec(db,
+                      "SELECT min(slot_start_us), max(slot_start_us) FROM slots"
+                      " WHERE project_id = $1 AND endpoint_id = $2 AND slot_start_us >= $3",
+                      params, 3, &rows, e);
+    double sum = 0;
+    uint64_t count = 0;
+    if (rc == OK && db_rows_n(rows) == 1 && !db_null(rows, 0, 0))
+        for (int64_t at = db_i64(rows, 0, 0); rc == OK && at <= db_i64(rows, 0, 1); at += LATENCY_STEP_US)
+            rc = add_latency(db, project_id, endpoint_id, at, &sum, &count, e);
+    if (rc == OK)
+        *ret = count ? sum / (double)count : NAN;
+    return rc;
+}
+
+rc_t store_schemas(struct db *db, int32_t project_id, int64_t endpoint_id, struct schema_text **ret, size_t *n,
+                   struct db_rows **ret_rows, struct err *e)
+{
+    struct db_rows *rows = NULL;
+    const struct db_value params[] = {DBV_I64(project_id), DBV_I64(endpoint_id)};
+    rc_t rc = db_exec(db,
+                      "SELECT e.id, s.document, s.named FROM endpoints e JOIN endpoint_schemas s"
+                      " ON s.project_id = e.project_id AND s.endpoint_id = e.id AND s.version = e.schema_version"
+                      " WHERE e.project_id = $1 AND ($2 = 0 OR e.id = $2) ORDER BY e.id",
+                      params, 2, &rows, e);
+    if (rc != OK)
+        return rc;
+    size_t count = db_rows_n(rows);
+    struct schema_text *s = mem_array(count + 1, sizeof *s);
+    for (size_t i = 0; i < count; i++)
+        s[i] = (struct schema_text){db_i64(rows, i, 0), db_text(rows, i, 1), db_bool(rows, i, 2)};
+    *ret = s;
+    *n = count;
+    *ret_rows = rows;
+    return OK;
+}
+
+rc_t store_drift(struct db *db, int32_t project_id, int64_t endpoint_id, const char *app, const char *name, int64_t limit,
+                 struct drift_point **ret, size_t *n, struct db_rows **ret_rows, struct err *e)
+{
+    struct db_rows *rows = NULL;
+    const struct db_value params[] = {DBV_I64(project_id), DBV_I64(endpoint_id), DBV_TEXTZ(app), DBV_TEXTZ(name),
+                                      DBV_I64(limit)};
+    rc_t rc = db_exec(db,
+                      "SELECT window_start_us, window_end_us, written_us, value, CAST(status AS bigint), revision, extra"
+                      " FROM results WHERE project_id = $1 AND endpoint_id = $2 AND metric_id IN ("
+                      "  SELECT m.id FROM metrics m JOIN apps a ON a.id = m.app_id"
+                      "  WHERE m.project_id = $1 AND m.type = 0 AND a.name = $3 AND m.name = $4)"
+                      " ORDER BY window_end_us DESC LIMIT $5",
+                      params, 5, &rows, e);
+    if (rc != OK)
+        return rc;
+    size_t count = db_rows_n(rows);
+    struct drift_point *p = mem_array(count + 1, sizeof *p);
+    for (size_t i = 0; i < count; i++) {
+        size_t at = count - 1 - i;
+        p[at] = (struct drift_point){
+            .start_us = db_i64(rows, i, 0), .end_us = db_i64(rows, i, 1), .written_us = db_i64(rows, i, 2),
+            .value = db_null(rows, i, 3) ? NAN : db_f64(rows, i, 3),
+            .status = db_null(rows, i, 4) ? -1 : (int)db_i64(rows, i, 4), .revision = (int)db_i64(rows, i, 5),
+            .extra = db_text(rows, i, 6)};
+    }
+    *ret = p;
+    *n = count;
+    *ret_rows = rows;
+    return OK;
+}
+
+rc_t store_endpoint_count(struct db *db, int32_t project_id, int64_t *ret, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    const struct db_value params[] = {DBV_I64(project_id)};
+    rc_t rc = db_exec(db, "SELECT count(*) FROM endpoints WHERE project_id = $1", params, 1, &rows, e);
+    if (rc == OK)
+        *ret = db_i64(rows, 0, 0);
+    return rc;
+}

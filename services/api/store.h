@@ -1,0 +1,44 @@
+/* The reads that the api alone needs: many endpoints at once, the newest of something. */
+#pragma once
+#include <stdint.h>
+#include "db/db.h"
+#include "db/endpoint.h"
+
+/* What is known of each endpoint of a project since an instant; for lists. */
+struct glance {
+    int64_t endpoint_id;
+    int64_t errors, requests, rows;
+    int worst_status; /* -1: none or irrelevant */
+    double drift;     /* newest general_drift; NaN: none */
+    int drift_status;
+    int64_t drift_end_us; /* 0: none */
+};
+/* For endpoint_id > 0 that one alone. Ordered by endpoint_id; mem_free. */
+rc_t store_glances(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t since_us, struct glance **ret,
+                   size_t *n, struct err *e) MUST_CHECK;
+const struct glance *glance_find(const struct glance *g, size_t n, int64_t endpoint_id); /* NULL: nothing known */
+
+/* Mean latency in µs over the endpoint's slots since an instant; NaN: no request with one. */
+rc_t store_latency(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t since_us, double *ret,
+                   struct err *e) MUST_CHECK;
+
+/* Schema documents in force for the endpoints of a project that have one (endpoint 0: all), ordered by endpoint_id. */
+struct schema_text {
+    int64_t endpoint_id;
+    struct str document; /* borrowed from *ret_rows */
+    bool named;
+};
+rc_t store_schemas(struct db *db, int32_t project_id, int64_t endpoint_id, struct schema_text **ret, size_t *n,
+                   struct db_rows **ret_rows, struct err *e) MUST_CHECK;
+
+/* The newest `limit` values of a result by app and name, oldest first. */
+struct drift_point {
+    int64_t start_us, end_us, written_us;
+    double value;
+    int status, revision;
+    struct str extra; /* borrowed from *ret_rows */
+};
+rc_t store_drift(struct db *db, int32_t project_id, int64_t endpoint_id, const char *app, const char *name, int64_t limit,
+                 struct drift_point **ret, size_t *n, struct db_rows **ret_rows, struct err *e) MUST_CHECK;
+/* Endpoints of a project. */
+rc_t store_endpoint_count(struct db *db, int32_t project_id, int64_t *ret, struct err *e) MUST_CHECK;
