@@ -8,7 +8,7 @@ static const struct config_value sink_values[] = {
 
 #define AT(field) .offset = offsetof(struct stream_options, field)
 static const struct config_key keys[] = {
-    {.env = "SYSTEM_ID", .def = "default", .type = CONFIG_STR, AT(system_id), .flags = CONFIG_REQUIRED,
+    {.env = "SYSTEM_ID", .def = "modelmon", .type = CONFIG_STR, AT(system_id), .flags = CONFIG_REQUIRED,
      .help = "Part of every topic's name, as in MLRun's client-spec."},
     {.env = "DEFAULT_PROJECT", .def = "", .type = CONFIG_STR, AT(default_project),
      .help = "Project of events posted to / that name none."},
