@@ -116,6 +116,8 @@ rc_t db_copy(struct db *db, const char *table, const char *columns, const struct
 
 rc_t db_stage(struct db *db, const char *stage, const char *like, struct err *e)
 {
+    if (!db->in_tx)
+        return err_set(e, E_FATAL, "staging needs a transaction: its rows would be gone at once");
     rc_t rc = ready(db, e);
     return rc ? rc : db->dialect->stage(db->self, stage, like, e);
 }

@@ -1,0 +1,165 @@
+/* The cache seam: options, the table of backends, the counts. */
+#include "cache/cache.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "cache/driver.h"
+
+#define AT(field) offsetof(struct cache_config, field)
+const struct config_key cache_keys[] = {
+    {.env = "REDIS_URL", .def = "", .type = CONFIG_STR, .flags = CONFIG_SECRET, .offset = AT(url),
+     .help = "redis://[user:password@]host:port[/db]; empty: no cache."},
+    {.env = "CACHE_TTL", .def = "60s", .type = CONFIG_DURATION, .offset = AT(ttl_us), .min = USEC_PER_SEC,
+     .max = 86400 * USEC_PER_SEC, .help = "Longest life of what is cached."},
+};
+const size_t cache_keys_n = sizeof cache_keys / sizeof *cache_keys;
+
+/* --- none: nothing is ever there --- */
+static bool none_accepts(const char *url)
+{
+    return *url == '\0';
+}
+
+static rc_t none_open(const struct cache_config *cfg, void **ret_self, struct err *e)
+{
+    (void)cfg, (void)e;
+    *ret_self = NULL;
+    return OK;
+}
+
+static void none_nothing(void *self)
+{
+    (void)self;
+}
+
+static rc_t none_get(void *self, struct str key, struct buf *ret)
+{
+    (void)self, (void)key, (void)ret;
+    return E_NOTFOUND;
+}
+
+static rc_t none_set(void *self, struct str key, struct str value)
+{
+    (void)self, (void)key, (void)value;
+    return OK;
+}
+
+static rc_t none_del(void *self, struct str key)
+{
+    (void)self, (void)key;
+    return OK;
+}
+
+static rc_t none_publish(void *self, const char *channel, struct str message)
+{
+    (void)self, (void)channel, (void)message;
+    return OK;
+}
+
+static rc_t none_subscribe(void *self, const char *channel, void (*fn)(void *arg, struct str message), void *arg,
+                           struct err *e)
+{
+    (void)self, (void)channel, (void)fn, (void)arg, (void)e;
+    return OK;
+}
+
+static bool none_up(const void *self)
+{
+    (void)self;
+    return true;
+}
+
+static const struct cache_ops cache_none = {
+    .name = "none", .accepts = none_accepts, .open = none_open, .close = none_nothing, .get = none_get,
+    .set = none_set, .del = none_del, .publish = none_publish, .subscribe = none_subscribe, .poll = none_nothing,
+    .up = none_up,
+};
+
+/* To add a backend: 1. a file with its cache_ops, 2. its declaration in driver.h, 3. a row here. */
+static const struct cache_ops *const backends[] = {
+    &cache_none,
+    &cache_redis,
+};
+
+struct cache {
+    const struct cache_ops *ops;
+    void *self;
+    struct cache_counts counts;
+};
+
+rc_t cache_open(struct cache **ret, const struct cache_config *cfg, struct err *e)
+{
+    const char *url = cfg->url ? cfg->url : "";
+    for (size_t i = 0; i < sizeof backends / sizeof *backends; i++) {
+        if (!backends[i]->accepts(url))
+            continue;
+        void *self = NULL;
+        rc_t rc = backends[i]->open(cfg, &self, e);
+        if (rc)
+            return rc;
+        struct cache *c = mem_alloc(sizeof *c);
+        *c = (struct cache){.ops = backends[i], .self = self};
+        *ret = c;
+        return OK;
+    }
+    return err_set(e, E_INVALID, "REDIS_URL names no cache that is known here (redis://host:port)");
+}
+
+void cache_free(struct cache *c)
+{
+    if (!c)
+        return;
+    c->ops->close(c->self);
+    mem_free(c);
+}
+
+/* What the backend's answer adds to the counts: being kept out is no new error. */
+static void count(struct cache *c, rc_t rc)
+{
+    c->counts.errors += rc != OK && rc != E_NOTFOUND && rc != E_LIMIT;
+}
+
+rc_t cache_get(struct cache *c, struct str key, struct buf *ret)
+{
+    rc_t rc = c->ops->get(c->self, key, ret);
+    c->counts.hits += rc == OK;
+    c->counts.misses += rc != OK;
+    count(c, rc);
+    return rc ? E_NOTFOUND : OK;
+}
+
+void cache_set(struct cache *c, struct str key, struct str value)
+{
+    count(c, c->ops->set(c->self, key, value));
+}
+
+void cache_del(struct cache *c, struct str key)
+{
+    count(c, c->ops->del(c->self, key));
+}
+
+void cache_publish(struct cache *c, const char *channel, struct str message)
+{
+    count(c, c->ops->publish(c->self, channel, message));
+}
+
+rc_t cache_subscribe(struct cache *c, const char *channel, void (*fn)(void *arg, struct str message), void *arg,
+                     struct err *e)
+{
+    return c->ops->subscribe(c->self, channel, fn, arg, e);
+}
+
+void cache_poll(struct cache *c)
+{
+    c->ops->poll(c->self);
+}
+
+bool cache_up(const struct cache *c)
+{
+    return c->ops->up(c->self);
+}
+
+struct cache_counts cache_counts(const struct cache *c)
+{
+    return c->counts;
+}
