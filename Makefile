@@ -28,11 +28,13 @@ SANS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-p
 $(REL)/%: FLAGS = $(CC) $(BASE) $(HARD)
 $(SAN)/%: FLAGS = gcc $(BASE) -O1 $(SANS)
 $(FUZZ)/%: FLAGS = $(FUZZ_CC) $(BASE) -O1 $(SANS) -fsanitize=fuzzer-no-link
-LIBS := -Wl,--as-needed -lmicrohttpd -lcurl -lcjson -lhiredis -lrdkafka -lpq -lcrypto \
+LIBS = -Wl,--as-needed -lmicrohttpd -lcurl -lcjson -lhiredis -lrdkafka -lpq -lcrypto \
     -L.deps/duckdb/lib -Wl,-rpath,$(realpath .deps/duckdb/lib) -lduckdb -lm -lpthread
 LINK_REL := $(CC) -pie -Wl,-z,relro,-z,now,-z,noexecstack
 LINK_SAN := gcc $(SANS)
 LINK_FUZZ := $(FUZZ_CC) $(SANS) -fsanitize=fuzzer
+
+BUILD = $(MAKE) --no-print-directory -j$(shell nproc)# once setup has run: what it brings is looked up anew
 
 # --- what there is ---
 common := $(wildcard common/*/*.c)
@@ -55,6 +57,9 @@ objs = $(patsubst %,$1/%.o,$(common:.c=) $(if $(migrations),build/gen/migrations
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
+ifeq ($(wildcard .deps/duckdb/.ok),)
+$(if $(filter-out help setup demo test% up down bench fuzz clean,$(MAKECMDGOALS)),$(warning run `make setup` first))
+endif
 all: $(services:%=$(BIN)/%) ## the services, in build/bin
 programs: all unit contract bench-programs fuzzers ## the services and every test program
 unit: $(unit:%=$(SAN)/%)
@@ -65,7 +70,7 @@ fuzzers: $(fuzzers:%=$(FUZZ)/%)
 setup: ## install what is missing (apt, Kafka, DuckDB, Python packages)
 	@scripts/setup
 demo: setup ## the whole story on this machine: data in, drift found, a page to look at
-	@$(MAKE) --no-print-directory all
+	@$(BUILD) all
 	@scripts/demo
 test: setup ## every stage: what .ci/run runs
 	@tests/run
@@ -81,19 +86,23 @@ test-deep: setup ## long: contract tests under sanitizers, fuzzing, the full ben
 	@tests/run deep
 test-deploy: setup ## containers and chart on a real engine
 	@tests/run deploy
-up: setup all ## a development stack and the services on loopback
+up: setup ## a development stack and the services on loopback
+	@$(BUILD) all
 	@scripts/dev up
 down: ## end it
 	@scripts/dev down
-bench: setup bench-programs all ## benchmarks with their bars, as JSON lines
+bench: setup ## benchmarks with their bars, as JSON lines
+	@$(BUILD) all bench-programs
 	@scripts/bench
-fuzz: setup fuzzers ## each fuzz target for FUZZ_SECONDS (60)
+fuzz: setup ## each fuzz target for FUZZ_SECONDS (60)
+	@$(BUILD) fuzzers
 	@scripts/fuzz
 fmt: ## format the C files
 	clang-format-14 -i $(formatted)
 lint: ## layers, headers, banned functions, format, shell scripts, gcc and clang builds
 	@scripts/lint
-check: lint test-unit ## lint and unit tests
+check: lint ## lint and unit tests
+	@tests/run unit
 clean: ## delete build/
 	@[ ! -d build/dev ] || scripts/dev wipe
 	rm -rf build
