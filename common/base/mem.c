@@ -13,7 +13,8 @@ __attribute__((noreturn, cold)) static void die(const char *line, size_t n)
     (void)done; /* nobody left to tell */
     abort();
 }
-#define DIE(text) die("{\"level\":\"error\",\"ev\":\"" text "\"}\n", sizeof("{\"level\":\"error\",\"ev\":\"" text "\"}\n") - 1)
+#define DIE(text)                                                                                                      \
+    die("{\"level\":\"error\",\"ev\":\"" text "\"}\n", sizeof("{\"level\":\"error\",\"ev\":\"" text "\"}\n") - 1)
 
 void *mem_alloc(size_t n)
 {

@@ -24,8 +24,8 @@ struct option {
     const struct config_table *table;
     const struct config_key *key;
     const char *def;
-    char *flag;      /* "http-port" */
-    char *text;      /* the value as text, in force */
+    char *flag;        /* "http-port" */
+    char *text;        /* the value as text, in force */
     const char *given; /* from a flag, borrowed from argv; NULL: none */
     const char *given_file;
     bool is_default;
@@ -358,8 +358,7 @@ static void read_option(struct option *o, struct buf *faults)
     buf_done(&want);
 }
 
-rc_t config_load(struct config **ret, const struct config_spec *spec, int argc, char *const argv[],
-                 struct buf *faults)
+rc_t config_load(struct config **ret, const struct config_spec *spec, int argc, char *const argv[], struct buf *faults)
 {
     struct config *cfg = options_of(spec);
     size_t before = faults->len;

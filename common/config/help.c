@@ -12,8 +12,8 @@ static void add_duration(struct buf *to, int64_t us)
     static const struct {
         const char *unit;
         int64_t us;
-    } units[] = {{"d", USEC_PER_DAY}, {"h", 3600 * USEC_PER_SEC}, {"m", 60 * USEC_PER_SEC}, {"s", USEC_PER_SEC},
-                 {"ms", USEC_PER_MSEC}, {"us", 1}};
+    } units[] = {{"d", USEC_PER_DAY}, {"h", 3600 * USEC_PER_SEC}, {"m", 60 * USEC_PER_SEC},
+                 {"s", USEC_PER_SEC}, {"ms", USEC_PER_MSEC},      {"us", 1}};
     size_t i = 0;
     while (units[i].us > 1 && us % units[i].us != 0)
         i++;
@@ -128,8 +128,8 @@ void config_help(const struct config_spec *spec, struct buf *to)
         for (size_t i = 0; i < spec->tables[t].count; i++)
             if (strlen(spec->tables[t].keys[i].env) > wide)
                 wide = strlen(spec->tables[t].keys[i].env);
-    buf_addf(to, "%s: %s\n\nOptions are environment variables; HTTP_PORT=8080 is also --http-port=8080.\n", spec->program,
-             spec->summary);
+    buf_addf(to, "%s: %s\n\nOptions are environment variables; HTTP_PORT=8080 is also --http-port=8080.\n",
+             spec->program, spec->summary);
     for (size_t t = 0; t < spec->table_count; t++) {
         buf_addf(to, "\n%s\n", spec->tables[t].title);
         for (size_t i = 0; i < spec->tables[t].count; i++) {
@@ -159,8 +159,7 @@ static void add_cell(struct buf *to, const char *text)
 void config_markdown(const struct config_spec *spec, struct buf *to)
 {
     for (size_t t = 0; t < spec->table_count; t++) {
-        buf_addf(to, "%s**%s**\n\n| variable | default | meaning |\n|---|---|---|\n", t ? "\n" : "",
-                 spec->tables[t].title);
+        buf_addf(to, "%s**%s**\n\n| variable | default | meaning |\n|---|---|---|\n", t ? "\n" : "", spec->tables[t].title);
         for (size_t i = 0; i < spec->tables[t].count; i++) {
             const struct config_key *key = &spec->tables[t].keys[i];
             const char *def = config_default_of(spec, key);

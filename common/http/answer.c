@@ -10,6 +10,8 @@
 
 void http_add_header(struct http_request *r, const char *name, const char *value)
 {
+    if (*value == '\0')
+        return;
     struct http_header_line *line = arena_alloc(&r->arena, sizeof *line);
     line->name = arena_dup(&r->arena, name, strlen(name));
     line->value = arena_dup(&r->arena, value, strlen(value));
@@ -28,8 +30,8 @@ static void finish(struct http_request *r, int status, const char *type)
 {
     const struct http_server *s = r->connection->server;
     assert(r->response == NULL);
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(r->out.len, r->out.len ? r->out.data : "", MHD_RESPMEM_PERSISTENT);
+    struct MHD_Response *response = MHD_create_response_from_buffer(r->out.len, r->out.len ? r->out.data : "",
+                                                                    MHD_RESPMEM_PERSISTENT);
     assert(response != NULL); /* out of memory */
     if (type)
         set_header(response, "Content-Type", type);
@@ -75,9 +77,9 @@ static const char *code_of(int status)
         int status;
         const char *code;
     } codes[] = {
-        {400, "bad_request"},       {401, "unauthorized"},   {403, "forbidden"},    {404, "not_found"},
-        {405, "method_not_allowed"}, {409, "conflict"},      {412, "precondition"}, {413, "too_long"},
-        {415, "unsupported_type"},  {422, "invalid"},        {429, "too_many"},     {500, "internal"},
+        {400, "bad_request"},        {401, "unauthorized"}, {403, "forbidden"},    {404, "not_found"},
+        {405, "method_not_allowed"}, {409, "conflict"},     {412, "precondition"}, {413, "too_long"},
+        {415, "unsupported_type"},   {422, "invalid"},      {429, "too_many"},     {500, "internal"},
         {503, "unavailable"},
     };
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)

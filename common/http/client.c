@@ -54,10 +54,10 @@ static size_t take_answer(char *data, size_t size, size_t n, void *arg)
     return n;
 }
 
-#define SET(option, value) \
-    do { \
-        CURLcode set_rc = curl_easy_setopt(c->curl, (option), (value)); \
-        assert(set_rc == CURLE_OK); /* else: built against another libcurl */ \
+#define SET(option, value)                                                                                             \
+    do {                                                                                                               \
+        CURLcode set_rc = curl_easy_setopt(c->curl, (option), (value));                                                \
+        assert(set_rc == CURLE_OK); /* else: built against another libcurl */                                          \
     } while (0)
 
 /* What holds for every call. */

@@ -50,10 +50,10 @@ static bool allows4(enum http_reach reach, uint32_t addr)
 static bool is_public6(const unsigned char a[16])
 {
     bool global = (a[0] & 0xE0) == 0x20;
-    bool assigned = a[0] == 0x20 && a[1] == 0x01 && a[2] < 0x02;                   /* 2001::/23: Teredo, ORCHID … */
+    bool assigned = a[0] == 0x20 && a[1] == 0x01 && a[2] < 0x02;                    /* 2001::/23: Teredo, ORCHID … */
     bool documented = a[0] == 0x20 && a[1] == 0x01 && a[2] == 0x0D && a[3] == 0xB8; /* 2001:db8::/32 */
     bool six_to_four = a[0] == 0x20 && a[1] == 0x02;
-    bool documented2 = a[0] == 0x3F && a[1] == 0xFF && a[2] < 0x10;                /* 3fff::/20 */
+    bool documented2 = a[0] == 0x3F && a[1] == 0xFF && a[2] < 0x10; /* 3fff::/20 */
     return global && !assigned && !documented && !six_to_four && !documented2;
 }
 

@@ -101,7 +101,7 @@ rc_t loop_new(struct loop **ret, struct err *e)
     struct loop *l = mem_alloc(sizeof *l);
     struct loop_fd *unused;
     l->signal_fd = -1;
-    (void)sigemptyset(&l->signals); /* cannot fail */
+    (void)sigemptyset(&l->signals);           /* cannot fail */
     (void)pthread_mutex_init(&l->lock, NULL); /* cannot fail without attributes */
     l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     l->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);

@@ -15,14 +15,14 @@
 
 struct metric {
     const struct metric_row *row;
-    _Atomic int64_t count;      /* COUNTER; of a HISTOGRAM: all observations */
-    _Atomic uint64_t bits;      /* GAUGE: the value; HISTOGRAM: the sum; a double's bits */
-    _Atomic int64_t *buckets;   /* HISTOGRAM: not cumulative, the last is above all bounds */
+    _Atomic int64_t count;    /* COUNTER; of a HISTOGRAM: all observations */
+    _Atomic uint64_t bits;    /* GAUGE: the value; HISTOGRAM: the sum; a double's bits */
+    _Atomic int64_t *buckets; /* HISTOGRAM: not cumulative, the last is above all bounds */
     atomic_bool used;
 };
 
 struct metric_cells {
-    struct metric *cells;  /* dim[0] × dim[1] */
+    struct metric *cells; /* dim[0] × dim[1] */
     size_t dim[2];
     struct map learned[2]; /* value → index + 1 */
     char **names[2];       /* learned values by index; [cap] is "other" */

@@ -13,8 +13,7 @@
 enum { P_CPU, P_RESIDENT, P_FDS, P_MAX_FDS, P_THREADS, P_START };
 
 static const struct metric_row rows[] = {
-    [P_CPU] = {.name = "process_cpu_seconds_total", .kind = METRIC_COUNTER, .scale = 1e-6,
-               .help = "User and system CPU time."},
+    [P_CPU] = {.name = "process_cpu_seconds_total", .kind = METRIC_COUNTER, .scale = 1e-6, .help = "User and system CPU time."},
     [P_RESIDENT] = {.name = "process_resident_memory_bytes", .kind = METRIC_GAUGE, .help = "Resident memory."},
     [P_FDS] = {.name = "process_open_fds", .kind = METRIC_GAUGE, .help = "Open file descriptors."},
     [P_MAX_FDS] = {.name = "process_max_fds", .kind = METRIC_GAUGE, .help = "How many it may open."},
@@ -54,7 +53,8 @@ static void read_start(void)
     if (f == NULL)
         return;
     /* the 22nd field, counted behind the name in brackets */
-    if (fscanf(f, "%*d (%*[^)]) %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %lld", &ticks) == 1) {
+    if (fscanf(f, "%*d (%*[^)]) %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %lld",
+               &ticks) == 1) {
         int64_t up = ticks * USEC_PER_SEC / sysconf(_SC_CLK_TCK);
         metric_set(m, (double)(clock_now_us() - clock_mono_us() + up) / 1e6);
     }

@@ -34,7 +34,8 @@ struct health {
 static const char *const state_names[] = {"starting", "ok", "degraded", "down"};
 
 static const struct metric_row rows[] = {
-    {.name = "modelmon_dependency_up", .kind = METRIC_GAUGE,
+    {.name = "modelmon_dependency_up",
+     .kind = METRIC_GAUGE,
      .help = "1 when the dependency is ok, 0.5 when degraded, 0 when down or starting.",
      .labels = {{.name = "name", .cap = 32}}},
 };
@@ -75,8 +76,12 @@ struct health_dep *health_add(struct health *h, const char *name, enum health_ne
         d = d->next;
     if (d == NULL) {
         d = mem_alloc(sizeof *d);
-        *d = (struct health_dep){.health = h, .name = name, .need = need, .grace_us = grace_us,
-                                 .since_us = clock_now_us(), .since_mono_us = clock_mono_us()};
+        *d = (struct health_dep){.health = h,
+                                 .name = name,
+                                 .need = need,
+                                 .grace_us = grace_us,
+                                 .since_us = clock_now_us(),
+                                 .since_mono_us = clock_mono_us()};
         d->metric = metrics_label(&set, 0, 0, str_of(name));
         if (h->last)
             h->last->next = d;
@@ -128,8 +133,7 @@ static bool blocks(const struct health_dep *d)
 {
     if (d->need == HEALTH_OPTIONAL)
         return false;
-    return d->state == HEALTH_STARTING ||
-           (d->state == HEALTH_DOWN && clock_mono_us() - d->since_mono_us >= d->grace_us);
+    return d->state == HEALTH_STARTING || (d->state == HEALTH_DOWN && clock_mono_us() - d->since_mono_us >= d->grace_us);
 }
 
 /* The whole in one word; the lock is held. */

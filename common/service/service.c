@@ -58,9 +58,16 @@ static const struct config_value levels[] = {
     {"error", LOG_ERROR}, {"warn", LOG_WARN}, {"info", LOG_INFO}, {"debug", LOG_DEBUG}, {NULL, 0}};
 
 static const struct config_key keys[] = {
-    {.env = "LOG_LEVEL", .def = "info", .type = CONFIG_ENUM, .values = levels, .offset = offsetof(struct options, log_level),
+    {.env = "LOG_LEVEL",
+     .def = "info",
+     .type = CONFIG_ENUM,
+     .values = levels,
+     .offset = offsetof(struct options, log_level),
      .help = "What is logged."},
-    {.env = "CORE_DUMPS", .def = "false", .type = CONFIG_BOOL, .offset = offsetof(struct options, core_dumps),
+    {.env = "CORE_DUMPS",
+     .def = "false",
+     .type = CONFIG_BOOL,
+     .offset = offsetof(struct options, core_dumps),
      .help = "Allows core dumps and debuggers, which can see secrets."},
 };
 
@@ -75,7 +82,9 @@ static const struct config_command commands[] = {
 
 enum { BUILD_INFO };
 static const struct metric_row rows[] = {
-    [BUILD_INFO] = {.name = "modelmon_build_info", .kind = METRIC_GAUGE, .help = "Always 1.",
+    [BUILD_INFO] = {.name = "modelmon_build_info",
+                    .kind = METRIC_GAUGE,
+                    .help = "Always 1.",
                     .labels = {{.name = "service", .cap = 16}, {.name = "version", .cap = 1}}},
 };
 static struct metric_set metrics = METRIC_SET(rows);
@@ -141,8 +150,9 @@ static void *take_signals(void *arg)
     int again = wait_signal(&set, SERVICE_DRAIN_US);
     if (atomic_load(&s->finished))
         return NULL;
-    log_error("drain_cut", LF_STR("words", again > 0 ? "second signal: ending at once"
-                                                     : "not drained in time: ending; what is not acknowledged comes again"));
+    log_error("drain_cut",
+              LF_STR("words", again > 0 ? "second signal: ending at once"
+                                        : "not drained in time: ending; what is not acknowledged comes again"));
     _exit(EXIT_FATAL);
 }
 
@@ -335,8 +345,12 @@ int service_main(const struct service_def *def, int argc, char **argv)
         tables[i] = def->tables[i];
     tables[def->table_count] = (struct config_table){"HTTP", http_keys, http_keys_n, &s.http};
     tables[def->table_count + 1] = CONFIG_TABLE("Process", keys, &s.options);
-    const struct config_spec spec = {.program = def->name, .summary = def->summary, .tables = tables,
-                                     .table_count = def->table_count + 2, .defaults = def->defaults, .commands = commands};
+    const struct config_spec spec = {.program = def->name,
+                                     .summary = def->summary,
+                                     .tables = tables,
+                                     .table_count = def->table_count + 2,
+                                     .defaults = def->defaults,
+                                     .commands = commands};
     const char *command = config_command(&spec, argc, argv);
     int code = EXIT_DONE;
     if (command == NULL || strcmp(command, "--print-config") == 0)
