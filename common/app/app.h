@@ -24,6 +24,10 @@ struct app_input {
     int revision;
     const struct reference *reference; /* NULL: none in force */
     const struct slot *window;         /* the sum of the window's slots under this reference; rows may be 0 */
+    const struct slot_layout *layout;  /* its columns */
+    int64_t rows_missing;              /* counted under another schema or reference, and not in the lake: not in window */
+    const struct str *files;           /* Parquet files of the window below the lake's root, when needs_rows */
+    size_t n_files;
     struct arena *arena;               /* for whatever the app makes; gone after track */
 };
 
@@ -42,5 +46,8 @@ struct app {
     rc_t (*track)(const void *opts, const struct app_input *in, struct app_output *out, struct err *e);
 };
 
-/* The whole program: configuration, bus, ledger, HTTP form, health, drain. Returns the exit code. */
+/* track answers OK; E_AGAIN: something it needs is down, the window comes again; anything else: this window is a dead
+ * letter `app_failed` with e's words, and the next one is handled. A name that is no metric name counts as a failure.
+ *
+ * The whole program: configuration, bus, ledger, HTTP form, health, drain. Returns the exit code. */
 int app_main(const struct app *app, int argc, char **argv);

@@ -11,7 +11,7 @@
 
 /* To add an option: its field in controller.h, its row here; README.md is made from the rows. */
 const struct config_key controller_keys[] = {
-    {.env = "SYSTEM_ID", .def = "modelmon", .type = CONFIG_STR, .flags = CONFIG_REQUIRED, .offset = AT(system_id),
+    {.env = "SYSTEM_ID", .def = "default", .type = CONFIG_STR, .flags = CONFIG_REQUIRED, .offset = AT(system_id),
      .help = "Part of every topic's name, as in MLRun; the same in all services."},
     {.env = "LATENESS", .def = "5s", .type = CONFIG_DURATION, .offset = AT(lateness_us), .min = 0, .max = 24 * HOURS,
      .help = "A window closes when all partitions have got this far past its end, and none of its rows is newer than this."},

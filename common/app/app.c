@@ -1,0 +1,212 @@
+/* The whole program of an app: its options, its place among projects, its pipeline and its HTTP form. */
+#include "app/app.h"
+#include <stdio.h>
+#include "app/events.h"
+#include "app/form.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "event/names.h"
+#include "log/log.h"
+#include "service/service.h"
+
+#define DRAIN_US (6 * USEC_PER_SEC)
+#define AT(field) offsetof(struct app_options, field)
+
+struct app_options {
+    const char *name, *system_id, *group_prefix;
+    int64_t batch_us, batch_max, known_max;
+};
+
+static const struct config_key keys[] = {
+    {.env = "APP_NAME", .def = "", .type = CONFIG_STR, .flags = CONFIG_REQUIRED, .offset = AT(name),
+     .help = "Name of the application: in its topics, its results and its consumer group."},
+    {.env = "SYSTEM_ID", .def = "default", .type = CONFIG_STR, .flags = CONFIG_REQUIRED, .offset = AT(system_id),
+     .help = "Part of every topic's name, as in MLRun; the same in all services."},
+    {.env = "GROUP_PREFIX", .def = "modelmon", .type = CONFIG_STR, .flags = CONFIG_REQUIRED, .offset = AT(group_prefix),
+     .help = "The consumer group is PREFIX-app:NAME."},
+    {.env = "APP_BATCH_AGE", .def = "20ms", .type = CONFIG_DURATION, .offset = AT(batch_us), .min = 0, .max = 60 * USEC_PER_SEC,
+     .help = "A window event waits this long for others, to share their commit."},
+    {.env = "APP_BATCH", .def = "64", .type = CONFIG_I64, .offset = AT(batch_max), .min = 1, .max = 10000,
+     .help = "Most window events in one commit."},
+    {.env = "APP_REFERENCES", .def = "2000", .type = CONFIG_I64, .offset = AT(known_max), .min = 1, .max = 1000000,
+     .help = "References kept in memory."},
+};
+
+struct program {
+    const struct app *app;
+    void *opts;
+    struct app_options own;
+    struct bus_config bus;
+    struct db_config db;
+    struct cache_config cache_cfg;
+    struct lake_config lake;
+    struct service *service;
+    struct function_topics topics;
+    struct app_row *registered; /* this second's list of all projects' apps */
+    size_t n_registered;
+    struct bus_producer *producer;
+    struct cache *cache;
+    struct health_dep *health_cache;
+    struct form form;
+    struct app_events events;
+    struct pipeline *pipeline;
+    bool running;
+    char pipeline_name[NAME_APP_MAX + 8], group[160];
+};
+
+/* ---- projects ---- */
+/* Inserted or made active, unless it is there as it should be. */
+static rc_t register_in(struct program *p, struct db *db, const struct project *project, struct err *e)
+{
+    for (size_t i = 0; i < p->n_registered; i++) {
+        const struct app_row *r = &p->registered[i];
+        if (r->project_id == project->id && strcmp(r->name, p->own.name) == 0 && r->active &&
+            r->needs_rows == p->app->needs_rows)
+            return OK;
+    }
+    int32_t id = 0;
+    rc_t rc = app_put(db, project->id, p->own.name, p->app->needs_rows, true, &id, e);
+    if (rc == OK)
+        log_info("registered", LF_STR("project", project->name), LF_STR("app", p->own.name));
+    return rc == E_CONFLICT ? OK : rc; /* the project was just deleted */
+}
+
+static rc_t is_wanted(void *arg, struct db *db, const struct project *project, bool *ret, struct err *e)
+{
+    struct program *p = arg;
+    bool is_default = strcmp(p->own.name, function_name(FUNCTION_HISTOGRAM)) == 0;
+    *ret = !is_default || project->default_app;
+    return *ret && project->monitoring ? register_in(p, db, project, e) : OK;
+}
+
+static struct program *of_events(void *self)
+{
+    return (struct program *)(void *)((char *)self - offsetof(struct program, events));
+}
+
+static rc_t list_topics(void *self, struct db *db, const struct pipeline_topic **ret, size_t *n, struct err *e)
+{
+    struct program *p = of_events(self);
+    rc_t rc = apps_list(db, 0, &p->registered, &p->n_registered, e);
+    if (rc)
+        return rc;
+    rc = function_topics_load(&p->topics, db, ret, n, e);
+    apps_free(p->registered, p->n_registered);
+    p->registered = NULL;
+    p->n_registered = 0;
+    return rc;
+}
+
+/* ---- the HTTP form ---- */
+static rc_t check_event(const char *text, size_t n, struct arena *a, struct form_event *ret, struct reject *why)
+{
+    struct window_event ev;
+    rc_t rc = window_decode(text, n, a, &ev, why);
+    if (rc)
+        return rc;
+    ret->project = ev.project;
+    ret->key = ev.endpoint_id;
+    return OK;
+}
+
+/* ---- life ---- */
+static void pipeline_stopped(void *self)
+{
+    service_drained(of_events(self)->service);
+}
+
+static rc_t open_pipeline(struct program *p, struct err *e)
+{
+    (void)snprintf(p->pipeline_name, sizeof p->pipeline_name, "app:%s", p->own.name);
+    (void)snprintf(p->group, sizeof p->group, "%.64s-%s", p->own.group_prefix, p->pipeline_name);
+    struct app_events *a = &p->events;
+    *a = (struct app_events){.app = p->app, .opts = p->opts, .name = str_of(p->own.name), .system_id = p->own.system_id,
+                             .batch_us = p->own.batch_us, .batch_max = p->own.batch_max, .topics = &p->topics,
+                             .producer = p->producer,
+                             .loader = {.cache = p->cache, .lake = &p->lake, .shapes_max = (size_t)p->own.known_max}};
+    acks_init(&a->acks);
+    a->dead = dead_letters_new(p->pipeline_name, p->producer);
+    const struct pipeline_config cfg = {
+        .name = p->pipeline_name, .group = p->group, .bus = &p->bus, .db = &p->db, .producer = p->producer,
+        .ops = &app_events_ops, .self = a, .topics = list_topics, .health = service_health(p->service),
+        .need = HEALTH_REQUIRED, .stopped = pipeline_stopped,
+    };
+    rc_t rc = pipeline_open(&p->pipeline, &cfg, e);
+    if (!rc)
+        rc = pipeline_start(p->pipeline, e);
+    p->running = rc == OK;
+    return rc;
+}
+
+static rc_t check_options(struct program *p, struct err *e)
+{
+    if (!name_is_system_id(str_of(p->own.system_id)))
+        return err_set(e, E_INVALID, "SYSTEM_ID: letters, digits, '.', '_' and '-' are allowed, 64 at most");
+    if (!name_is_app(str_of(p->own.name)))
+        return err_set(e, E_INVALID, "APP_NAME: letters, digits, '_' and '-' are allowed, %d at most", NAME_APP_MAX);
+    return p->app->check ? p->app->check(p->opts, e) : OK;
+}
+
+static rc_t open_program(struct service *s, void *self, struct err *e)
+{
+    struct program *p = self;
+    p->service = s;
+    rc_t rc = check_options(p, e);
+    if (rc)
+        return rc;
+    p->db.app_name = (char *)(uintptr_t)p->app->name;
+    app_events_metrics();
+    function_topics_init(&p->topics, p->own.system_id, p->own.name);
+    p->topics.wanted = is_wanted;
+    p->topics.arg = p;
+    rc = bus_producer_open(&p->producer, &p->bus, e);
+    if (!rc)
+        rc = cache_open(&p->cache, &p->cache_cfg, e);
+    if (rc)
+        return rc;
+    p->form = (struct form){.topics = &p->topics, .producer = p->producer, .function = p->own.name, .check = check_event};
+    return open_pipeline(p, e);
+}
+
+static void drain_program(struct service *s, void *self)
+{
+    struct program *p = self;
+    if (p->running)
+        pipeline_ask_stop(p->pipeline, DRAIN_US);
+    else
+        service_drained(s);
+}
+
+static void close_program(void *self)
+{
+    struct program *p = self;
+    if (p->running)
+        pipeline_stop(p->pipeline, 0);
+    pipeline_free(p->pipeline);
+    bus_producer_free(p->producer);
+    app_events_done(&p->events);
+    function_topics_done(&p->topics);
+    cache_free(p->cache);
+}
+
+int app_main(const struct app *app, int argc, char **argv)
+{
+    struct program p = {.app = app, .opts = mem_alloc(app->opts_size ? app->opts_size : 1)};
+    const struct config_default defaults[] = {{"APP_NAME", app->name}, {NULL, NULL}};
+    const struct config_table tables[] = {
+        {"Application", keys, sizeof keys / sizeof *keys, &p.own},
+        {"Database", db_keys, db_keys_n, &p.db},
+        {"Kafka", bus_keys, bus_keys_n, &p.bus},
+        {"Cache", cache_keys, cache_keys_n, &p.cache_cfg},
+        {"Lake", lake_keys, lake_keys_n, &p.lake},
+        {"Of this app", app->keys, app->n_keys, p.opts}, /* last: an app may have none */
+    };
+    const struct http_routes routes[] = {{.rows = form_routes, .count = form_routes_n, .arg = &p.form}};
+    int code = service_main(&(struct service_def){
+        .name = app->name, .summary = app->summary,
+        .tables = tables, .table_count = sizeof tables / sizeof *tables - (app->n_keys ? 0 : 1),
+        .defaults = defaults, .routes = routes, .route_count = 1,
+        .open = open_program, .drain = drain_program, .close = close_program, .self = &p}, argc, argv);
+    mem_free(p.opts);
+    return code;
+}

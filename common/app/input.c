@@ -1,0 +1,292 @@
+/* Loading of what an app sees of a window. */
+#include "app/input.h"
+#include <stdio.h>
+#include "base/clock.h"
+#include "base/mem.h"
+#include "json/doc.h"
+#include "log/log.h"
+
+#define REFRESH_EVERY_US USEC_PER_SEC
+#define ENDPOINT_TTL_US (30 * USEC_PER_SEC)
+#define ENDPOINTS_MAX 50000u
+#define REFERENCE_BYTES_MAX (16u << 20)
+#define KEY_MAX 128
+
+struct known_endpoint {
+    struct endpoint ep;
+    int64_t until_us;
+};
+struct shape { /* a schema version against a reference version */
+    struct schema schema;
+    struct slot_layout layout;
+};
+
+static void shape_free(void *p)
+{
+    struct shape *s = p;
+    slot_layout_done(&s->layout);
+    schema_done(&s->schema);
+    mem_free(s);
+}
+
+static void known_free(void *p)
+{
+    struct known_endpoint *k = p;
+    if (k)
+        endpoint_done(&k->ep);
+    mem_free(k);
+}
+
+static void free_reference(void *p)
+{
+    reference_free(p);
+}
+
+static void drop_all(struct map *m, void (*fn)(void *))
+{
+    for (struct map_iter it = {0}; map_next(m, &it);)
+        fn(it.value);
+    map_done(m);
+    *m = (struct map){0};
+}
+
+void input_loader_done(struct input_loader *l)
+{
+    drop_all(&l->shapes, shape_free); /* they borrow the references */
+    drop_all(&l->references, free_reference);
+    drop_all(&l->endpoints, known_free);
+    lake_reader_free(l->reader);
+}
+
+/* ---- the endpoint's record ---- */
+static struct str endpoint_key(char out[KEY_MAX], int32_t project_id, struct str uid)
+{
+    int n = snprintf(out, KEY_MAX, "%d/%.*s", project_id, uid.n < 80 ? (int)uid.n : 80, uid.p);
+    return (struct str){out, (size_t)n};
+}
+
+static rc_t refresh(struct input_loader *l, struct db *db, struct err *e)
+{
+    if (clock_mono_us() < l->next_refresh_us)
+        return OK;
+    for (size_t n = 1; n > 0;) {
+        struct endpoint *eps = NULL;
+        rc_t rc = endpoints_changed(db, &l->change_seq, &eps, &n, e);
+        if (rc)
+            return rc;
+        for (size_t i = 0; i < n; i++) {
+            char text[KEY_MAX];
+            known_free(map_del(&l->endpoints, endpoint_key(text, eps[i].project_id, str_of(eps[i].uid))));
+        }
+        endpoints_free(eps, n);
+    }
+    l->next_refresh_us = clock_mono_us() + REFRESH_EVERY_US;
+    return OK;
+}
+
+static rc_t load_endpoint(struct input_loader *l, struct db *db, int32_t project_id, struct str uid,
+                          const struct endpoint **ret, struct err *e)
+{
+    char text[KEY_MAX];
+    struct str key = endpoint_key(text, project_id, uid);
+    struct known_endpoint *k = map_get(&l->endpoints, key);
+    if (k && clock_mono_us() < k->until_us) {
+        *ret = &k->ep;
+        return OK;
+    }
+    struct endpoint ep = {0};
+    rc_t rc = endpoint_get(db, project_id, uid, &ep, e);
+    if (rc)
+        return rc;
+    if (l->endpoints.len > ENDPOINTS_MAX)
+        drop_all(&l->endpoints, known_free);
+    k = mem_alloc(sizeof *k);
+    k->ep = ep;
+    k->until_us = clock_mono_us() + ENDPOINT_TTL_US;
+    known_free(map_put(&l->endpoints, key, k));
+    *ret = &k->ep;
+    return OK;
+}
+
+/* ---- reference ---- */
+static rc_t parse_reference(struct str text, struct reference **ret, struct err *e)
+{
+    const struct json_limits limits = {.bytes = REFERENCE_BYTES_MAX, .values = 4000000, .keys = 20000};
+    CLEANUP(json_freep) struct json *doc = NULL;
+    rc_t rc = json_parse(&doc, text.p, text.n, &limits, e);
+    const struct json *labels = json_get(doc, "labels");
+    struct str *names = mem_array(json_len(labels) + 1, sizeof *names);
+    size_t n = 0;
+    for (const struct json *j = json_first(labels); !rc && j; j = json_next(j))
+        rc = json_str(j, &names[n++], e);
+    if (!rc)
+        rc = reference_from_json(ret, json_get(doc, "statistics"), names, n, e);
+    mem_free(names);
+    return rc;
+}
+
+/* The text is the one that the stream service caches too. */
+static rc_t read_reference(struct cache *c, struct str key, struct db *db, int64_t endpoint_id, int version,
+                           struct reference **ret, struct err *e)
+{
+    CLEANUP(buf_done) struct buf text = {0};
+    struct endpoint_reference row = {0};
+    struct err ignored;
+    if (c && cache_get(c, key, &text) == OK && parse_reference(buf_str(&text), ret, &ignored) == OK)
+        return OK;
+    rc_t rc = reference_get(db, endpoint_id, version, &row, e);
+    if (rc)
+        return rc;
+    buf_clear(&text);
+    buf_addf(&text, "{\"labels\":%s,\"statistics\":", row.labels && row.labels[0] ? row.labels : "[]");
+    buf_addz(&text, row.statistics);
+    buf_addc(&text, '}');
+    endpoint_reference_done(&row);
+    rc = parse_reference(buf_str(&text), ret, e);
+    if (!rc && c)
+        cache_set(c, key, buf_str(&text));
+    return rc;
+}
+
+static rc_t load_reference(struct input_loader *l, struct db *db, int64_t endpoint_id, int version,
+                           struct reference **ret, struct err *e)
+{
+    char text[KEY_MAX];
+    int n = snprintf(text, sizeof text, "reference:%lld:%d", (long long)endpoint_id, version);
+    struct str key = {text, (size_t)n};
+    struct reference *r = map_get(&l->references, key);
+    if (!r) {
+        rc_t rc = read_reference(l->cache, key, db, endpoint_id, version, &r, e);
+        if (rc)
+            return rc;
+        r->version = version;
+        map_put(&l->references, key, r);
+    }
+    *ret = r;
+    return OK;
+}
+
+/* ---- layout ---- */
+static rc_t read_schema(struct db *db, int64_t endpoint_id, int version, struct schema *ret, struct err *e)
+{
+    struct endpoint_schema row = {0};
+    rc_t rc = schema_get(db, endpoint_id, version, 0, &row, e);
+    if (!rc)
+        rc = schema_parse(str_of(row.document), ret, e);
+    endpoint_schema_done(&row);
+    return rc;
+}
+
+static void make_layout(struct shape *s, const struct reference *ref)
+{
+    struct str *names = mem_array(s->schema.n_features + s->schema.n_labels + 1, sizeof *names);
+    for (size_t i = 0; i < s->schema.n_features; i++)
+        names[i] = str_of(s->schema.features[i].name);
+    for (size_t i = 0; i < s->schema.n_labels; i++)
+        names[s->schema.n_features + i] = str_of(s->schema.labels[i].name);
+    slot_layout_init(&s->layout, names, s->schema.n_features, names + s->schema.n_features, s->schema.n_labels, ref);
+    mem_free(names);
+}
+
+static rc_t load_shape(struct input_loader *l, struct db *db, int64_t endpoint_id, int schema_version,
+                       const struct reference *ref, const struct slot_layout **ret, struct err *e)
+{
+    char text[KEY_MAX];
+    int n = snprintf(text, sizeof text, "%lld/%d/%d", (long long)endpoint_id, schema_version, ref ? (int)ref->version : 0);
+    struct str key = {text, (size_t)n};
+    struct shape *s = map_get(&l->shapes, key);
+    if (!s) {
+        s = mem_alloc(sizeof *s);
+        rc_t rc = schema_version > 0 ? read_schema(db, endpoint_id, schema_version, &s->schema, e) : OK;
+        if (rc) {
+            shape_free(s);
+            return rc;
+        }
+        make_layout(s, ref);
+        map_put(&l->shapes, key, s);
+    }
+    *ret = &s->layout;
+    return OK;
+}
+
+/* ---- all of it ---- */
+static int newest_schema(const struct slot_row *rows, size_t n, const struct endpoint *ep)
+{
+    int newest = 0;
+    for (size_t i = 0; i < n; i++)
+        if (rows[i].schema_version > newest)
+            newest = rows[i].schema_version;
+    return n ? newest : ep->schema_version;
+}
+
+static rc_t reference_version(struct db *db, const struct window_event *ev, int64_t endpoint_id, int *ret, struct err *e)
+{
+    *ret = ev->reference_version > 0 ? (int)ev->reference_version : 0;
+    if (*ret > 0 || ev->is_exact)
+        return OK; /* our controller said which, or that there is none */
+    rc_t rc = reference_in_force(db, endpoint_id, ev->end_us, ret, e);
+    return rc == E_NOTFOUND ? OK : rc;
+}
+
+static rc_t sum_rows(struct window_source *s, struct app_input *in, struct slot **ret_window, struct err *e)
+{
+    struct slot *sum = slot_new(s->layout);
+    rc_t rc = window_sum(s, sum, &in->rows_missing, e);
+    if (rc) {
+        slot_free(sum);
+        return rc;
+    }
+    *ret_window = sum;
+    in->window = sum;
+    return OK;
+}
+
+static rc_t load_counts(struct input_loader *l, struct db *db, int32_t project_id, const struct window_event *ev,
+                        struct app_input *in, struct slot **ret_window, struct err *e)
+{
+    struct slot_row *rows = NULL;
+    CLEANUP(db_rows_freep) struct db_rows *held = NULL;
+    struct reference *ref = NULL;
+    size_t n = 0;
+    int version = 0;
+    rc_t rc = reference_version(db, ev, in->endpoint->id, &version, e);
+    if (!rc && version)
+        rc = load_reference(l, db, in->endpoint->id, version, &ref, e);
+    if (!rc)
+        rc = slots_read(db, project_id, in->endpoint->id, ev->start_us, ev->end_us, &rows, &n, &held, e);
+    if (rc)
+        return rc;
+    struct window_source s = {.loader = l, .db = db, .project_id = project_id, .endpoint_id = in->endpoint->id, .ev = ev,
+                              .schema_version = newest_schema(rows, n, in->endpoint), .reference_version = version,
+                              .rows = rows, .n_rows = n};
+    rc = load_shape(l, db, in->endpoint->id, s.schema_version, ref, &s.layout, e);
+    in->reference = ref;
+    in->layout = s.layout;
+    if (!rc)
+        rc = sum_rows(&s, in, ret_window, e);
+    mem_free(rows);
+    return rc;
+}
+
+rc_t input_load(struct input_loader *l, struct db *db, int32_t project_id, const struct window_event *ev, struct arena *arena,
+                struct app_input *ret, struct slot **ret_window, struct reject *why, struct err *e)
+{
+    struct app_input in = {.start_us = ev->start_us, .end_us = ev->end_us, .arena = arena, .project = ev->project,
+                           .revision = ev->revision > 0 ? (int)ev->revision : 0, .files = ev->files, .n_files = ev->n_files};
+    if (l->shapes.len > l->shapes_max || l->references.len > l->shapes_max) {
+        drop_all(&l->shapes, shape_free);
+        drop_all(&l->references, free_reference);
+    }
+    rc_t rc = refresh(l, db, e);
+    if (!rc)
+        rc = load_endpoint(l, db, project_id, ev->endpoint_id, &in.endpoint, e);
+    if (rc == E_NOTFOUND)
+        return reject_set(why, REJECT_UNKNOWN_ENDPOINT, "endpoint_id", 0, "the project has no such endpoint");
+    if (!rc)
+        rc = load_counts(l, db, project_id, ev, &in, ret_window, e);
+    if (rc == E_INVALID || rc == E_NOTFOUND || rc == E_LIMIT)
+        return reject_set(why, REJECT_APP_FAILED, NULL, 0, "its input cannot be read: %.120s", e->text);
+    if (!rc)
+        *ret = in;
+    return rc;
+}

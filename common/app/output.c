@@ -1,0 +1,79 @@
+/* Collecting an app's answers. A mistake of the app (a bad name) is remembered and fails its window, not the process. */
+#include "app/output.h"
+#include "base/mem.h"
+#include "event/names.h"
+
+static struct app_item *add(struct app_output *out, const char *name)
+{
+    if (!name_is_metric(str_of(name)) && !out->fault.text[0])
+        (void)err_set(&out->fault, E_INVALID, "'%.100s' is no name of a result or metric", name ? name : "");
+    if (out->n == out->cap) {
+        out->cap = out->cap ? out->cap * 2 : 8;
+        out->items = mem_grow(out->items, out->cap, sizeof *out->items);
+    }
+    struct app_item *it = &out->items[out->n++];
+    *it = (struct app_item){.name = arena_str(out->arena, str_of(name ? name : ""))};
+    return it;
+}
+
+void app_result(struct app_output *out, const char *name, double value, enum result_kind kind, int status, struct str extra_json)
+{
+    struct app_item *it = add(out, name);
+    it->type = RESULT_RESULT;
+    it->value = value;
+    it->kind = kind;
+    it->status = status;
+    it->json = extra_json.n ? arena_str(out->arena, extra_json) : STR("{}");
+    if ((status < STATUS_IRRELEVANT || status > STATUS_DETECTED || (unsigned)kind >= RESULT_KINDS) && !out->fault.text[0])
+        (void)err_set(&out->fault, E_INVALID, "result '%s': kind or status out of range", it->name.p);
+    if (extra_json.n > RESULT_EXTRA_MAX && !out->fault.text[0])
+        (void)err_set(&out->fault, E_INVALID, "result '%s': extra data of %zu bytes, %u allowed", it->name.p, extra_json.n,
+                      RESULT_EXTRA_MAX);
+}
+
+void app_metric(struct app_output *out, const char *name, double value)
+{
+    struct app_item *it = add(out, name);
+    it->type = RESULT_METRIC;
+    it->value = value;
+}
+
+void app_statistics(struct app_output *out, const char *name, struct str json, int64_t timestamp_us)
+{
+    struct app_item *it = add(out, name);
+    it->type = RESULT_STATS;
+    it->json = arena_str(out->arena, json);
+    it->timestamp_us = timestamp_us;
+}
+
+void app_output_done(struct app_output *out)
+{
+    mem_free(out->items);
+    out->items = NULL;
+    out->n = out->cap = 0;
+}
+
+void app_output_encode(const struct app_item *it, const struct app_input *in, struct str traceparent, struct buf *to)
+{
+    const struct result_event ev = {
+        .project = in->project,
+        .endpoint_id = str_of(in->endpoint->uid),
+        .endpoint_name = str_of(in->endpoint->name),
+        .application_name = in->application,
+        .traceparent = traceparent,
+        .start_us = in->start_us,
+        .end_us = in->end_us,
+        .revision = in->revision,
+        .reference_version = in->reference ? in->reference->version : 0,
+        .is_exact = true,
+        .event_kind = it->type,
+        .name = it->name,
+        .value = it->value,
+        .kind = it->kind,
+        .status = (enum result_status)it->status,
+        .extra_data = it->type == RESULT_RESULT ? it->json : STR("{}"),
+        .stats = it->type == RESULT_STATS ? it->json : STR("{}"),
+        .timestamp_us = it->timestamp_us,
+    };
+    result_encode(&ev, to);
+}

@@ -1,0 +1,184 @@
+/* The sum of a window's slots. A slot that has rows of another schema or reference than the one in force is counted again
+ * from the lake, whole: its requests, errors and latencies come from the slots, its columns from the Parquet rows. */
+#include <stdlib.h>
+#include "app/input.h"
+#include "base/mem.h"
+#include "log/log.h"
+
+struct span { /* a slot that is counted from the lake */
+    int64_t start_us, end_us, rows;
+};
+
+struct recount {
+    const struct window_source *src;
+    struct slot *into;
+    const struct span *spans; /* ascending */
+    size_t n;
+    int64_t counted;
+};
+
+static bool in_force(const struct window_source *s, const struct slot_row *r)
+{
+    return r->schema_version == s->schema_version && r->reference_version == s->reference_version;
+}
+
+static int compare_spans(const void *a, const void *b)
+{
+    const struct span *x = a, *y = b;
+    return x->start_us < y->start_us ? -1 : x->start_us > y->start_us;
+}
+
+/* all: every slot, whatever its version. */
+static size_t find_spans(const struct window_source *s, bool all, struct span *ret)
+{
+    size_t n = 0, kept = 0;
+    for (size_t i = 0; i < s->n_rows; i++) {
+        const struct slot_row *r = &s->rows[i];
+        if (all || !in_force(s, r))
+            ret[n++] = (struct span){r->slot_start_us, r->slot_start_us + r->slot_us, 0};
+    }
+    if (n)
+        qsort(ret, n, sizeof *ret, compare_spans);
+    for (size_t i = 0; i < n; i++)
+        if (kept == 0 || ret[kept - 1].start_us != ret[i].start_us)
+            ret[kept++] = ret[i];
+    return kept;
+}
+
+static struct span *span_at(struct span *spans, size_t n, int64_t at_us)
+{
+    size_t low = 0, high = n;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (spans[mid].end_us <= at_us)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < n && spans[low].start_us <= at_us ? &spans[low] : NULL;
+}
+
+/* What is not about columns. */
+static void add_totals(struct slot *into, const struct slot_row *r)
+{
+    struct err ignored;
+    struct slot *one = NULL;
+    into->requests += (uint64_t)r->requests;
+    into->errors += (uint64_t)r->errors;
+    into->estimated += r->estimated;
+    if (slot_decode(&one, r->body, &ignored) == OK)
+        sketch_merge(&into->latency, &one->latency);
+    slot_free(one);
+}
+
+static struct stat_value value_at(const struct lake_column *c, size_t row)
+{
+    if (c->missing[row])
+        return (struct stat_value){.kind = STAT_MISSING};
+    switch (c->type) {
+    case COLUMN_NUMBER:
+        return (struct stat_value){.kind = STAT_NUMBER, .num = c->num[row]};
+    case COLUMN_BOOL:
+        return (struct stat_value){.kind = STAT_BOOL, .num = c->num[row]};
+    case COLUMN_STRING:
+        return (struct stat_value){.kind = STAT_TEXT, .text = c->text[row]};
+    case COLUMN_JSON:
+    case COLUMN_UNKNOWN:
+        break;
+    }
+    return (struct stat_value){.kind = STAT_OTHER};
+}
+
+static rc_t count_batch(void *arg, const struct lake_batch *b, struct err *e)
+{
+    struct recount *rc = arg;
+    (void)e; /* counting cannot fail */
+    for (size_t row = 0; row < b->n_rows; row++) {
+        if (!span_at((struct span *)rc->spans, rc->n, b->when_us[row]))
+            continue;
+        rc->into->rows++;
+        rc->counted++;
+        for (size_t col = 0; col < b->n_cols; col++) {
+            struct stat_value v = value_at(&b->cols[col], row);
+            slot_add(rc->into, col, &v);
+        }
+    }
+    return OK;
+}
+
+static rc_t read_lake(struct recount *rc, const char *const *paths, size_t n, struct err *e)
+{
+    const struct window_source *s = rc->src;
+    size_t n_columns = s->layout->n_features + s->layout->n_labels;
+    const char **columns = mem_array(n_columns + 1, sizeof *columns);
+    for (size_t i = 0; i < n_columns; i++)
+        columns[i] = mem_dup(s->layout->names[i].p, s->layout->names[i].n);
+    rc_t r = s->loader->reader ? OK : lake_reader_open(&s->loader->reader, s->loader->lake, e);
+    if (!r)
+        r = lake_read(s->loader->reader, paths, n, columns, n_columns, rc->spans[0].start_us, rc->spans[rc->n - 1].end_us,
+                      count_batch, rc, e);
+    for (size_t i = 0; i < n_columns; i++)
+        mem_free((void *)(uintptr_t)columns[i]);
+    mem_free(columns);
+    return r;
+}
+
+/* The event's files; those of the manifest when it names none. */
+static rc_t recount(struct recount *rc, struct err *e)
+{
+    const struct window_source *s = rc->src;
+    struct manifest_row *rows = NULL;
+    CLEANUP(db_rows_freep) struct db_rows *held = NULL;
+    size_t n = s->ev->n_files;
+    rc_t r = OK;
+    if (n == 0)
+        r = manifest_files(s->db, s->project_id, s->endpoint_id, s->ev->start_us, s->ev->end_us, &rows, &n, &held, e);
+    if (!r && n) {
+        const char **paths = mem_array(n + 1, sizeof *paths);
+        for (size_t i = 0; i < n; i++) {
+            struct str path = s->ev->n_files ? s->ev->files[i] : rows[i].path;
+            paths[i] = mem_dup(path.p, path.n);
+        }
+        r = read_lake(rc, paths, n, e);
+        for (size_t i = 0; i < n; i++)
+            mem_free((void *)(uintptr_t)paths[i]);
+        mem_free(paths);
+    }
+    mem_free(rows);
+    return r;
+}
+
+static rc_t sum_once(const struct window_source *s, bool all, struct slot *into, int64_t *ret_missing, struct err *e)
+{
+    struct span *spans = mem_array(s->n_rows + 1, sizeof *spans);
+    size_t n = find_spans(s, all, spans);
+    int64_t foreign = 0;
+    rc_t rc = OK;
+    for (size_t i = 0; !rc && i < s->n_rows; i++) {
+        const struct slot_row *r = &s->rows[i];
+        if (span_at(spans, n, r->slot_start_us)) {
+            add_totals(into, r);
+            foreign += r->rows;
+        } else {
+            rc = slot_add_blob(into, r->body, e);
+        }
+    }
+    struct recount again = {.src = s, .into = into, .spans = spans, .n = n};
+    if (!rc && n)
+        rc = recount(&again, e);
+    mem_free(spans);
+    if (!rc)
+        *ret_missing = foreign > again.counted ? foreign - again.counted : 0;
+    return rc;
+}
+
+rc_t window_sum(const struct window_source *s, struct slot *into, int64_t *ret_missing, struct err *e)
+{
+    rc_t rc = sum_once(s, false, into, ret_missing, e);
+    if (rc != E_INVALID)
+        return rc;
+    /* A blob that does not fit its own version's layout: the Parquet rows are the same rows. */
+    log_error("slots_unreadable", LF_I64("endpoint_id", s->endpoint_id), LF_I64("start_us", s->ev->start_us), LF_ERR(e));
+    slot_clear(into);
+    return sum_once(s, true, into, ret_missing, e);
+}

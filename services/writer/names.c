@@ -1,0 +1,187 @@
+/* From what an event says (uid, app name, metric name) to the integers of the tables; remembered with bounds. */
+#include <stdio.h>
+#include "base/clock.h"
+#include "base/mem.h"
+#include "db/endpoint.h"
+#include "db/project.h"
+#include "db/result.h"
+#include "event/names.h"
+#include "log/log.h"
+#include "writer.h"
+
+#define ENDPOINTS_KNOWN_MAX 200000u
+#define METRICS_KNOWN_MAX 200000u
+#define NEGATIVE_TTL_US (2 * USEC_PER_SEC) /* an unknown endpoint may be registered any moment */
+#define REFRESH_EVERY_US USEC_PER_SEC
+#define KEY_MAX 320
+
+struct known_endpoint {
+    int64_t id; /* 0: there is none */
+    int64_t until_us;
+};
+struct known_app {
+    int32_t id;
+};
+struct known_metric {
+    int32_t id;
+};
+
+static struct str make_key(char out[KEY_MAX], int64_t owner, int type, struct str name)
+{
+    int n = snprintf(out, KEY_MAX, "%lld/%d/%.*s", (long long)owner, type, name.n < 256 ? (int)name.n : 256, name.p);
+    return (struct str){out, (size_t)n};
+}
+
+static void drop_all(struct map *m)
+{
+    struct map_iter it = {0};
+    while (map_next(m, &it))
+        mem_free(it.value);
+    map_done(m);
+    *m = (struct map){0};
+}
+
+void names_done(struct names *n)
+{
+    drop_all(&n->endpoints);
+    drop_all(&n->apps);
+    drop_all(&n->metrics);
+}
+
+rc_t names_refresh(struct names *n, struct db *db, struct err *e)
+{
+    if (clock_mono_us() < n->next_refresh_us)
+        return OK;
+    for (size_t got = 1; got > 0;) {
+        struct endpoint *eps = NULL;
+        rc_t rc = endpoints_changed(db, &n->change_seq, &eps, &got, e);
+        if (rc)
+            return rc;
+        for (size_t i = 0; i < got; i++) {
+            char text[KEY_MAX];
+            mem_free(map_del(&n->endpoints, make_key(text, eps[i].project_id, 0, str_of(eps[i].uid))));
+        }
+        endpoints_free(eps, got);
+    }
+    n->next_refresh_us = clock_mono_us() + REFRESH_EVERY_US;
+    return OK;
+}
+
+rc_t names_endpoint(struct names *n, struct db *db, int32_t project_id, struct str uid, int64_t *ret, struct reject *why,
+                    struct err *e)
+{
+    char text[KEY_MAX];
+    struct str key = make_key(text, project_id, 0, uid);
+    struct known_endpoint *k = map_get(&n->endpoints, key);
+    if (!k || clock_mono_us() > k->until_us) {
+        struct endpoint ep = {0};
+        rc_t rc = endpoint_get(db, project_id, uid, &ep, e);
+        if (rc && rc != E_NOTFOUND)
+            return rc;
+        if (!k) {
+            if (n->endpoints.len > ENDPOINTS_KNOWN_MAX)
+                drop_all(&n->endpoints);
+            k = mem_alloc(sizeof *k);
+            map_put(&n->endpoints, key, k);
+        }
+        k->id = rc ? 0 : ep.id;
+        k->until_us = clock_mono_us() + (rc ? NEGATIVE_TTL_US : n->opts->names_ttl_us);
+        endpoint_done(&ep);
+    }
+    if (k->id == 0)
+        return reject_set(why, REJECT_UNKNOWN_ENDPOINT, "endpoint_id", 0, "the project has no such endpoint");
+    *ret = k->id;
+    return OK;
+}
+
+static void remember_app(struct names *n, int32_t project_id, struct str name, int32_t id)
+{
+    char text[KEY_MAX];
+    struct str key = make_key(text, project_id, 0, name);
+    struct known_app *k = map_get(&n->apps, key);
+    if (!k) {
+        k = mem_alloc(sizeof *k);
+        map_put(&n->apps, key, k);
+    }
+    k->id = id;
+}
+
+/* Reads the project's apps; *ret_n is how many there are. */
+static rc_t read_apps(struct names *n, struct db *db, int32_t project_id, size_t *ret_n, struct err *e)
+{
+    struct app_row *rows = NULL;
+    rc_t rc = apps_list(db, project_id, &rows, ret_n, e);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < *ret_n; i++)
+        remember_app(n, project_id, str_of(rows[i].name), rows[i].id);
+    apps_free(rows, *ret_n);
+    return OK;
+}
+
+static rc_t register_app(struct names *n, struct db *db, int32_t project_id, struct str name, int32_t *ret,
+                         struct reject *why, struct err *e)
+{
+    char *text = mem_dup(name.p, name.n);
+    rc_t rc = app_put(db, project_id, text, false, false, ret, e);
+    if (rc == OK) {
+        remember_app(n, project_id, name, *ret);
+        metric_add(metrics_at(&writer_metrics, M_APPS, 0, 0), 1);
+        log_info("app_registered", LF_STR("app", name), LF_I64("project_id", project_id), LF_BOOL("active", false));
+    } else if (rc == E_CONFLICT || rc == E_NOTFOUND) {
+        rc = reject_set(why, REJECT_UNKNOWN_PROJECT, NULL, 0, "the project was deleted");
+    }
+    mem_free(text);
+    return rc;
+}
+
+rc_t names_app(struct names *n, struct db *db, int32_t project_id, struct str name, int32_t *ret, struct reject *why,
+               struct err *e)
+{
+    char text[KEY_MAX];
+    if (!name_is_app(name))
+        return reject_set(why, REJECT_BAD_NAME, "application_name", 0, "not a name of an application");
+    struct str key = make_key(text, project_id, 0, name);
+    struct known_app *k = map_get(&n->apps, key);
+    size_t there = 0;
+    if (!k) {
+        rc_t rc = read_apps(n, db, project_id, &there, e);
+        if (rc)
+            return rc;
+        k = map_get(&n->apps, key);
+    }
+    if (k) {
+        *ret = k->id;
+        return OK;
+    }
+    if ((int64_t)there >= n->opts->max_apps)
+        return reject_set(why, REJECT_UNKNOWN_APP, "application_name", 0, "the project has %zu applications already", there);
+    return register_app(n, db, project_id, name, ret, why, e);
+}
+
+rc_t names_metric(struct names *n, struct db *db, int32_t project_id, int32_t app_id, int metric, struct str name, int kind,
+                  int32_t *ret, struct reject *why, struct err *e)
+{
+    char text[KEY_MAX];
+    struct str key = make_key(text, app_id, metric, name);
+    struct known_metric *k = map_get(&n->metrics, key);
+    if (k) {
+        *ret = k->id;
+        return OK;
+    }
+    int32_t id = 0;
+    rc_t rc = metric_intern(db, project_id, app_id, (enum metric_type)metric, name, kind, &id, e);
+    if (rc == E_CONFLICT || rc == E_NOTFOUND) {
+        drop_all(&n->apps); /* the app was deleted with its project */
+        return reject_set(why, REJECT_UNKNOWN_APP, "application_name", 0, "the application was deleted");
+    }
+    if (rc)
+        return rc;
+    if (n->metrics.len > METRICS_KNOWN_MAX)
+        drop_all(&n->metrics);
+    k = mem_alloc(sizeof *k);
+    k->id = id;
+    map_put(&n->metrics, key, k);
+    *ret = id;
+    return OK;
+}
