@@ -14,10 +14,12 @@ BIN := build/bin$(tool)
 SAN := build/san
 FUZZ := build/fuzz
 FUZZ_CC ?= clang-14
+DUCKDB ?= .deps/duckdb# lib/ and include/; the programs look for the library in $(RPATH)
+RPATH ?= $(realpath $(DUCKDB)/lib)
 
 # --- flags: OpenSSF's hardening for what is shipped; FORTIFY and auto-init would hide findings in the others ---
 WARN := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wformat=2 -Wmissing-prototypes -Wvla -Werror
-THIRD := -isystem .deps/duckdb/include -isystem /usr/include/cjson -isystem /usr/include/postgresql
+THIRD := -isystem $(DUCKDB)/include -isystem /usr/include/cjson -isystem /usr/include/postgresql
 BASE := -std=c11 -D_GNU_SOURCE -g -fno-strict-aliasing -Icommon -Iservices $(THIRD) $(WARN)
 HARD := -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection \
     -fcf-protection=full -ftrivial-auto-var-init=zero -fPIE -Werror=format-security
@@ -29,7 +31,7 @@ $(REL)/%: FLAGS = $(CC) $(BASE) $(HARD)
 $(SAN)/%: FLAGS = gcc $(BASE) -O1 $(SANS)
 $(FUZZ)/%: FLAGS = $(FUZZ_CC) $(BASE) -O1 $(SANS) -fsanitize=fuzzer-no-link
 LIBS = -Wl,--as-needed -lmicrohttpd -lcurl -lcjson -lhiredis -lrdkafka -lpq -lcrypto \
-    -L.deps/duckdb/lib -Wl,-rpath,$(realpath .deps/duckdb/lib) -lduckdb -lm -lpthread
+    -L$(DUCKDB)/lib -Wl,-rpath,$(RPATH) -lduckdb -lm -lpthread
 LINK_REL := $(CC) -pie -Wl,-z,relro,-z,now,-z,noexecstack
 LINK_SAN := gcc $(SANS)
 LINK_FUZZ := $(FUZZ_CC) $(SANS) -fsanitize=fuzzer
@@ -47,8 +49,6 @@ helpers := $(filter-out $(patsubst %,%.c,$(unit) $(contract) $(bench)),$(wildcar
     tests/bench/*.c tests/support/*.c))# what test programs share
 migrations := $(wildcard common/db/migrations/*.sql)
 assets := $(sort $(foreach f,$(wildcard services/*/assets/*),$(word 2,$(subst /, ,$f))))
-sources := $(common) $(wildcard services/*/*.c tests/*/*.c)
-formatted := $(sources) $(wildcard common/*/*.h services/*/*.h tests/*/*.h)
 objs = $(patsubst %,$1/%.o,$(common:.c=) $(if $(migrations),build/gen/migrations))
 
 .PHONY: help all demo test test-unit test-contract test-service test-e2e test-deep test-deploy up down bench fuzz \
@@ -57,7 +57,7 @@ objs = $(patsubst %,$1/%.o,$(common:.c=) $(if $(migrations),build/gen/migrations
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
-ifeq ($(wildcard .deps/duckdb/.ok),)
+ifeq ($(wildcard $(DUCKDB)/lib/libduckdb.so),)
 $(if $(filter-out help setup demo test% up down bench fuzz clean,$(MAKECMDGOALS)),$(warning run `make setup` first))
 endif
 all: $(services:%=$(BIN)/%) ## the services, in build/bin
@@ -98,7 +98,7 @@ fuzz: setup ## each fuzz target for FUZZ_SECONDS (60)
 	@$(BUILD) fuzzers
 	@scripts/fuzz
 fmt: ## format the C files
-	clang-format-14 -i $(formatted)
+	@find common services tests -name '*.[ch]' -print0 | xargs -0 clang-format-14 -i
 lint: ## layers, headers, banned functions, format, shell scripts, gcc and clang builds
 	@scripts/lint
 check: lint ## lint and unit tests
