@@ -19,8 +19,8 @@ RPATH ?= $(realpath $(DUCKDB)/lib)
 
 # --- flags: OpenSSF's hardening for what is shipped; FORTIFY and auto-init would hide findings in the others ---
 WARN := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wformat=2 -Wmissing-prototypes -Wvla -Werror
-THIRD := -isystem $(DUCKDB)/include -isystem /usr/include/cjson -isystem /usr/include/postgresql
-BASE := -std=c11 -D_GNU_SOURCE -g -fno-strict-aliasing -Icommon -Iservices $(THIRD) $(WARN)
+THIRD = -isystem $(DUCKDB)/include -isystem /usr/include/cjson -isystem /usr/include/postgresql
+BASE = -std=c11 -D_GNU_SOURCE -g -fno-strict-aliasing -Icommon -Iservices $(TESTS) $(THIRD) $(WARN)
 HARD := -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection \
     -fcf-protection=full -ftrivial-auto-var-init=zero -fPIE -Werror=format-security
 ifneq ($(findstring clang,$(CC)),)
@@ -30,6 +30,7 @@ SANS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-p
 $(REL)/%: FLAGS = $(CC) $(BASE) $(HARD)
 $(SAN)/%: FLAGS = gcc $(BASE) -O1 $(SANS)
 $(FUZZ)/%: FLAGS = $(FUZZ_CC) $(BASE) -O1 $(SANS) -fsanitize=fuzzer-no-link
+$(foreach v,$(REL) $(SAN) $(FUZZ),$(eval $v/tests/%: TESTS = -Itests -Itests/support))
 LIBS = -Wl,--as-needed -lmicrohttpd -lcurl -lcjson -lhiredis -lrdkafka -lpq -lcrypto \
     -L$(DUCKDB)/lib -Wl,-rpath,$(RPATH) -lduckdb -lm -lpthread
 LINK_REL := $(CC) -pie -Wl,-z,relro,-z,now,-z,noexecstack
@@ -45,8 +46,9 @@ unit := $(patsubst %.c,%,$(wildcard tests/unit/test_*.c))
 contract := $(patsubst %.c,%,$(wildcard tests/contract/test_*.c))
 fuzzers := $(patsubst %.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 bench := $(patsubst %.c,%,$(wildcard tests/bench/bench_*.c))
+support := $(wildcard tests/support/*.c)# what test programs share, linked where used
 helpers := $(filter-out $(patsubst %,%.c,$(unit) $(contract) $(bench)),$(wildcard tests/unit/*.c tests/contract/*.c \
-    tests/bench/*.c tests/support/*.c))# what test programs share
+    tests/bench/*.c))# what those of one folder share
 migrations := $(wildcard common/db/migrations/*.sql)
 assets := $(sort $(foreach f,$(wildcard services/*/assets/*),$(word 2,$(subst /, ,$f))))
 objs = $(patsubst %,$1/%.o,$(common:.c=) $(if $(migrations),build/gen/migrations))
@@ -122,6 +124,8 @@ $1/%.o: %.c
 	$$(compile)
 $1/libmodelmon.a: $(call objs,$1)
 	$$(archive)
+$1/libsupport.a: $(support:%.c=$1/%.o)
+	$$(archive)
 endef
 $(eval $(call variant,$(REL)))
 $(eval $(call variant,$(SAN)))
@@ -139,10 +143,10 @@ $(foreach s,$(services),$(eval $(call service,$s)))
 inner = $(patsubst %.c,$1/%.o,$(filter-out %/main.c,$(wildcard services/$2/*.c))) \
     $(if $(filter $2,$(assets)),$1/build/gen/assets_$2.o)
 of_service = $(foreach s,$(services),$(if $(filter $2_$(subst -,_,$s) $2_$(subst -,_,$s)_%,$(notdir $3)),$(call inner,$1,$s)))
-# $(call program,VARIANT,KIND,PREFIX,LINK,NAME): a program of tests/KIND, with that folder's and tests/support's shared files.
+# $(call program,VARIANT,KIND,PREFIX,LINK,NAME): a program of tests/KIND, with what that folder shares.
 define program
-$1/$5: $1/$5.o $(patsubst %.c,$1/%.o,$(filter tests/$2/% tests/support/%,$(helpers))) $(call of_service,$1,$3,$5) \
-        $1/libmodelmon.a
+$1/$5: $1/$5.o $(patsubst %.c,$1/%.o,$(filter tests/$2/%,$(helpers))) $(call of_service,$1,$3,$5) \
+        $(if $(support),$1/libsupport.a) $1/libmodelmon.a
 	$$(call link,$$($4),-lcmocka)
 endef
 $(foreach p,$(unit),$(eval $(call program,$(SAN),unit,test,LINK_SAN,$p)))
