@@ -84,14 +84,22 @@ static void fill_categorical(const struct feature_ref *f, const struct json *now
     v->now = current;
 }
 
-static void fill(const struct feature_ref *f, const struct json *measures, const struct json *stats, struct arena *a,
-                 struct feature_view *v)
+static struct str text(const struct json *j, const char *key, struct arena *a)
+{
+    struct err ignored = {0};
+    struct str s = {0};
+    return json_opt_str(j, key, &s, &ignored) == OK && s.n ? arena_str(a, s) : (struct str){0};
+}
+
+static void fill(const struct feature_ref *f, const struct json *measures, const struct json *stats,
+                 const struct json *outcomes, struct arena *a, struct feature_view *v)
 {
     const struct json *m = find(measures, f->name), *now = find(stats, f->name);
     *v = (struct feature_view){.name = f->name, .is_label = f->is_label, .tvd = number(m, "tvd"),
                                .hellinger = number(m, "hellinger"), .kld = number(m, "kld"), .mean_before = f->mean,
                                .mean_now = number(now, "mean")};
     v->score = (v->tvd + v->hellinger) / 2;
+    v->outcome = text(find(outcomes, f->name), "outcome", a);
     if (now && f->kind == FEATURE_NUMERIC)
         fill_numeric(f, now, a, v);
     else if (now && f->kind == FEATURE_CATEGORICAL)
@@ -107,14 +115,27 @@ static int by_score(const void *x, const void *y)
     return strcmp(a->name.p, b->name.p);
 }
 
-void features_read(const struct reference *ref, struct str drift_measures, struct str current_stats, struct arena *a,
-                   struct feature_views *ret)
+void features_read(const struct reference *ref, struct str drift_measures, struct str current_stats, struct str extra,
+                   struct arena *a, struct feature_views *ret)
 {
-    CLEANUP(json_freep) struct json *measures = parse(drift_measures), *stats = parse(current_stats);
+    CLEANUP(json_freep) struct json *measures = parse(drift_measures), *stats = parse(current_stats), *more = parse(extra);
     struct feature_view *v = arena_array(a, ref->n + 1, sizeof *v);
     for (size_t i = 0; i < ref->n; i++)
-        fill(&ref->features[i], measures, stats, a, &v[i]);
+        fill(&ref->features[i], measures, stats, json_get(more, "features"), a, &v[i]);
     qsort(v, ref->n, sizeof *v, by_score);
     ret->v = v;
     ret->n = ref->n;
+}
+
+void drift_extra_read(struct str extra, struct arena *a, struct drift_extra *inout)
+{
+    CLEANUP(json_freep) struct json *j = parse(extra);
+    double potential = number(j, "potential"), detected = number(j, "detected");
+    inout->reason = text(j, "reason", a);
+    inout->samples = number(j, "samples");
+    inout->min_samples = number(j, "min_samples");
+    if (potential > 0 && potential < detected && detected <= 1) {
+        inout->potential = potential;
+        inout->detected = detected;
+    }
 }

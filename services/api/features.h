@@ -8,6 +8,7 @@
 
 struct feature_view {
     struct str name;
+    struct str outcome;  /* of the app's own words: "ok", "all_missing", …; empty: not said */
     bool is_label, outer; /* outer: the first and last cell are outside the training range */
     double tvd, hellinger, kld, score; /* NaN: not compared. score: the mean of the first two, as general_drift is made */
     double mean_before, mean_now;      /* NaN: not known */
@@ -18,6 +19,13 @@ struct feature_views {
     struct feature_view *v; /* strongest drift first, what was not compared last */
     size_t n;
 };
-/* Texts may be empty. All memory is the arena's; names are borrowed from ref. */
-void features_read(const struct reference *ref, struct str drift_measures, struct str current_stats, struct arena *a,
-                   struct feature_views *ret);
+/* Texts may be empty; extra is that of general_drift. All memory is the arena's; names are borrowed from ref. */
+void features_read(const struct reference *ref, struct str drift_measures, struct str current_stats, struct str extra,
+                   struct arena *a, struct feature_views *ret);
+
+/* What general_drift's extra data says of its window; what is not there stays as it is. */
+struct drift_extra {
+    struct str reason; /* why there is no verdict; in the arena */
+    double potential, detected, samples, min_samples;
+};
+void drift_extra_read(struct str extra, struct arena *a, struct drift_extra *inout);

@@ -46,7 +46,8 @@ int main(int argc, char **argv)
 {
     static const struct config_default defaults[] = {
         {"HTTP_ADDR", "127.0.0.1"}, /* until there is access control */
-        {"HTTP_BODY_MAX", "8MiB"},  /* training rows */
+        {"HTTP_BODY_MAX", "8MiB"}, /* training rows */
+        {"HTTP_THREADS", "4"},     /* each may wait for the database */
         {NULL, NULL},
     };
     if (argc == 2 && strcmp(argv[1], "--routes-markdown") == 0) {

@@ -1,45 +1,19 @@
-/* Owns the page of one endpoint: its verdict, drift over time, drift by feature, and what it knows of the endpoint. */
+/* Owns the page of one endpoint: its verdict, drift over time, what is missing, and what it knows of the endpoint. */
 #include <math.h>
 #include <string.h>
-#include "api.h"
 #include "base/clock.h"
 #include "base/mem.h"
-#include "chart.h"
 #include "db/result.h"
-#include "db/slot.h"
-#include "db/window.h"
 #include "event/names.h"
-#include "features.h"
 #include "html.h"
 #include "page.h"
 #include "stats/drift.h"
 #include "stats/reference.h"
-#include "store.h"
+#include "view.h"
 
 #define WINDOWS 120
-#define FEATURES_SHOWN 200
 #define REFRESH_S 5
 #define COLUMNS_MAX 120
-
-struct view {
-    struct project project;
-    struct endpoint ep;
-    struct drift_point *drift, *prediction; /* oldest first */
-    size_t n_drift, n_prediction;
-    struct db_rows *drift_rows, *prediction_rows;
-    struct glance *glance;
-    size_t n_glances;
-    double latency;
-    struct reference *reference;
-    struct endpoint_reference ref;
-    char *measures, *stats;
-    int64_t measures_us, stats_us;
-    struct slot_sum *calls;
-    size_t n_calls;
-    int64_t calls_from, calls_to, calls_step;
-    struct thresholds t;
-    int64_t now;
-};
 
 static void view_done(struct view *v)
 {
@@ -108,7 +82,7 @@ static rc_t read_calls(struct call *c, struct view *v, struct err *e)
 static rc_t view_read(struct call *c, struct view *v, struct err *e)
 {
     struct drift_options o = drift_options_default(DRIFT_EDGES_CLOSED);
-    v->t = (struct thresholds){o.potential, o.detected};
+    v->extra = (struct drift_extra){.potential = o.potential, .detected = o.detected};
     v->now = clock_now_us();
     rc_t rc = call_project(c, &v->project, e);
     if (rc == OK)
@@ -123,23 +97,21 @@ static rc_t view_read(struct call *c, struct view *v, struct err *e)
         rc = read_drift(c, v, e);
     if (rc == OK)
         rc = read_calls(c, v, e);
+    if (rc == OK && v->n_drift)
+        drift_extra_read(v->drift[v->n_drift - 1].extra, c->arena, &v->extra);
+    v->t = (struct thresholds){v->extra.potential, v->extra.detected};
     return rc;
 }
 
-static const struct drift_point *newest(const struct view *v)
+const struct drift_point *view_newest(const struct view *v)
 {
     return v->n_drift ? &v->drift[v->n_drift - 1] : NULL;
-}
-
-static int verdict(double value, const struct thresholds *t)
-{
-    return isnan(value) ? -1 : value >= t->detected ? 2 : value >= t->potential ? 1 : 0;
 }
 
 /* ---- drawing ---- */
 static void head(struct buf *b, const struct view *v)
 {
-    const struct drift_point *d = newest(v);
+    const struct drift_point *d = view_newest(v);
     buf_addz(b, "<div class=\"head\"><h1>");
     html_name(b, v->ep.name);
     buf_addz(b, "</h1>");
@@ -156,140 +128,6 @@ static void head(struct buf *b, const struct view *v)
         html_name(b, v->ep.function_tag);
     }
     buf_addz(b, "</p>");
-}
-
-static void tile_open(struct buf *b, const char *name, const char *class)
-{
-    buf_addf(b, "<dl class=\"tile\"><dt>%s</dt><dd class=\"%s\">", name, class);
-}
-
-static void drift_tile(struct buf *b, const char *name, const struct drift_point *d)
-{
-    tile_open(b, name, d ? status_class(d->status) : "");
-    html_number(b, d ? d->value : NAN, 3);
-    buf_addf(b, "</dd><dd class=\"note\">%s</dd></dl>", d ? status_words(d->status) : "no window yet");
-}
-
-static void tiles(struct buf *b, const struct view *v)
-{
-    const struct drift_point *d = newest(v);
-    const struct glance *g = v->n_glances ? v->glance : NULL;
-    buf_addz(b, "<div class=\"tiles\">");
-    drift_tile(b, "Drift of the inputs", d);
-    if (v->n_prediction)
-        drift_tile(b, "Drift of the outputs", &v->prediction[0]);
-    tile_open(b, "Requests", "");
-    html_count(b, g ? (double)g->requests : 0);
-    buf_addz(b, "</dd><dd class=\"note\">last 24 h, ");
-    html_count(b, g ? (double)g->rows : 0);
-    buf_addf(b, " rows</dd></dl>");
-    tile_open(b, "Errors", g && g->errors ? "detected" : "");
-    html_count(b, g ? (double)g->errors : 0);
-    buf_addz(b, "</dd><dd class=\"note\">last 24 h</dd></dl>");
-    tile_open(b, "Latency", "");
-    if (isnan(v->latency))
-        buf_addz(b, "–");
-    else
-        html_duration(b, (int64_t)v->latency);
-    buf_addz(b, "</dd><dd class=\"note\">mean, last 24 h</dd></dl>");
-    tile_open(b, "Freshness", "");
-    if (d && d->written_us >= d->end_us)
-        html_duration(b, d->written_us - d->end_us);
-    else
-        buf_addz(b, "–");
-    buf_addz(b, "</dd><dd class=\"note\">from window end to result</dd></dl></div>");
-}
-
-static void windows_table(struct buf *b, const struct view *v)
-{
-    buf_addz(b, "<details><summary>The same as a table</summary><div class=\"scroll\"><table><thead><tr>"
-                "<th scope=\"col\">Window, UTC</th><th scope=\"col\">Until</th><th scope=\"col\" class=\"n\">Drift</th>"
-                "<th scope=\"col\">Verdict</th><th scope=\"col\" class=\"n\">Revision</th></tr></thead><tbody>");
-    for (size_t i = v->n_drift; i-- > 0;) {
-        const struct drift_point *d = &v->drift[i];
-        buf_addz(b, "<tr><td>");
-        html_time(b, d->start_us);
-        buf_addz(b, "</td><td>");
-        html_time(b, d->end_us);
-        buf_addz(b, "</td><td class=\"n\">");
-        html_number(b, d->value, 4);
-        buf_addz(b, "</td><td>");
-        page_badge(b, d->status);
-        buf_addf(b, "</td><td class=\"n\">%d</td></tr>", d->revision);
-    }
-    buf_addz(b, "</tbody></table></div></details>");
-}
-
-static void timeline(struct call *c, struct buf *b, const struct view *v)
-{
-    const struct drift_point *d = newest(v);
-    struct chart_point *p = arena_array(c->arena, v->n_drift + 1, sizeof *p);
-    struct chart_column *columns = arena_array(c->arena, v->n_calls + 1, sizeof *columns);
-    for (size_t i = 0; i < v->n_drift; i++)
-        p[i] = (struct chart_point){v->drift[i].start_us, v->drift[i].end_us, v->drift[i].value, v->drift[i].status};
-    for (size_t i = 0; i < v->n_calls; i++)
-        columns[i] = (struct chart_column){v->calls[i].start_us, v->calls[i].estimated};
-    buf_addz(b, "<section class=\"card\"><header><h2>Drift over time</h2><p>general_drift, ");
-    buf_addf(b, "%zu window%s of ", v->n_drift, v->n_drift == 1 ? "" : "s");
-    html_duration(b, d->end_us - d->start_us);
-    buf_addz(b, ", the newest ended ");
-    html_age(b, d->end_us, v->now);
-    buf_addz(b, "</p></header>");
-    chart_timeline(b, p, v->n_drift, &v->t);
-    chart_columns(b, columns, v->n_calls, v->calls_from, v->calls_to, v->calls_step);
-    windows_table(b, v);
-    buf_addz(b, "</section>");
-}
-
-static void feature_row(struct buf *b, const struct feature_view *f, const struct thresholds *t)
-{
-    int status = verdict(f->score, t);
-    buf_addz(b, "<tr><th scope=\"row\"><bdi>");
-    html_text(b, f->name);
-    buf_addz(b, "</bdi>");
-    if (f->is_label)
-        buf_addz(b, "<span class=\"tag\">output</span>");
-    buf_addz(b, "</th><td>");
-    page_badge(b, status);
-    buf_addz(b, "</td><td>");
-    chart_bar(b, f->score, status, t);
-    buf_addz(b, "</td><td class=\"n\">");
-    html_number(b, f->score, 3);
-    const double rest[] = {f->tvd, f->hellinger, f->kld};
-    for (size_t i = 0; i < 3; i++) {
-        buf_addz(b, "</td><td class=\"n\">");
-        html_number(b, rest[i], 3);
-    }
-    buf_addz(b, "</td><td>");
-    if (f->n_cells)
-        chart_histogram(b, f->before, f->now, f->n_cells, f->outer);
-    else
-        buf_addz(b, "<span class=\"muted small\">nothing to compare</span>");
-    buf_addz(b, "</td><td class=\"n small\">");
-    if (!isnan(f->mean_before) || !isnan(f->mean_now)) {
-        buf_addf(b, isnan(f->mean_before) ? "–" : "%.4g", f->mean_before);
-        buf_addf(b, isnan(f->mean_now) ? " → –" : " → %.4g", f->mean_now);
-    }
-    buf_addz(b, "</td></tr>");
-}
-
-static void feature_table(struct buf *b, const struct view *v, const struct feature_views *f)
-{
-    buf_addz(b, "<section class=\"card\"><header><h2>Drift by feature</h2><p>newest window, strongest first"
-                "<span class=\"legend\"><svg viewBox=\"0 0 12 12\" aria-hidden=\"true\"><rect class=\"ref\" width=\"12\" "
-                "height=\"12\" rx=\"3\"/></svg>training</span><span class=\"legend\"><svg viewBox=\"0 0 12 12\" "
-                "aria-hidden=\"true\"><rect class=\"cur\" width=\"12\" height=\"12\" rx=\"3\"/></svg>now</span></p></header>"
-                "<div class=\"scroll\"><table><thead><tr><th scope=\"col\">Feature</th><th scope=\"col\">Verdict</th>");
-    buf_addf(b, "<th scope=\"col\">Drift: possible from %.2g, drift from %.2g</th>", v->t.potential, v->t.detected);
-    buf_addz(b, "<th scope=\"col\" class=\"n\">Mean</th><th scope=\"col\" class=\"n\">TVD</th>"
-                "<th scope=\"col\" class=\"n\">Hellinger</th><th scope=\"col\" class=\"n\">KLD</th>"
-                "<th scope=\"col\">Distribution</th><th scope=\"col\" class=\"n\">Average, training → now</th></tr></thead><tbody>");
-    for (size_t i = 0; i < f->n && i < FEATURES_SHOWN; i++)
-        feature_row(b, &f->v[i], &v->t);
-    buf_addz(b, "</tbody></table></div>");
-    if (f->n > FEATURES_SHOWN)
-        buf_addf(b, "<p class=\"muted small\">The first %d of %zu features.</p>", FEATURES_SHOWN, f->n);
-    buf_addz(b, "</section>");
 }
 
 static void fact(struct buf *b, const char *name, const char *value)
@@ -363,17 +201,18 @@ static void draw(struct call *c, struct buf *b, const struct view *v)
 {
     struct feature_views f = {0};
     head(b, v);
-    tiles(b, v);
+    draw_tiles(b, v);
     if (v->ep.reference_version == 0)
         empty_reference(b);
     else if (v->n_drift == 0)
         empty_windows(b, v);
     if (v->n_drift)
-        timeline(c, b, v);
+        draw_timeline(c, b, v);
     if (v->reference)
-        features_read(v->reference, str_of(v->measures), str_of(v->stats), c->arena, &f);
+        features_read(v->reference, str_of(v->measures), str_of(v->stats), v->n_drift ? view_newest(v)->extra : (struct str){0},
+                      c->arena, &f);
     if (f.n)
-        feature_table(b, v, &f);
+        draw_features(b, v, &f);
     facts(b, v);
 }
 

@@ -1,0 +1,181 @@
+/* Owns the parts of the endpoint page that show drift: the numbers on top, drift over time, drift by feature. */
+#include <math.h>
+#include "html.h"
+#include "page.h"
+#include "view.h"
+
+#define FEATURES_SHOWN 200
+
+static int verdict(double value, const struct thresholds *t)
+{
+    return isnan(value) ? -1 : value >= t->detected ? 2 : value >= t->potential ? 1 : 0;
+}
+
+static void tile_open(struct buf *b, const char *name, const char *class)
+{
+    buf_addf(b, "<dl class=\"tile\"><dt>%s</dt><dd class=\"%s\">", name, class);
+}
+
+/* Words for what apps give as reasons and outcomes; others are shown as they are. */
+static void words(struct buf *b, struct str code)
+{
+    static const struct {
+        const char *code, *words;
+    } known[] = {{"insufficient_samples", "too few rows"},
+                 {"no_reference", "no reference"},
+                 {"no_comparable_feature", "no feature can be compared"},
+                 {"no_samples", "no values in this window"},
+                 {"no_reference_hist", "no training histogram"},
+                 {"missing_column", "not in the events"},
+                 {"all_missing", "only nulls"},
+                 {"wrong_type", "values of another type"},
+                 {"not_in_mlrun", "not in MLRun's numbers"}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (str_eqz(code, known[i].code)) {
+            buf_addz(b, known[i].words);
+            return;
+        }
+    html_text(b, code);
+}
+
+static void drift_tile(struct buf *b, const char *name, const struct drift_point *d, const struct drift_extra *x)
+{
+    tile_open(b, name, d ? status_class(d->status) : "");
+    html_number(b, d ? d->value : NAN, 3);
+    buf_addz(b, "</dd><dd class=\"note\">");
+    if (d && x && d->status < 0 && x->reason.n) {
+        words(b, x->reason);
+        if (x->min_samples > x->samples)
+            buf_addf(b, ": %.0f of %.0f", x->samples, x->min_samples);
+    } else {
+        buf_addz(b, d ? status_words(d->status) : "no window yet");
+    }
+    buf_addz(b, "</dd></dl>");
+}
+
+void draw_tiles(struct buf *b, const struct view *v)
+{
+    const struct drift_point *d = view_newest(v);
+    const struct glance *g = v->n_glances ? v->glance : NULL;
+    buf_addz(b, "<div class=\"tiles\">");
+    drift_tile(b, "Drift of the inputs", d, &v->extra);
+    if (v->n_prediction)
+        drift_tile(b, "Drift of the outputs", &v->prediction[0], NULL);
+    tile_open(b, "Requests", "");
+    html_count(b, g ? (double)g->requests : 0);
+    buf_addz(b, "</dd><dd class=\"note\">last 24 h, ");
+    html_count(b, g ? (double)g->rows : 0);
+    buf_addf(b, " rows</dd></dl>");
+    tile_open(b, "Errors", g && g->errors ? "detected" : "");
+    html_count(b, g ? (double)g->errors : 0);
+    buf_addz(b, "</dd><dd class=\"note\">last 24 h</dd></dl>");
+    tile_open(b, "Latency", "");
+    if (isnan(v->latency))
+        buf_addz(b, "–");
+    else
+        html_duration(b, (int64_t)v->latency);
+    buf_addz(b, "</dd><dd class=\"note\">mean, last 24 h</dd></dl>");
+    tile_open(b, "Freshness", "");
+    if (d && d->written_us >= d->end_us)
+        html_duration(b, d->written_us - d->end_us);
+    else
+        buf_addz(b, "–");
+    buf_addz(b, "</dd><dd class=\"note\">from window end to result</dd></dl></div>");
+}
+
+static void windows_table(struct buf *b, const struct view *v)
+{
+    buf_addz(b, "<details><summary>The same as a table</summary><div class=\"scroll\"><table><thead><tr>"
+                "<th scope=\"col\">Window, UTC</th><th scope=\"col\">Until</th><th scope=\"col\" class=\"n\">Drift</th>"
+                "<th scope=\"col\">Verdict</th><th scope=\"col\" class=\"n\">Revision</th></tr></thead><tbody>");
+    for (size_t i = v->n_drift; i-- > 0;) {
+        const struct drift_point *d = &v->drift[i];
+        buf_addz(b, "<tr><td>");
+        html_time(b, d->start_us);
+        buf_addz(b, "</td><td>");
+        html_time(b, d->end_us);
+        buf_addz(b, "</td><td class=\"n\">");
+        html_number(b, d->value, 4);
+        buf_addz(b, "</td><td>");
+        page_badge(b, d->status);
+        buf_addf(b, "</td><td class=\"n\">%d</td></tr>", d->revision);
+    }
+    buf_addz(b, "</tbody></table></div></details>");
+}
+
+void draw_timeline(struct call *c, struct buf *b, const struct view *v)
+{
+    const struct drift_point *d = view_newest(v);
+    struct chart_point *p = arena_array(c->arena, v->n_drift + 1, sizeof *p);
+    struct chart_column *columns = arena_array(c->arena, v->n_calls + 1, sizeof *columns);
+    for (size_t i = 0; i < v->n_drift; i++)
+        p[i] = (struct chart_point){v->drift[i].start_us, v->drift[i].end_us, v->drift[i].value, v->drift[i].status};
+    for (size_t i = 0; i < v->n_calls; i++)
+        columns[i] = (struct chart_column){v->calls[i].start_us, v->calls[i].estimated};
+    buf_addz(b, "<section class=\"card\"><header><h2>Drift over time</h2><p>general_drift, ");
+    buf_addf(b, "%zu window%s of ", v->n_drift, v->n_drift == 1 ? "" : "s");
+    html_duration(b, d->end_us - d->start_us);
+    buf_addz(b, ", the newest ended ");
+    html_age(b, d->end_us, v->now);
+    buf_addz(b, "</p></header>");
+    buf_addz(b, "<div class=\"scroll\">");
+    chart_timeline(b, p, v->n_drift, &v->t);
+    chart_columns(b, columns, v->n_calls, v->calls_from, v->calls_to, v->calls_step);
+    buf_addz(b, "</div>");
+    windows_table(b, v);
+    buf_addz(b, "</section>");
+}
+
+static void feature_row(struct buf *b, const struct feature_view *f, const struct thresholds *t)
+{
+    int status = verdict(f->score, t);
+    buf_addz(b, "<tr><th scope=\"row\"><bdi>");
+    html_text(b, f->name);
+    buf_addz(b, "</bdi>");
+    if (f->is_label)
+        buf_addz(b, "<span class=\"tag\">output</span>");
+    buf_addz(b, "</th><td>");
+    page_badge(b, status);
+    buf_addz(b, "</td><td>");
+    chart_bar(b, f->score, status, t);
+    buf_addz(b, "</td><td class=\"n\">");
+    html_number(b, f->score, 3);
+    const double rest[] = {f->tvd, f->hellinger, f->kld};
+    for (size_t i = 0; i < 3; i++) {
+        buf_addz(b, "</td><td class=\"n\">");
+        html_number(b, rest[i], 3);
+    }
+    buf_addz(b, "</td><td>");
+    if (f->n_cells) {
+        chart_histogram(b, f->before, f->now, f->n_cells, f->outer);
+    } else {
+        buf_addz(b, "<span class=\"muted small\">");
+        words(b, f->outcome.n && !str_eqz(f->outcome, "ok") ? f->outcome : STR("nothing to compare"));
+        buf_addz(b, "</span>");
+    }
+    buf_addz(b, "</td><td class=\"n small\">");
+    if (!isnan(f->mean_before) || !isnan(f->mean_now)) {
+        buf_addf(b, isnan(f->mean_before) ? "–" : "%.4g", f->mean_before);
+        buf_addf(b, isnan(f->mean_now) ? " → –" : " → %.4g", f->mean_now);
+    }
+    buf_addz(b, "</td></tr>");
+}
+
+void draw_features(struct buf *b, const struct view *v, const struct feature_views *f)
+{
+    buf_addz(b, "<section class=\"card\"><header><h2>Drift by feature</h2><p>newest window, strongest first; ");
+    buf_addf(b, "possible from %.2g, drift from %.2g", v->t.potential, v->t.detected);
+    buf_addz(b, "<span class=\"legend\"><svg viewBox=\"0 0 12 12\" aria-hidden=\"true\"><rect class=\"ref\" width=\"12\" "
+                "height=\"12\" rx=\"3\"/></svg>training</span><span class=\"legend\"><svg viewBox=\"0 0 12 12\" "
+                "aria-hidden=\"true\"><rect class=\"cur\" width=\"12\" height=\"12\" rx=\"3\"/></svg>now</span></p></header>"
+                "<div class=\"scroll\"><table class=\"tight\"><thead><tr><th scope=\"col\">Feature</th><th scope=\"col\">Verdict</th>"
+                "<th scope=\"col\" colspan=\"2\">Drift: mean of TVD and Hellinger</th><th scope=\"col\" class=\"n\">TVD</th>"
+                "<th scope=\"col\" class=\"n\">Hellinger</th><th scope=\"col\" class=\"n\">KLD</th>"
+                "<th scope=\"col\">Distribution</th><th scope=\"col\" class=\"n\">Average, training → now</th></tr></thead><tbody>");
+    for (size_t i = 0; i < f->n && i < FEATURES_SHOWN; i++)
+        feature_row(b, &f->v[i], &v->t);
+    buf_addz(b, "</tbody></table></div>");
+    if (f->n > FEATURES_SHOWN)
+        buf_addf(b, "<p class=\"muted small\">The first %d of %zu features.</p>", FEATURES_SHOWN, f->n);
+    buf_addz(b, "</section>");
+}
