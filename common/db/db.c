@@ -13,6 +13,8 @@ const struct config_key db_keys[] = {
      .min = 100 * USEC_PER_MSEC, .max = 60 * USEC_PER_SEC, .help = "Longest wait for a new connection."},
     {.env = "DATABASE_STATEMENT_TIMEOUT", .def = "30s", .type = CONFIG_DURATION, .offset = AT(statement_us),
      .min = 100 * USEC_PER_MSEC, .max = 3600 * USEC_PER_SEC, .help = "Longest run of one statement."},
+    {.env = "DATABASE_MIGRATE", .def = "true", .type = CONFIG_BOOL, .offset = AT(migrate),
+     .help = "Apply missing migrations at start; false: wait until somebody has."},
 };
 const size_t db_keys_n = sizeof db_keys / sizeof *db_keys;
 
@@ -38,7 +40,8 @@ rc_t db_open(struct db **ret, const struct db_config *cfg, struct err *e)
         if (rc)
             return rc;
         struct db *db = mem_alloc(sizeof *db);
-        *db = (struct db){.ops = drivers[i]->ops, .dialect = drivers[i]->dialect, .self = self};
+        *db = (struct db){.ops = drivers[i]->ops, .dialect = drivers[i]->dialect, .self = self,
+                           .migrate = cfg->migrate};
         *ret = db;
         return OK;
     }

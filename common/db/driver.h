@@ -69,6 +69,7 @@ struct db {
     const struct db_ops *ops;
     const struct db_dialect *dialect;
     void *self;
+    bool migrate;          /* db_ready does it */
     bool in_tx;
     int64_t tx_generation; /* the connection that has the transaction */
 };

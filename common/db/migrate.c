@@ -103,3 +103,8 @@ rc_t db_migrate(struct db *db, struct err *e)
     }
     return rc ? rc : db_schema_check(db, e);
 }
+
+rc_t db_ready(struct db *db, struct err *e)
+{
+    return db->migrate ? db_migrate(db, e) : db_schema_check(db, e);
+}
