@@ -273,6 +273,7 @@ static rc_t settle_payload(const struct payload *pay, struct result_event *ev, s
         return reject_set(why, REJECT_MISSING_FIELD,
                           ev->event_kind == RESULT_METRIC ? "data.metric_value" : "data.result_value", 0,
                           "the value is missing");
+    ev->name = pay->name.s;
     ev->value = pay->value;
     return ev->event_kind == RESULT_RESULT  ? settle_result(pay, ev, why)
            : ev->event_kind == RESULT_STATS ? settle_stats(pay, ev, why)
