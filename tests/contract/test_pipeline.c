@@ -1,0 +1,424 @@
+/* Contract of the pipeline on a real Kafka and PostgreSQL: each record's effect once, whatever fails in between.
+ * A run is a child process, so that it can die in the middle of a flush; what it did is in a table. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/num.h"
+#include "db/ledger.h"
+#include "db/project.h"
+#include "pipeline/acks.h"
+#include "pipeline/pipeline.h"
+
+#define SEC USEC_PER_SEC
+#define PARTITIONS 3
+
+struct flags { /* shared with the child */
+    atomic_int fail_writes; /* so many times write() says E_AGAIN */
+    atomic_int fail_records;
+    atomic_bool die_in_write, die_after_prepare, steal, hold; /* hold: nothing is due */
+    atomic_llong range_end;  /* of the last prepare of partition 0 */
+    atomic_int prepares, started;
+};
+
+struct fixture {
+    struct flags *flags;
+    char url[300], name[64], topic[80], pipeline[80], group[80];
+    struct bus_config bus;
+    struct db_config db;
+    int32_t project;
+    struct db *check;
+    struct bus_producer *producer;
+    bool intent, frontier;
+    pid_t child;
+};
+
+static char test_name[] = "test";
+
+static void ok(rc_t rc, const struct err *e)
+{
+    if (rc)
+        fail_msg("%s: %s", rc_name(rc), e->text);
+}
+
+/* ---- the handler of the child ---- */
+
+struct item {
+    struct pipeline_part *part;
+    int64_t offset, value;
+};
+struct handler {
+    struct fixture *f;
+    struct item items[100000];
+    size_t n;
+    struct pipeline_topic topic;
+};
+
+static rc_t record(void *self, const struct pipeline_record *r, struct err *e)
+{
+    struct handler *h = self;
+    atomic_store(&h->f->flags->started, 1);
+    if (atomic_load(&h->f->flags->fail_records) > 0) {
+        atomic_fetch_sub(&h->f->flags->fail_records, 1);
+        return err_set(e, E_AGAIN, "not now");
+    }
+    struct item *item = &h->items[h->n++];
+    *item = (struct item){r->part, r->offset, 0};
+    return num_i64(r->value, &item->value);
+}
+
+static bool due(void *self, int64_t mono_us)
+{
+    (void)mono_us;
+    struct handler *h = self;
+    return !atomic_load(&h->f->flags->hold) && h->n >= 10;
+}
+
+static rc_t prepare(void *self, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e)
+{
+    (void)db;
+    (void)e;
+    struct handler *h = self;
+    atomic_fetch_add(&h->f->flags->prepares, 1);
+    for (size_t i = 0; i < n; i++)
+        if (parts[i]->partition == 0)
+            atomic_store(&h->f->flags->range_end, parts[i]->position);
+    if (atomic_exchange(&h->f->flags->die_after_prepare, false))
+        _exit(137);
+    return OK;
+}
+
+static rc_t write_items(void *self, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e)
+{
+    struct handler *h = self;
+    rc_t rc = OK;
+    for (size_t i = 0; rc == OK && i < h->n; i++) {
+        bool ours = false;
+        for (size_t k = 0; k < n; k++)
+            ours = ours || parts[k] == h->items[i].part;
+        const struct db_value v[] = {DBV_I64(h->items[i].value), DBV_I64(h->items[i].part->partition), DBV_I64(h->items[i].offset)};
+        if (ours)
+            rc = db_exec(db, "INSERT INTO got VALUES ($1, $2, $3)", v, 3, NULL, e);
+    }
+    if (atomic_exchange(&h->f->flags->die_in_write, false))
+        _exit(137);
+    if (rc == OK && atomic_load(&h->f->flags->fail_writes) > 0) {
+        atomic_fetch_sub(&h->f->flags->fail_writes, 1);
+        return err_set(e, E_AGAIN, "not now");
+    }
+    return rc;
+}
+
+static void done(void *self, const struct pipeline_part *part, bool committed)
+{
+    (void)committed;
+    struct handler *h = self;
+    size_t kept = 0;
+    for (size_t i = 0; i < h->n; i++)
+        if (part && h->items[i].part != part)
+            h->items[kept++] = h->items[i];
+    h->n = kept;
+}
+
+static rc_t topics(void *self, struct db *db, const struct pipeline_topic **ret, size_t *n, struct err *e)
+{
+    (void)db;
+    (void)e;
+    struct handler *h = self;
+    *ret = &h->topic;
+    *n = 1;
+    return OK;
+}
+
+static atomic_bool child_stop;
+
+static void on_term(int signo)
+{
+    (void)signo;
+    atomic_store(&child_stop, true);
+}
+
+static void child_main(struct fixture *f)
+{
+    static const struct pipeline_ops ops = {record, due, prepare, write_items, done};
+    struct handler *h = mem_alloc(sizeof *h);
+    h->f = f;
+    h->topic = (struct pipeline_topic){f->topic, f->project};
+    (void)signal(SIGTERM, on_term);
+    struct err e;
+    struct bus_producer *producer = NULL;
+    struct pipeline *p = NULL;
+    struct health *health = health_new("test");
+    if (bus_producer_open(&producer, &f->bus, &e) ||
+        pipeline_open(&p, &(struct pipeline_config){.name = f->pipeline, .group = f->group, .bus = &f->bus, .db = &f->db,
+                                                    .producer = producer, .ops = &ops, .self = h, .topics = topics,
+                                                    .intent = f->intent, .frontier = f->frontier, .health = health}, &e) ||
+        pipeline_start(p, &e)) {
+        (void)fprintf(stderr, "child: %s\n", e.text);
+        _exit(3);
+    }
+    while (!atomic_load(&child_stop))
+        (void)usleep(10000);
+    pipeline_stop(p, 3 * SEC);
+    pipeline_free(p);
+    _exit(0);
+}
+
+/* ---- the parent ---- */
+
+static void start(struct fixture *f)
+{
+    (void)fflush(NULL);
+    f->child = fork();
+    if (f->child == 0)
+        child_main(f);
+}
+
+static int stop(struct fixture *f, int signo)
+{
+    int status = 0;
+    if (signo)
+        (void)kill(f->child, signo);
+    (void)waitpid(f->child, &status, 0);
+    f->child = 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static int64_t ask(struct fixture *f, const char *sql)
+{
+    struct err e;
+    struct db_rows *rows = NULL;
+    ok(db_exec(f->check, sql, NULL, 0, &rows, &e), &e);
+    int64_t v = db_rows_n(rows) ? db_i64(rows, 0, 0) : 0;
+    db_rows_free(rows);
+    return v;
+}
+
+static void wait_for(struct fixture *f, const char *sql, int64_t want, int64_t timeout_us)
+{
+    int64_t end = clock_mono_us() + timeout_us, have = -1;
+    while ((have = ask(f, sql)) < want && clock_mono_us() < end)
+        (void)usleep(20000);
+    if (have < want)
+        fail_msg("%s is %lld, %lld was awaited", sql, (long long)have, (long long)want);
+}
+
+static void produce(struct fixture *f, int64_t from, int64_t to)
+{
+    struct acks acks;
+    struct err e;
+    acks_init(&acks);
+    for (int64_t v = from; v < to; v++) {
+        char text[24], key[24];
+        int n = snprintf(text, sizeof text, "%lld", (long long)v), k = snprintf(key, sizeof key, "k%lld", (long long)v);
+        ok(acks_produce(&acks, f->producer, f->topic, (struct str){key, (size_t)k}, (struct str){text, (size_t)n}, NULL, 0, 5 * SEC, &e), &e);
+    }
+    ok(acks_wait(&acks, 20 * SEC, &e), &e);
+    acks_done(&acks);
+}
+
+static void assert_each_once(struct fixture *f, int64_t n)
+{
+    wait_for(f, "SELECT count(*) FROM got", n, 40 * SEC);
+    assert_int_equal(ask(f, "SELECT count(*) FROM got"), n);
+    assert_int_equal(ask(f, "SELECT count(DISTINCT value) FROM got"), n);
+    assert_int_equal(ask(f, "SELECT count(DISTINCT (partition, \"offset\")) FROM got"), n);
+}
+
+static int setup(void **state)
+{
+    static int count;
+    struct fixture *f = mem_alloc(sizeof *f);
+    struct err e;
+    char *brokers = getenv("MM_TEST_KAFKA"), *url = getenv("MM_TEST_PG");
+    if (!brokers || !url)
+        fail_msg("MM_TEST_KAFKA and MM_TEST_PG must be set");
+    f->flags = mmap(NULL, sizeof *f->flags, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    (void)snprintf(f->name, sizeof f->name, "t_pipe_%d_%d", (int)getpid(), count++);
+    const char *slash = strrchr(url, '/');
+    (void)snprintf(f->url, sizeof f->url, "%.*s/%s", (int)(slash - url), url, f->name);
+    (void)snprintf(f->topic, sizeof f->topic, "%s_topic", f->name);
+    (void)snprintf(f->pipeline, sizeof f->pipeline, "%s_p", f->name);
+    (void)snprintf(f->group, sizeof f->group, "%s_g", f->name);
+    f->bus = (struct bus_config){.brokers = brokers, .client_id = test_name, .linger_us = 1000, .session_us = 6 * SEC,
+                                 .partitions = PARTITIONS, .replication = 1, .inflight_bytes = 64 << 20};
+    f->db = (struct db_config){.url = f->url, .connect_us = 3 * SEC, .statement_us = 10 * SEC, .migrate = true,
+                               .app_name = test_name};
+    ok(db_open(&f->check, &f->db, &e), &e);
+    ok(db_ready(f->check, &e), &e);
+    ok(db_exec(f->check, "CREATE TABLE got (value bigint, partition integer, \"offset\" bigint)", NULL, 0, NULL, &e), &e);
+    struct project p = {.name = test_name, .artifact_path = (char[]){""}, .document = (char[]){"{}"}, .base_period_us = 60 * SEC, .monitoring = true};
+    ok(project_put(f->check, &p, &e), &e);
+    f->project = p.id;
+    ok(bus_producer_open(&f->producer, &f->bus, &e), &e);
+    int32_t n;
+    ok(bus_topic_ensure(f->producer, f->topic, PARTITIONS, &n, 20 * SEC, &e), &e);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    if (f->child > 0)
+        (void)stop(f, SIGKILL);
+    bus_producer_free(f->producer);
+    db_free(f->check);
+    struct err e;
+    struct db_config admin = f->db;
+    char url[320], drop[160];
+    const char *slash = strrchr(f->url, '/');
+    (void)snprintf(url, sizeof url, "%.*s/postgres", (int)(slash - f->url), f->url);
+    (void)snprintf(drop, sizeof drop, "DROP DATABASE IF EXISTS %s WITH (FORCE)", f->name);
+    admin.url = url;
+    struct db *db = NULL;
+    ok(db_open(&db, &admin, &e), &e);
+    ok(db_exec(db, drop, NULL, 0, NULL, &e), &e);
+    db_free(db);
+    mem_free(f);
+    return 0;
+}
+
+static void test_each_record_once_over_restarts(void **state)
+{
+    struct fixture *f = *state;
+    produce(f, 0, 500);
+    start(f);
+    assert_each_once(f, 500);
+    assert_int_equal(stop(f, SIGTERM), 0);
+    produce(f, 500, 800);
+    start(f);
+    assert_each_once(f, 800);
+    assert_int_equal(stop(f, SIGTERM), 0);
+}
+
+static void test_killed_inside_its_transaction(void **state)
+{
+    struct fixture *f = *state;
+    produce(f, 0, 300);
+    atomic_store(&f->flags->die_in_write, true);
+    start(f);
+    assert_int_equal(stop(f, 0), 137);
+    assert_int_equal(ask(f, "SELECT count(*) FROM got"), 0);
+    start(f);
+    assert_each_once(f, 300);
+}
+
+static void test_failures_are_tried_again(void **state)
+{
+    struct fixture *f = *state;
+    atomic_store(&f->flags->fail_writes, 3);
+    atomic_store(&f->flags->fail_records, 2);
+    produce(f, 0, 200);
+    start(f);
+    assert_each_once(f, 200);
+    assert_int_equal(atomic_load(&f->flags->fail_writes), 0);
+}
+
+static void test_two_members_share_and_hand_over(void **state)
+{
+    struct fixture *f = *state;
+    produce(f, 0, 200);
+    start(f);
+    pid_t first = f->child;
+    wait_for(f, "SELECT count(*) FROM got", 100, 30 * SEC);
+    start(f);
+    produce(f, 200, 600);
+    assert_each_once(f, 600);
+    (void)kill(first, SIGKILL);
+    (void)waitpid(first, NULL, 0);
+    produce(f, 600, 900);
+    assert_each_once(f, 900);
+}
+
+static void test_an_owner_that_slept_is_fenced(void **state)
+{
+    struct fixture *f = *state;
+    struct err e;
+    atomic_store(&f->flags->hold, true);
+    produce(f, 0, 100);
+    start(f);
+    int64_t end = clock_mono_us() + 30 * SEC;
+    while (!atomic_load(&f->flags->started) && clock_mono_us() < end)
+        (void)usleep(10000);
+    for (int32_t i = 0; i < PARTITIONS; i++) { /* another owner has taken over meanwhile */
+        struct ledger_row row = {0};
+        ok(ledger_claim(f->check, f->pipeline, f->topic, i, "other", &row, &e), &e);
+        ledger_row_done(&row);
+    }
+    atomic_store(&f->flags->hold, false);
+    produce(f, 100, 130);
+    wait_for(f, "SELECT 1", 1, SEC);
+    end = clock_mono_us() + 10 * SEC;
+    while (atomic_load(&f->flags->prepares) == 0 && clock_mono_us() < end)
+        (void)usleep(10000);
+    assert_int_not_equal(atomic_load(&f->flags->prepares), 0);
+    (void)stop(f, SIGTERM);
+    assert_int_equal(ask(f, "SELECT count(*) FROM got"), 0);
+    start(f);
+    assert_each_once(f, 130);
+}
+
+static void test_a_replay_covers_the_intended_range(void **state)
+{
+    struct fixture *f = *state;
+    f->intent = true;
+    produce(f, 0, 60);
+    atomic_store(&f->flags->die_after_prepare, true);
+    start(f);
+    assert_int_equal(stop(f, 0), 137);
+    long long promised = atomic_load(&f->flags->range_end);
+    assert_int_equal(ask(f, "SELECT coalesce(max(intent_end), -1) FROM ledger WHERE partition = 0"), promised);
+    produce(f, 60, 400);
+    atomic_store(&f->flags->die_after_prepare, true); /* and once more, with more records there */
+    atomic_store(&f->flags->range_end, 0);
+    start(f);
+    assert_int_equal(stop(f, 0), 137);
+    if (promised > 0)
+        assert_int_equal(atomic_load(&f->flags->range_end), promised);
+    start(f);
+    assert_each_once(f, 400);
+}
+
+static void test_the_frontier_moves_when_nothing_comes(void **state)
+{
+    struct fixture *f = *state;
+    f->frontier = true;
+    produce(f, 0, 30);
+    start(f);
+    char sql[160];
+    (void)snprintf(sql, sizeof sql, "SELECT coalesce(min(coalesce(frontier_us, 0)), 0) FROM ledger");
+    int64_t now = clock_now_us();
+    wait_for(f, sql, now, 30 * SEC);
+    assert_each_once(f, 30);
+    wait_for(f, sql, clock_now_us(), 5 * SEC); /* idle, and still moving */
+    atomic_store(&f->flags->hold, true);
+    produce(f, 30, 31);
+    (void)usleep(300000);
+    int64_t held = clock_now_us();
+    (void)usleep(2500000);
+    assert_true(ask(f, sql) < held + SEC); /* a record not committed holds it back */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_each_record_once_over_restarts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_killed_inside_its_transaction, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_failures_are_tried_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_two_members_share_and_hand_over, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_an_owner_that_slept_is_fenced, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_replay_covers_the_intended_range, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_frontier_moves_when_nothing_comes, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
