@@ -46,7 +46,7 @@ static rc_t take(struct sink *s, const struct pipeline_record *r, const struct i
         .uid = str_of(ep->uid), .name = str_of(ep->name), .function_uri = str_of(ep->function_uri),
         .model_class = str_of(ep->model_class), .endpoint_type = ep->endpoint_type, .schema = &at->shape->schema};
     size_t nulled = 0;
-    rc_t rc = lake_add(l->writer, &part, &whose, &placed, ep->first_request_us ? ep->first_request_us : ev->when_us,
+    rc_t rc = lake_add(l->writer, &part, r->offset, &whose, &placed, ep->first_request_us ? ep->first_request_us : ev->when_us,
                        &nulled, e);
     if (nulled)
         metric_add(metrics_at(&metrics, M_NULLED, 0, 0), (int64_t)nulled);

@@ -272,6 +272,7 @@ rc_t shape_get(struct known *k, struct db *db, struct cache *cache, bool with_re
     if (rc)
         rc = err_prefix(e, E_FATAL, "schema %d of endpoint %s: ", row->version, k->ep.uid);
     s->schema.version = row->version;
+    s->schema.named = row->named;
     s->seq = row->seq;
     if (rc == OK && reference_version)
         rc = reference_load(db, cache, k->ep.id, reference_version, &s->reference, e);
