@@ -10,7 +10,7 @@
  * i*((max-min)/20)+min, the last one max exactly, min==max widened by 0.5 both ways; bin index by multiplication,
  * then numpy's two edge corrections. Same doubles, same counts. numpy refuses NaN, infinities, a range that overflows, and
  * bins too narrow for doubles, and MLRun then has no `hist`; here the finite values are binned and the others are
- * counted, and `mlrun_hist` is false. */
+ * counted, and `mlrun_hist` is false. Values are doubles: whole numbers past 2^53 are the nearest double. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>

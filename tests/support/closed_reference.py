@@ -3,6 +3,7 @@
 
 closed_reference.py VECTORS OUT: reads the cases of histogram_vectors.json, writes what `closed` mode must give.
 NaN is null. Labels are the columns p0 and label. One row is enough (min_samples 1).
+"histograms": np.histogram(x, bins=20) of columns whose values are numpy's own edges and their neighbours.
 """
 import collections
 import json
@@ -119,11 +120,23 @@ def expected(case):
     }
 
 
+def histograms():
+    """Where the index that numpy computes is one off and its corrections have to act."""
+    rng = np.random.default_rng(7)
+    for scale in (1.0, 0.1, 3.0, 1e-300, 1e300, 7e-5, 1e15, 1 / 3):
+        low, high = np.sort(rng.normal(size=2)) * scale
+        edges = np.histogram_bin_edges([low, high], bins=20)
+        x = np.concatenate([edges, np.nextafter(edges[1:], -np.inf), np.nextafter(edges[:-1], np.inf)])
+        counts, edges = np.histogram(x, bins=20)
+        yield {"x": x.tolist(), "counts": counts.tolist(), "edges": edges.tolist()}
+
+
 def main(vectors, out):
     with open(vectors, encoding="utf-8") as f:
         cases = json.load(f)["cases"]
     with open(out, "w", encoding="utf-8") as f:
-        json.dump({"cases": [expected(c) for c in cases]}, f, indent=1, allow_nan=False)
+        result = {"cases": [expected(c) for c in cases], "histograms": list(histograms())}
+        json.dump(result, f, indent=1, allow_nan=False)
         f.write("\n")
 
 

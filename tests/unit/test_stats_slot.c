@@ -282,6 +282,37 @@ static void test_hostile_bytes(void **state)
     slot_free(s);
 }
 
+/* Of many texts the most frequent 64 keep their names in the bytes; the others are still counted. */
+static void test_most_frequent_texts_stay(void **state)
+{
+    (void)state;
+    struct slot_layout l;
+    struct err e;
+    struct slot *back = NULL;
+    struct buf b = {0};
+    const struct str name = STR("city");
+    slot_layout_init(&l, &name, 1, NULL, 0, NULL);
+    struct slot *s = slot_new(&l);
+    for (int i = 0; i < 200; i++) {
+        char text[8];
+        size_t n = (size_t)snprintf(text, sizeof text, "c%03d", i);
+        for (int k = 0; k < (i >= 140 ? 5 : i >= 20 && i < 24 ? 3 : 1); k++)
+            slot_add(s, 0, &(struct stat_value){STAT_TEXT, 0, {text, n}});
+    }
+    slot_encode(s, &b);
+    assert_int_equal(slot_decode(&back, buf_str(&b), &e), OK);
+    const struct counts_text *t = back->columns[0].text;
+    assert_int_equal(t->n_texts, CATEGORIES_MAX); /* 60 of five, 4 of three */
+    assert_int_equal(t->other, 136);
+    assert_int_equal(counts_texts(&back->columns[0]), counts_texts(&s->columns[0]));
+    assert_string_equal(t->texts[0].text, "c020");
+    assert_string_equal(t->texts[63].text, "c199");
+    buf_done(&b);
+    slot_free(s);
+    slot_free(back);
+    slot_layout_done(&l);
+}
+
 /* The bytes of format 1 stay readable: a slot written once and kept. A numeric feature (20 bins from 0 to 20), a
  * categorical one (a, b), one without a reference, and a label without one. */
 static void test_fixture_of_format_1(void **state)
@@ -333,6 +364,7 @@ int main(void)
         cmocka_unit_test(test_clear_gives_a_new_slot),
         cmocka_unit_test(test_other_columns_are_refused_and_change_nothing),
         cmocka_unit_test(test_hostile_bytes),
+        cmocka_unit_test(test_most_frequent_texts_stay),
         cmocka_unit_test(test_fixture_of_format_1),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

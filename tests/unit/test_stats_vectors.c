@@ -101,6 +101,14 @@ static void check(const char *where, const char *what, double got, double want)
         fail_msg("%s %s: got %.17g, want %.17g", where, what, got, want);
 }
 
+static size_t doubles_of(const struct json *array, double *ret, double over)
+{
+    size_t n = 0;
+    for (const struct json *v = json_first(array); v; v = json_next(v))
+        ret[n++] = number_of(v) / over;
+    return n;
+}
+
 static struct stat_value value_of(const struct json *v, const char *dtype)
 {
     struct str s;
@@ -422,6 +430,27 @@ static void test_training_statistics_are_mlruns(void **state)
     }
 }
 
+/* numpy's counts of its own edges and their neighbours, where its index needs its corrections. */
+static void test_training_histograms_are_numpys(void **state)
+{
+    struct fixture *fx = *state;
+    size_t cases = 0;
+    for (const struct json *c = json_first(json_get(fx->closed, "histograms")); c; c = json_next(c), cases++) {
+        double x[64], counts[20], edges[21];
+        struct reference *r = reference_new();
+        struct err e;
+        size_t n = doubles_of(json_get(c, "x"), x, 1);
+        assert_int_equal(n, 61);
+        assert_int_equal(doubles_of(json_get(c, "counts"), counts, 1), 20);
+        assert_int_equal(doubles_of(json_get(c, "edges"), edges, 1), 21);
+        assert_int_equal(reference_add_f64(r, STR("x"), false, x, n, &e), OK);
+        assert_memory_equal(r->features[0].edges, edges, sizeof edges);
+        assert_memory_equal(r->features[0].counts, counts, sizeof counts);
+        reference_free(r);
+    }
+    assert_int_equal(cases, 8);
+}
+
 /* --- closed mode --- */
 
 static void check_cells(const char *where, const struct feature_ref *f, const struct feature_counts *c,
@@ -498,14 +527,6 @@ static void test_closed_mode_gives_the_independent_numbers(void **state)
 
 /* --- distances, classifier, raw histograms --- */
 
-static size_t doubles_of(const struct json *array, double *ret, double over)
-{
-    size_t n = 0;
-    for (const struct json *v = json_first(array); v; v = json_next(v))
-        ret[n++] = number_of(v) / over;
-    return n;
-}
-
 static void test_distances(void **state)
 {
     struct fixture *fx = *state;
@@ -564,6 +585,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mlrun_mode_gives_mlruns_numbers),
         cmocka_unit_test(test_training_statistics_are_mlruns),
+        cmocka_unit_test(test_training_histograms_are_numpys),
         cmocka_unit_test(test_closed_mode_gives_the_independent_numbers),
         cmocka_unit_test(test_distances),
         cmocka_unit_test(test_classifier),
