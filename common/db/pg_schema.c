@@ -10,7 +10,7 @@
 #define DAYS_LOCK "7305813000000000001" /* advisory, for the makers of partitions */
 #define DAYS_A_STEP 14  /* each partition takes some ten locks of the server's table (64 × connections) */
 #define DAY_MIN INT64_C(-62135596800000000) /* the years that names have four digits for */
-#define DAY_MAX INT64_C(253402214400000000)
+#define DAY_MAX INT64_C(253402300800000000)
 
 /* --- the database --- */
 /* One statement on a connection of its own; *conn is NULL afterwards when it was lost. */
@@ -86,21 +86,25 @@ static rc_t pg_stage(void *self, const char *stage, const char *like, struct err
 }
 
 /* --- days --- */
-/* A partition is made apart and then attached: that does not wait for readers and writers of the table, nor they for it. */
+/* A partition is made apart and then attached: that does not wait for readers and writers of the table, nor they for it.
+ * What is there is asked of pg_class: to_regclass() may answer from before the lock. */
 static const char days_head[] =
     "DO $days$ DECLARE\n"
     "  daily CONSTANT text[] := ARRAY[";
 static const char days_body[] =
     "]::bigint[];\n"
     "  day bigint; parent text; part text; locked boolean := false;\n"
+    "  home CONSTANT oid := current_schema()::regnamespace;\n"
     "BEGIN\n"
     "  FOREACH day IN ARRAY days LOOP FOREACH parent IN ARRAY daily LOOP\n"
     "    part := parent || '_p' || to_char(to_timestamp(day / 1000000) AT TIME ZONE 'UTC', 'YYYYMMDD');\n"
-    "    CONTINUE WHEN to_regclass(quote_ident(part)) IS NOT NULL;\n"
+    "    PERFORM FROM pg_class WHERE relname = part AND relnamespace = home;\n"
+    "    CONTINUE WHEN FOUND;\n"
     "    IF NOT locked THEN\n"
     "      PERFORM pg_advisory_xact_lock(" DAYS_LOCK ");\n"
     "      locked := true;\n"
-    "      CONTINUE WHEN to_regclass(quote_ident(part)) IS NOT NULL;\n"
+    "      PERFORM FROM pg_class WHERE relname = part AND relnamespace = home;\n"
+    "      CONTINUE WHEN FOUND;\n"
     "    END IF;\n"
     "    EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', part, parent);\n"
     "    EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%s) TO (%s)',\n"
@@ -136,9 +140,9 @@ static rc_t pg_days_ensure(void *self, const int64_t *days_us, size_t n, struct 
     size_t held = 0;
     rc_t rc = OK;
     for (size_t i = 0; i < n && !rc; i++) {
-        int64_t day = time_floor(days_us[i], USEC_PER_DAY);
-        if (day < DAY_MIN || day > DAY_MAX)
+        if (days_us[i] < DAY_MIN || days_us[i] >= DAY_MAX)
             return err_set(e, E_INVALID, "no day: %lld", (long long)days_us[i]);
+        int64_t day = time_floor(days_us[i], USEC_PER_DAY);
         bool known = map_get(&pg->days, day_key(&day)) != NULL;
         for (size_t j = 0; j < held && !known; j++)
             known = step[j] == day;
