@@ -2,6 +2,18 @@
  *   {root}/{project}/model-endpoints/parquet/key=<uid>/year=YYYY/month=MM/day=DD/hour=HH/<topic>-<partition>-<start20>-<end20>[-sN].parquet
  * (start20/end20: offsets, 20 digits; -sN: schema version when a range has more than one). DuckDB writes and reads; it is
  * opened at first need (30 ms, 14 MiB), never at start. Only this folder sees duckdb.h.
+ * Columns, in this order; types never change:
+ *   function_uri endpoint_name model_class   VARCHAR
+ *   timestamp                                TIMESTAMPTZ, µs
+ *   request_id VARCHAR   latency BIGINT (µs) first_request last_request VARCHAR (MLRun's form)   last_request_timestamp DOUBLE
+ *   labels metrics entities                  VARCHAR: JSON as sent, or null (MLRun's are structs that differ from file to file)
+ *   effective_sample_count BIGINT   estimated_prediction_count DOUBLE: the row's share, so that sums over rows are right
+ *                                            (MLRun repeats the request's total on each of its rows)
+ *   feature_names label_names                VARCHAR[]
+ *   the features, the labels                 DOUBLE (numbers, bools, not known yet) or VARCHAR (strings, JSON)
+ *   modelmon_offset BIGINT   modelmon_row INTEGER: the record, and the row in it from 0
+ *   endpoint_type BIGINT     endpoint_id VARCHAR (the uid)
+ * Two columns of a schema whose names differ in case alone cannot stand in one file: the later gets "__2" behind its name there.
  * Thread rule: a writer or reader belongs to one thread. */
 #pragma once
 #include <stdbool.h>
@@ -29,7 +41,7 @@ enum column_type {
     COLUMN_UNKNOWN, /* named, but no value was seen yet: "unknown" in the document, a nullable DOUBLE of nulls in Parquet */
 };
 struct column {
-    char *name; /* as in Parquet: normalised, and never one of the metadata columns (then prefixed "feature_") */
+    char *name; /* as in Parquet: normalised, and never a metadata or path column (then prefixed "feature_") */
     enum column_type type;
 };
 struct schema {
@@ -41,8 +53,10 @@ struct schema {
 /* The name a column of this feature or label has in Parquet: normalised, "feature_" before a metadata column's name.
  * out has room for name.n + 9 bytes; returns the length, terminated. */
 size_t column_name(char *out, struct str name);
-rc_t schema_parse(struct str document, struct schema *ret, struct err *e) MUST_CHECK; /* endpoint_schema.document */
-void schema_print(const struct schema *s, struct buf *ret);                          /* canonical: equal schemas, equal bytes */
+/* endpoint_schema.document: {"features":[{"name":…,"type":"number|string|bool|json|unknown"}],"labels":[…]}. version and named
+ * are not in it: they stay 0 and false. */
+rc_t schema_parse(struct str document, struct schema *ret, struct err *e) MUST_CHECK;
+void schema_print(const struct schema *s, struct buf *ret); /* canonical: equal columns, equal bytes */
 void schema_done(struct schema *s);
 
 /* ---- writing ---- */
@@ -62,8 +76,10 @@ struct lake_part { /* where the rows come from */
 };
 rc_t lake_writer_open(struct lake_writer **ret, const struct lake_config *cfg, struct err *e) MUST_CHECK;
 void lake_writer_free(struct lake_writer *w);
-/* Takes the event's rows (copied into columns). A value of another type than its column's is null and counted in *ret_nulled. */
-rc_t lake_add(struct lake_writer *w, const struct lake_part *part, const struct lake_endpoint *ep,
+/* Takes the event's rows (copied into columns). Its inputs and outputs stand in the schema's places: the caller has matched
+ * names (fewer than the schema's columns: the rest is null). NUMBER and BOOL columns take numbers and bools; a value of another
+ * type than its column's is null and counted in *ret_nulled. E_INVALID: more values than columns, or no valid names for a path. */
+rc_t lake_add(struct lake_writer *w, const struct lake_part *part, int64_t offset, const struct lake_endpoint *ep,
               const struct inference_event *ev, int64_t first_request_us, size_t *ret_nulled, struct err *e) MUST_CHECK;
 struct lake_held {
     int64_t bytes, rows, files, oldest_mono_us; /* oldest 0: nothing */
@@ -75,12 +91,13 @@ struct lake_range {
     int64_t start_offset, end_offset;
 };
 /* Writes everything held of these partitions: all files under temporary names, one syncfs, renames, one syncfs. Rows stay held
- * until lake_forget, so a repeat writes the same files again. ret: manifest rows (strings owned by the writer until forget).
+ * until lake_forget, so a repeat writes the same files again. ret: manifest rows (the writer's until its next flush or
+ * forget), paths relative to LAKE_DIR. What is held of other partitions stays.
  * E_AGAIN: disk full or read-only (temporaries are gone); E_FATAL: fsync or rename failed (what is on disk is not known: exit). */
 rc_t lake_flush(struct lake_writer *w, const struct lake_range *ranges, size_t n, struct manifest_row **ret, size_t *ret_n, struct err *e) MUST_CHECK;
 /* part NULL: everything. */
 void lake_forget(struct lake_writer *w, const struct lake_part *part);
-/* Temporaries of an earlier life are removed (called once at start). */
+/* Temporaries of writers that are no more are removed (called once at start); those of living ones stay. */
 void lake_sweep(const struct lake_config *cfg);
 
 /* ---- reading ---- */
@@ -88,7 +105,9 @@ struct lake_reader;
 rc_t lake_reader_open(struct lake_reader **ret, const struct lake_config *cfg, struct err *e) MUST_CHECK;
 void lake_reader_free(struct lake_reader *r);
 /* Rows of [start, end) of event time from these files, restricted to columns, batch by batch (≤ 2048 rows). Column c of a batch
- * is doubles (NUMBER, BOOL; missing = NaN with its mask bit) or strings. Missing columns are all-missing. */
+ * is doubles (missing = NaN with its mask bit) or strings; the type is the file's and may differ from batch to batch. Columns
+ * that a file lacks are all-missing NUMBERs. Metadata columns can be asked for too. Paths are the manifest's, or absolute below
+ * LAKE_DIR. What fn fails with ends the reading and is answered. E_NOTFOUND: a file is gone; E_AGAIN: cannot be read now. */
 struct lake_column {
     enum column_type type;
     const double *num;            /* NUMBER, BOOL */

@@ -1,0 +1,23 @@
+/* DuckDB, opened for one thread and shut off from everything but LAKE_DIR. Internal to this folder. */
+#pragma once
+#include <duckdb.h>
+#include "base/buf.h"
+#include "base/rc.h"
+#include "lake/lake.h"
+
+struct duck {
+    duckdb_database db;
+    duckdb_connection con;
+};
+rc_t duck_open(struct duck *ret, const struct lake_config *cfg, struct err *e) MUST_CHECK;
+void duck_close(struct duck *d); /* {0} is fine */
+rc_t duck_run(struct duck *d, const char *sql, struct err *e) MUST_CHECK; /* E_AGAIN with DuckDB's words */
+void duck_quote(struct buf *b, const char *text, char quote);             /* 'it''s' or "a ""b""" */
+
+/* Columns beside a schema's: what MLRun writes, ours, and the path's. */
+bool lake_is_reserved(struct str name);
+/* Names of features, then labels, as they stand in a file: unique without regard to case. Free with lake_names_free. */
+char **lake_file_names(const struct schema *s);
+void lake_names_free(char **names, size_t n);
+const char *column_type_name(enum column_type type);
+bool column_is_double(enum column_type type);
