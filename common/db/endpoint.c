@@ -121,19 +121,22 @@ static rc_t room_check(struct db *db, int32_t project_id, int64_t max, struct er
 static rc_t register_new(struct db *db, const struct endpoint *in, int64_t max, struct endpoint *ret, bool *ret_made,
                          struct err *e)
 {
+    char latest[] = "latest"; /* what a function without a tag has */
+    struct endpoint ep = *in;
+    bool has_function = in->function_name && *in->function_name, has_tag = in->function_tag && *in->function_tag;
+    ep.function_tag = has_function && !has_tag ? latest : in->function_tag;
+    ep.self_registered = true;
     rc_t rc = room_check(db, in->project_id, max, e);
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
     if (!rc)
         rc = db_one(db,
                     "SELECT EXISTS (SELECT 1 FROM endpoints WHERE project_id = $1 AND name = $2 AND function_name = $3 "
                     "AND function_tag = $4 AND latest AND NOT self_registered)",
-                    DB_PARAMS(DBV_I64(in->project_id), TEXT_OR(in->name, ""), TEXT_OR(in->function_name, ""),
-                              TEXT_OR(in->function_tag, "")),
+                    DB_PARAMS(DBV_I64(ep.project_id), TEXT_OR(ep.name, ""), TEXT_OR(ep.function_name, ""),
+                              TEXT_OR(ep.function_tag, "")),
                     &rows, e);
     if (rc)
         return rc;
-    struct endpoint ep = *in;
-    ep.self_registered = true;
     ep.latest = !db_bool(rows, 0, 0);
     bool made = false;
     rc = endpoint_insert(db, &ep, ret, &made, e);
