@@ -123,7 +123,7 @@ static int lock_folder(int root_fd, const char *folder)
 {
     char path[300];
     (void)snprintf(path, sizeof path, "%s/" LOCK, folder);
-    int fd = openat(root_fd, path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    int fd = openat(root_fd, path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0) {
         close(fd);
         return -1;
