@@ -62,7 +62,7 @@ static rc_t open_stream(struct service *s, void *self, struct err *e)
     struct stream *st = self;
     st->service = s;
     projects_init(&st->projects);
-    trigger_metrics();
+    trigger_open(st);
     st->kafka = health_add(service_health(s), "kafka", HEALTH_REQUIRED, 5 * USEC_PER_SEC);
     rc_t rc = bus_producer_open(&st->producer, &st->bus, e);
     if (rc)

@@ -27,6 +27,7 @@ static rc_t topics(void *self, struct db *db, const struct pipeline_topic **ret,
 {
     struct sink *s = self;
     rc_t rc = projects_load(&s->st->projects, db, s->st->options.system_id, e);
+    trigger_projects_loaded(s->st);
     if (rc == OK)
         rc = registry_refresh(s->registry, s->db, e);
     if (rc)

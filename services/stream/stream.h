@@ -42,6 +42,15 @@ struct projects {
     bool loaded;
 };
 
+/* Requests for a project that is not in the list: it may be a second old, so they are looked at again after the next load. */
+#define PARKED_MAX 256
+struct post;
+struct parking {
+    pthread_mutex_t lock;
+    struct post *posts[PARKED_MAX];
+    size_t n;
+};
+
 struct stream {
     struct stream_options options;
     struct bus_config bus;
@@ -53,6 +62,7 @@ struct stream {
     struct bus_producer *producer;
     struct health_dep *kafka;
     struct projects projects;
+    struct parking parking;
     struct sink *sinks[2]; /* statistics, lake: those that run */
     atomic_int running;    /* pipelines that have not stopped */
 };
@@ -67,7 +77,8 @@ rc_t projects_find(struct projects *p, struct str name, struct project_view *ret
 /* trigger.c */
 extern const struct http_route stream_routes[];
 extern const size_t stream_routes_n;
-void trigger_metrics(void);
+void trigger_open(struct stream *st);
+void trigger_projects_loaded(struct stream *st); /* any thread: what was parked is looked at again, in the loop */
 
 /* statistics.c, lake.c */
 struct sink;

@@ -36,7 +36,9 @@ struct post {
     struct stream *st;
     struct inference_decoder *decoder; /* of the handler's thread */
     struct str project;  /* of the path; empty: each event says */
+    struct str trace;    /* the request's traceparent */
     bool lines, single;  /* single: one event alone, MLRun's short answer */
+    bool was_parked, park; /* an unknown project is believed at the second look */
     size_t accepted, n_refused, sent;
     struct refused refused[REPORT_MAX];
     struct str uid, model;  /* of the single event; copies */
@@ -159,6 +161,10 @@ static rc_t project_of(struct post *p, const struct inference_event *ev, char *t
         fail(p, E_AGAIN, "the projects are not loaded yet: the database has not answered");
         return rc;
     }
+    if (rc == E_NOTFOUND && !p->was_parked && p->accepted == 0) {
+        p->park = true;
+        return rc;
+    }
     if (rc == E_NOTFOUND)
         return reject_set(why, REJECT_UNKNOWN_PROJECT, p->project.n ? "" : "function_uri", 0,
                           "no such project: PUT /api/v1/projects/NAME makes one");
@@ -193,7 +199,7 @@ static struct str record_of(struct post *p, struct str raw, struct inference_eve
 
 static rc_t produce(struct post *p, const char *topic, const struct inference_event *ev, struct str record, struct err *e)
 {
-    struct str trace = ev->traceparent.n ? ev->traceparent : http_header(p->r, "traceparent");
+    struct str trace = ev->traceparent.n ? ev->traceparent : p->trace;
     struct bus_header header = {"traceparent", trace};
     atomic_fetch_add(&p->open, 1);
     rc_t rc = bus_produce(p->st->producer, topic, ev->uid, record, &header, trace.n ? 1 : 0, delivered, p, e);
@@ -260,6 +266,8 @@ static void post_all(struct post *p)
             break;
     }
     buf_done(&room);
+    if (p->park)
+        return;
     if (more == 0 && p->accepted + p->n_refused == 0) {
         more = -1;
         (void)reject_set(&why, REJECT_MALFORMED_JSON, "", 0, "the body holds no event");
@@ -275,23 +283,70 @@ static void post_all(struct post *p)
 
 static _Thread_local struct inference_decoder *thread_decoder; /* HTTP threads live as long as the process */
 
-static void handle_post(struct http_request *r, void *arg, struct str project)
+static bool parked(struct post *p)
 {
-    struct stream *st = arg;
+    struct parking *parking = &p->st->parking;
+    (void)pthread_mutex_lock(&parking->lock);
+    bool room = parking->n < PARKED_MAX;
+    if (room)
+        parking->posts[parking->n++] = p;
+    (void)pthread_mutex_unlock(&parking->lock);
+    return room;
+}
+
+static void look_at(struct post *p)
+{
     if (!thread_decoder)
         thread_decoder = inference_decoder_new();
+    p->decoder = thread_decoder;
+    for (;;) {
+        p->park = false;
+        p->n_refused = 0;
+        post_all(p);
+        if (!p->park)
+            break;
+        p->was_parked = true;
+        if (parked(p))
+            return;
+    }
+    release(p);
+}
+
+static void look_again(void *arg)
+{
+    struct parking *parking = &((struct stream *)arg)->parking;
+    struct post *posts[PARKED_MAX];
+    (void)pthread_mutex_lock(&parking->lock);
+    size_t n = parking->n;
+    memcpy(posts, parking->posts, n * sizeof *posts);
+    parking->n = 0;
+    (void)pthread_mutex_unlock(&parking->lock);
+    for (size_t i = 0; i < n; i++)
+        look_at(posts[i]);
+}
+
+void trigger_projects_loaded(struct stream *st)
+{
+    (void)pthread_mutex_lock(&st->parking.lock);
+    bool any = st->parking.n > 0;
+    (void)pthread_mutex_unlock(&st->parking.lock);
+    if (any)
+        loop_post(service_loop(st->service), look_again, st);
+}
+
+static void handle_post(struct http_request *r, void *arg, struct str project)
+{
     struct post *p = arena_alloc(http_arena(r), sizeof *p);
     struct str type = http_header(r, "Content-Type");
     p->r = r;
-    p->st = st;
-    p->decoder = thread_decoder;
+    p->st = arg;
     p->project = project;
+    p->trace = arena_str(http_arena(r), http_header(r, "traceparent"));
     p->lines = type.n >= 20 && strncasecmp(type.p, "application/x-ndjson", 20) == 0;
     atomic_init(&p->open, 1);
     atomic_init(&p->failed, OK);
     http_suspend(r);
-    post_all(p);
-    release(p);
+    look_at(p);
 }
 
 static void post_root(struct http_request *r, void *arg)
@@ -310,7 +365,8 @@ const struct http_route stream_routes[] = {
 };
 const size_t stream_routes_n = sizeof stream_routes / sizeof *stream_routes;
 
-void trigger_metrics(void)
+void trigger_open(struct stream *st)
 {
+    (void)pthread_mutex_init(&st->parking.lock, NULL);
     metrics_register(&metrics);
 }
