@@ -71,6 +71,8 @@ static rc_t check_event(const struct app_events *a, const struct app_event *it, 
         return reject_set(why, REJECT_UNKNOWN_PROJECT, NULL, 0, "the project was deleted, or this app does not serve it");
     if (ev->project.n && !str_eqz(ev->project, p->name))
         return reject_set(why, REJECT_PROJECT_MISMATCH, "modelmon.project", 0, "the event names another project");
+    if (!str_eq(ev->application_name, a->name))
+        return reject_set(why, REJECT_UNKNOWN_APP, "application_name", 0, "the event is for another application");
     if (ev->start_us >= ev->end_us)
         return reject_set(why, REJECT_BAD_TIME, "end_infer_time", 0, "the window ends before it begins");
     if (ev->revision < 0 || ev->revision > INT32_MAX)
