@@ -147,6 +147,7 @@ static void stack(const char *command)
         fail_msg("MM_STACK_DIR is not set");
     pid_t pid = fork();
     if (pid == 0) {
+        unsetenv("MM_TEST_RUN"); /* a server that starts here is not a test's own */
         execl("scripts/stack", "stack", command, dir, "kafka", (char *)NULL);
         _exit(127);
     }
