@@ -11,7 +11,7 @@ void guard_start(struct guard *g)
     *g = (struct guard){.length = -1};
 }
 
-static void fault(struct guard *g, const char *words)
+void guard_fault(struct guard *g, const char *words)
 {
     if (g->words == NULL)
         g->words = words;
@@ -46,17 +46,17 @@ static void check_length(struct guard *g, struct str value)
     g->lengths++;
     for (size_t i = 0; i < value.n; i++) /* num_i64 would take a sign */
         if (value.p[i] < '0' || value.p[i] > '9')
-            fault(g, "Content-Length is not a number");
+            guard_fault(g, "Content-Length is not a number");
     if (num_i64(value, &g->length) != OK)
-        fault(g, "Content-Length is not a number");
+        guard_fault(g, "Content-Length is not a number");
 }
 
 void guard_header(struct guard *g, struct str name, struct str value)
 {
     if (!is_token(name))
-        fault(g, "a header name has a character that may not be there");
+        guard_fault(g, "a header name has a character that may not be there");
     if (!is_value(value))
-        fault(g, "a header value has a control character");
+        guard_fault(g, "a header value has a control character");
     if (is_name(name, "Host")) {
         g->hosts++;
     } else if (is_name(name, "Content-Length")) {
@@ -65,7 +65,7 @@ void guard_header(struct guard *g, struct str name, struct str value)
         g->encodings++;
         g->chunked = is_name(value, "chunked");
         if (!g->chunked)
-            fault(g, "Transfer-Encoding is not chunked");
+            guard_fault(g, "Transfer-Encoding is not chunked");
     }
 }
 
@@ -73,17 +73,17 @@ void guard_end(struct guard *g, struct str version)
 {
     bool old = str_eqz(version, "HTTP/1.0");
     if (!old && !str_eqz(version, "HTTP/1.1"))
-        fault(g, "the version is neither HTTP/1.1 nor HTTP/1.0");
+        guard_fault(g, "the version is neither HTTP/1.1 nor HTTP/1.0");
     if (g->lengths > 1)
-        fault(g, "more than one Content-Length");
+        guard_fault(g, "more than one Content-Length");
     if (g->encodings > 1)
-        fault(g, "more than one Transfer-Encoding");
+        guard_fault(g, "more than one Transfer-Encoding");
     if (g->lengths > 0 && g->encodings > 0)
-        fault(g, "both Content-Length and Transfer-Encoding");
+        guard_fault(g, "both Content-Length and Transfer-Encoding");
     if (g->encodings > 0 && old)
-        fault(g, "Transfer-Encoding in HTTP/1.0");
+        guard_fault(g, "Transfer-Encoding in HTTP/1.0");
     if (g->hosts > 1 || (g->hosts == 0 && !old))
-        fault(g, "there must be exactly one Host");
+        guard_fault(g, "there must be exactly one Host");
 }
 
 bool guard_has_body(const struct guard *g)

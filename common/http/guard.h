@@ -13,5 +13,6 @@ struct guard {
 
 void guard_start(struct guard *g);
 void guard_header(struct guard *g, struct str name, struct str value);
+void guard_fault(struct guard *g, const char *words); /* the first one counts */
 void guard_end(struct guard *g, struct str version);
 bool guard_has_body(const struct guard *g);

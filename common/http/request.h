@@ -22,6 +22,8 @@ struct http_header_line {
 
 struct http_request {
     struct connection *connection;
+    const char *line; /* the library's own copy of the target, in the buffer that holds the whole head */
+    const char *last; /* behind the last value there */
     struct str raw, method;
     struct uri uri;
     struct guard guard;

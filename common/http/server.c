@@ -164,6 +164,7 @@ static void *on_request_line(void *cls, const char *target, struct MHD_Connectio
         return NULL;
     struct http_request *r = &c->request;
     size_t n = target ? strlen(target) : 0;
+    r->line = target;
     r->raw = (struct str){arena_dup(&r->arena, target, n), n};
     atomic_store(&c->phase, (int)RECEIVING);
     atomic_fetch_add(&s->busy, 1);
@@ -189,8 +190,10 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **context, 
     *context = NULL;
     struct connection *c = r->connection;
     struct http_request next = {.connection = c, .body = r->body, .out = r->out, .arena = r->arena};
-    if (r->response)
+    if (r->response) /* answered, but the client was gone */
         MHD_destroy_response(r->response);
+    if (r->suspended)
+        atomic_fetch_sub(&s->suspended, 1);
     if (next.arena.total > KEEP_MEMORY)
         arena_done(&next.arena);
     else
@@ -207,11 +210,46 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **context, 
     }
 }
 
+/* libmicrohttpd before 1.0 takes a NUL for the end of a value and a lone LF for the end of a line, and hands out C strings
+ * that it has terminated in the buffer of the head. Both show there: CR LF has become two NULs behind a whole value, and
+ * target and version are one byte apart. Later versions refuse such heads themselves and lay them out in another way. */
+#define CUT_HEADS (MHD_VERSION < 0x00097700)
+
+static bool is_whole(struct http_request *r, struct str name, struct str value)
+{
+    uintptr_t from = (uintptr_t)r->line, after_name = (uintptr_t)name.p + name.n, at = (uintptr_t)value.p;
+    if (!CUT_HEADS || value.p == NULL || after_name < from || after_name - from > HEAD_MEMORY)
+        return true;
+    if (at <= after_name || at - from + value.n + 4 > HEAD_MEMORY)
+        return false; /* not on its name's line: put together from folded ones */
+    for (const char *c = name.p + name.n + 1; c < value.p; c++)
+        if (*c != ' ' && *c != '\t')
+            return false;
+    r->last = value.p + value.n;
+    return value.p[value.n + 1] == '\0';
+}
+
+/* Behind the last value the empty line has become two more. */
+static bool is_whole_head(const struct http_request *r)
+{
+    return r->last == NULL || (r->last[2] == '\0' && r->last[3] == '\0');
+}
+
+static bool is_whole_line(const struct http_request *r, const char *version)
+{
+    uintptr_t from = (uintptr_t)r->line, at = (uintptr_t)version;
+    return !CUT_HEADS || r->line == NULL || at < from || at - from > HEAD_MEMORY || at - from == r->raw.n + 1;
+}
+
 static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *name, size_t name_n, const char *value,
                                  size_t value_n)
 {
+    struct http_request *r = cls;
     (void)kind;
-    guard_header(cls, (struct str){name, name_n}, (struct str){value, value ? value_n : 0});
+    struct str n = {name, name_n}, v = {value, value ? value_n : 0};
+    guard_header(&r->guard, n, v);
+    if (!is_whole(r, n, v))
+        guard_fault(&r->guard, "a header line is folded, has a NUL byte or a line end that is not CR LF");
     return MHD_YES;
 }
 
@@ -254,7 +292,11 @@ static bool take_head(struct http_request *r, const char *method, const char *ve
     r->received_mono_us = clock_mono_us();
     r->method = str_of(method); /* libmicrohttpd's, until the request has ended */
     guard_start(&r->guard);
-    (void)MHD_get_connection_values_n(r->connection->mhd, MHD_HEADER_KIND, on_header, &r->guard); /* the count is not needed */
+    if (!is_whole_line(r, version))
+        guard_fault(&r->guard, "the request line has a NUL byte or more than two blanks");
+    (void)MHD_get_connection_values_n(r->connection->mhd, MHD_HEADER_KIND, on_header, r); /* the count is not needed */
+    if (!is_whole_head(r))
+        guard_fault(&r->guard, "the head ends with a lone LF");
     guard_end(&r->guard, str_of(version));
     if (r->guard.words) {
         r->close = true;
