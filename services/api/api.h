@@ -15,7 +15,7 @@
 #include "pool.h"
 
 #define API_CLIENT_VERSION "1.12.1"  /* of MLRun: what client-spec answers, and whose wire forms these are */
-#define API_ENDPOINTS_CHANNEL "mm:endpoints" /* a message "project/uid" after every write */
+#define API_ENDPOINTS_CHANNEL "endpoints" /* mm:endpoints in Redis: a message "project/uid" after every write */
 #define API_LIST_MAX 10000
 #define API_DAY_US (INT64_C(86400) * 1000000)
 
@@ -96,6 +96,7 @@ rc_t patch_endpoint(struct call *c, struct err *e);
 rc_t delete_endpoint(struct call *c, struct err *e);
 rc_t list_endpoints(struct call *c, struct err *e);      /* endpoint_read.c */
 rc_t get_endpoint(struct call *c, struct err *e);
+rc_t answer_endpoint(struct call *c, const struct project *p, int64_t id, struct err *e); /* the record alone */
 rc_t put_reference(struct call *c, struct err *e);       /* reference.c */
 rc_t get_reference(struct call *c, struct err *e);
 rc_t get_metrics(struct call *c, struct err *e);         /* metrics.c */

@@ -154,11 +154,13 @@ void call_changed(struct call *c, const struct project *p, const char *uid)
     char text[NAME_PROJECT_MAX + NAME_UID_MAX + 16];
     if (!c->item->cache)
         return;
-    int n = snprintf(text, sizeof text, "mm:ep:%s/%s", p->name, uid);
+    static const char prefix[] = "endpoint:";
+    int n = snprintf(text, sizeof text, "%s%s/%s", prefix, p->name, uid);
     if (n < 0 || (size_t)n >= sizeof text)
         return;
+    const size_t skip = sizeof prefix - 1;
     cache_del(c->item->cache, (struct str){text, (size_t)n});
-    cache_publish(c->item->cache, API_ENDPOINTS_CHANNEL, (struct str){text + 6, (size_t)n - 6});
+    cache_publish(c->item->cache, API_ENDPOINTS_CHANNEL, (struct str){text + skip, (size_t)n - skip});
 }
 
 void call_answer(struct call *c, int status, const struct json *j)

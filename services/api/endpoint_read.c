@@ -306,6 +306,27 @@ static rc_t write_record(struct call *c, const struct project *p, const struct e
     return rc;
 }
 
+rc_t answer_endpoint(struct call *c, const struct project *p, int64_t id, struct err *e)
+{
+    const struct wanted nothing = {0};
+    struct endpoint ep = {0};
+    struct background b = {0};
+    struct record_extra x;
+    struct json_writer w;
+    rc_t rc = endpoint_get_id(c->db, id, &ep, e);
+    if (rc == OK)
+        rc = read_background(c, p->id, id, &nothing, &b, e);
+    if (rc == OK)
+        rc = fill_extra(c, &ep, &b, &nothing, &x, e);
+    if (rc == OK) {
+        jw_init(&w, &c->out, JSON_NAN_NULL);
+        record_write(&w, &ep, p->name, &x);
+    }
+    background_done(&b);
+    endpoint_done(&ep);
+    return rc;
+}
+
 rc_t get_endpoint(struct call *c, struct err *e)
 {
     struct project p = {0};

@@ -1,7 +1,6 @@
 /* Owns the making, changing and deleting of endpoint records. Everything is checked before the first write; then the
  * record, its schema (when names are given) and its reference (when statistics are given) follow each other, each in a
  * transaction of its own: a request that stops half way is right again when it is repeated. */
-#include <math.h>
 #include "api.h"
 #include "record.h"
 #include "stats/reference.h"
@@ -82,21 +81,6 @@ static rc_t store_columns(struct call *c, const struct endpoint *ep, const struc
     return rc;
 }
 
-static rc_t answer_record(struct call *c, int status, const struct project *p, int64_t id, struct err *e)
-{
-    struct endpoint ep = {0};
-    struct json_writer w;
-    rc_t rc = endpoint_get_id(c->db, id, &ep, e);
-    if (rc == OK) {
-        buf_clear(&c->out);
-        jw_init(&w, &c->out, JSON_NAN_NULL);
-        record_write(&w, &ep, p->name, &(struct record_extra){.result_status = -1, .avg_latency = NAN});
-        c->status = status;
-    }
-    endpoint_done(&ep);
-    return rc;
-}
-
 static rc_t read_strategy(struct call *c, const char **ret, struct err *e)
 {
     static const char *const known[] = {"inplace", "overwrite", "archive", "skip"};
@@ -124,7 +108,9 @@ static rc_t create(struct call *c, const struct project *p, struct json *body, c
     if (rc == OK)
         call_changed(c, p, made.uid);
     if (rc == OK)
-        rc = answer_record(c, 201, p, made.id, e);
+        rc = answer_endpoint(c, p, made.id, e);
+    if (rc == OK)
+        c->status = 201;
     columns_done(&x);
     endpoint_done(&made);
     endpoint_done(&in);

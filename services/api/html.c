@@ -15,10 +15,8 @@ void html_text(struct buf *b, struct str s)
         case '>': buf_addz(b, "&gt;"); break;
         case '"': buf_addz(b, "&quot;"); break;
         case '\'': buf_addz(b, "&#39;"); break;
-        case '\n':
-        case '\t': buf_addc(b, ' '); break;
         default:
-            if (c < 0x20 || c == 0x7f)
+            if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f)
                 buf_addz(b, "\xef\xbf\xbd");
             else
                 buf_addc(b, (char)c);
@@ -92,7 +90,7 @@ void html_duration(struct buf *b, int64_t us)
         buf_addf(b, "%.0f ms", s * 1e3);
     else if (s < 9.95)
         buf_addf(b, "%.1f s", s);
-    else if (s < 120)
+    else if (s < 120 && s != 60)
         buf_addf(b, "%.0f s", s);
     else if (s < 7200)
         buf_addf(b, "%.0f min", s / 60);

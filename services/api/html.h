@@ -4,7 +4,7 @@
 #include "base/buf.h"
 #include "base/str.h"
 
-void html_text(struct buf *b, struct str s); /* escaped for text and for a quoted attribute; control characters become U+FFFD */
+void html_text(struct buf *b, struct str s); /* escaped for text and for a quoted attribute; control characters but tab and newline become U+FFFD */
 void html_textz(struct buf *b, const char *z);
 void html_name(struct buf *b, const char *z); /* <bdi>: a name cannot turn the words around it */
 void html_count(struct buf *b, double n);      /* 0, 950, 12.3k, 4.56M */

@@ -10,6 +10,6 @@ struct crumb {
 void page_open(struct buf *b, const char *title, const struct crumb *crumbs, int refresh_s);
 void page_close(struct buf *b);
 void page_error(struct buf *b, int status, const char *title, const char *detail);
-/* A box that says what is missing and what to do; command may be NULL. words and command are ours, not from outside. */
+/* A box that says what is missing and what to do; command may be NULL. title and words are ours, not from outside. */
 void page_empty(struct buf *b, const char *title, const char *words, const char *command);
 void page_badge(struct buf *b, int status);

@@ -172,13 +172,15 @@ static void facts(struct buf *b, const struct view *v)
     buf_addz(b, "</dl></section>");
 }
 
-static void empty_reference(struct buf *b)
+static void empty_reference(struct call *c, struct buf *b, const struct view *v)
 {
     page_empty(b, "No reference yet",
                "Drift is the distance from what the model was trained on, and that is not known here. Send the training rows "
                "or their statistics; drift is computed from the next window on.",
-               "curl -X PUT http://HOST:8080/api/v1/projects/PROJECT/model-endpoints/UID/reference \\\n"
-               "     -d '{\"columns\": [\"a\", \"b\"], \"data\": [[0.1, 2], [0.3, 5]]}'");
+               arena_printf(c->arena,
+                            "curl -X PUT http://127.0.0.1:8080/api/v1/projects/%s/model-endpoints/%s/reference \\\n"
+                            "     -d '{\"columns\": [\"a\", \"b\"], \"data\": [[0.1, 2], [0.3, 5]]}'",
+                            v->project.name, v->ep.uid));
 }
 
 static void empty_windows(struct buf *b, const struct view *v)
@@ -203,7 +205,7 @@ static void draw(struct call *c, struct buf *b, const struct view *v)
     head(b, v);
     draw_tiles(b, v);
     if (v->ep.reference_version == 0)
-        empty_reference(b);
+        empty_reference(c, b, v);
     else if (v->n_drift == 0)
         empty_windows(b, v);
     if (v->n_drift)

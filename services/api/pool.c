@@ -52,7 +52,7 @@ static void watch_cache(struct pool *p)
     struct buf nothing = {0};
     if (!p->has_cache)
         return;
-    (void)!cache_get(p->watch_cache, STR("mm:ping"), &nothing); /* E_NOTFOUND either way: cache_up says which */
+    (void)!cache_get(p->watch_cache, STR("ping"), &nothing); /* E_NOTFOUND either way: cache_up says which */
     buf_done(&nothing);
     bool up = cache_up(p->watch_cache);
     health_set(p->health_cache, up ? HEALTH_OK : HEALTH_DOWN, "%s",

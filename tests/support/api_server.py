@@ -77,11 +77,17 @@ class Api:
             self.child = subprocess.Popen([BIN], env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.port = int(wait_for(self._port))
         if self.wait:
-            wait_for(lambda: self.get("/readyz").status == 200)
+            wait_for(lambda: self._alive() and self.get("/readyz").status == 200)
         return self
 
+    def _alive(self):
+        code = self.child.poll()
+        if code is not None:
+            raise RuntimeError(f"the api ended with {code}\n" + open(self.log).read())
+        return True
+
     def _port(self):
-        assert self.child.poll() is None, open(self.log).read()
+        self._alive()
         with open(self.port_file) as f:
             return f.read().strip()
 
