@@ -7,7 +7,8 @@
 #include "event/window.h"
 
 #define SLIP_US INT64_C(86400) /* MLRun meant a microsecond and wrote timedelta(1e-6), in days */
-#define YEAR_9999_US INT64_C(253402300799999999)
+#define FIRST_US (INT64_C(-62135596800) * USEC_PER_SEC + 1) /* year 1; one less must be a time still */
+#define LAST_US (INT64_C(253402300800) * USEC_PER_SEC - 1)  /* the end of year 9999 */
 
 int64_t window_time_out(int64_t us)
 {
@@ -146,10 +147,11 @@ rc_t envelope_settle_times(const struct envelope *env, const struct envelope_tex
     if (rc != OK)
         return rc;
     bool exact = env->has_start && env->has_end;
-    if (exact && (env->start_us < -YEAR_9999_US || env->end_us > YEAR_9999_US))
-        return reject_set(why, REJECT_BAD_VALUE, "modelmon.window_end_us", 0, "the window lies outside of the calendar");
     from = exact ? env->start_us : window_start_in(from);
     to = exact ? env->end_us : window_time_in(to);
+    if (from < FIRST_US || to > LAST_US)
+        return reject_set(why, REJECT_BAD_VALUE, exact ? "modelmon.window_end_us" : "end_infer_time", end->at,
+                          "the window lies outside of the years 1 to 9999");
     if (from >= to)
         return reject_set(why, REJECT_BAD_VALUE, "end_infer_time", end->at, "the window ends before it begins");
     if (env->revision < 0)

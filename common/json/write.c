@@ -110,7 +110,7 @@ static void quote_odd(struct buf *out, const char *p, size_t n)
 
 void json_quote(struct buf *out, struct str v)
 {
-    const char *p = v.p, *end = v.p + v.n;
+    const char *p = v.n > 0 ? v.p : "", *end = p + v.n;
     buf_reserve(out, v.n + 2);
     buf_addc(out, '"');
     while (p < end) {
