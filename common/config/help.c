@@ -168,7 +168,7 @@ void config_markdown(const struct config_spec *spec, struct buf *to)
             add_notes(spec, key, &notes);
             buf_addf(to, "| `%s` | %s", key->env, *def ? "`" : "");
             add_cell(to, def);
-            buf_addz(to, *def ? "` | " : " | ");
+            buf_addz(to, *def ? "` | " : "| ");
             add_cell(to, notes.data);
             buf_addz(to, " |\n");
             buf_done(&notes);
