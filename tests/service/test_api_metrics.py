@@ -1,0 +1,135 @@
+"""metrics and metrics-values in MLRun's forms."""
+import datetime
+import time
+import urllib.parse
+
+import pytest
+from api_server import SECOND, Api, Rows
+from mlrun.common.schemas.model_monitoring import model_endpoints as forms
+
+MINUTE = 60 * SECOND
+HOUR = 3600 * SECOND
+
+
+@pytest.fixture(scope="module")
+def api():
+    with Api() as server:
+        yield server
+
+
+class Place:
+    def __init__(self, api):
+        self.api = api
+        self.project = api.project(base_period="1m")
+        self.uid = api.endpoint(self.project)["metadata"]["uid"]
+        self.base = f"/api/v1/projects/{self.project}/model-endpoints/{self.uid}"
+        self.rows = Rows(api, self.project, self.uid)
+
+    def fqn(self, name, kind="result", app="histogram-data-drift"):
+        return f"{self.project}.{app}.{kind}.{name}"
+
+    def values(self, *names, **query):
+        query = {k: iso(v) if isinstance(v, int) else v for k, v in query.items()}
+        return self.api.get(f"{self.base}/metrics-values?" + urllib.parse.urlencode(dict(query, name=names), doseq=True))
+
+
+@pytest.fixture
+def place(api):
+    return Place(api)
+
+
+def iso(us):
+    return datetime.datetime.fromtimestamp(us / SECOND, datetime.timezone.utc).isoformat()
+
+
+def test_names(api, place):
+    end = 1_700_000_000 * SECOND
+    place.rows.result(end, 0.5, 1)
+    place.rows.value(end, 0.4, "tvd_mean")
+    place.rows.value(end, 0.6, "hellinger_mean")
+    invocations = {"project": place.project, "app": "mlrun-infra", "type": "metric", "name": "invocations",
+                   "full_name": f"{place.project}.mlrun-infra.metric.invocations", "kind": None}
+    result = {"project": place.project, "app": "histogram-data-drift", "type": "result", "name": "general_drift",
+              "full_name": place.fqn("general_drift"), "kind": 0}
+    everything = api.get(f"{place.base}/metrics").json
+    assert everything[0] == result and everything[-1] == invocations
+    assert sorted(m["name"] for m in everything[1:-1]) == ["hellinger_mean", "tvd_mean"]
+    assert api.get(f"{place.base}/metrics?type=results").json == [result]
+    metrics = api.get(f"{place.base}/metrics?type=metrics").json
+    assert [m["type"] for m in metrics] == ["metric"] * 3 and metrics[-1] == invocations
+    for m in everything:  # as the client reads them
+        assert forms.ModelEndpointMonitoringMetric.parse_obj(m).full_name == m["full_name"]
+    assert api.get(f"{place.base}/metrics?type=drift").status == 400
+
+
+def test_values(api, place):
+    end = 1_700_000_040 * SECOND
+    for i, (value, status) in enumerate([(0.1, 0), (0.55, 1), (0.8, 2)]):
+        place.rows.result(end + i * MINUTE, value, status, extra='{"samples":5}')
+        place.rows.value(end + i * MINUTE, value / 2, "tvd_mean")
+    place.rows.result(end, 0.2, 0, name="prediction_drift")
+    answer = place.values(place.fqn("general_drift"), place.fqn("tvd_mean", "metric"), place.fqn("nothing"),
+                          place.fqn("kld_mean", "metric"), start=end - HOUR, end=end + HOUR).json
+    assert answer[0] == {"full_name": place.fqn("general_drift"), "type": "result", "data": True, "result_kind": 0, "values": [
+        [iso(end), 0.1, 0, '{"samples":5}'], [iso(end + MINUTE), 0.55, 1, '{"samples":5}'],
+        [iso(end + 2 * MINUTE), 0.8, 2, '{"samples":5}']]}
+    assert answer[1] == {"full_name": place.fqn("tvd_mean", "metric"), "type": "metric", "data": True,
+                         "values": [[iso(end), 0.05], [iso(end + MINUTE), 0.275], [iso(end + 2 * MINUTE), 0.4]]}
+    assert answer[2] == {"full_name": place.fqn("nothing"), "type": "result", "data": False}
+    assert answer[3] == {"full_name": place.fqn("kld_mean", "metric"), "type": "metric", "data": False}
+    read = forms.ModelEndpointMonitoringResultValues.parse_obj(answer[0])
+    assert read.values[2].value == 0.8 and read.values[2].status == 2
+    assert forms.ModelEndpointMonitoringMetricValues.parse_obj(answer[1]).values[0].timestamp.utcoffset() is not None
+    forms.ModelEndpointMonitoringMetricNoData.parse_obj(answer[2])
+    part = place.values(place.fqn("general_drift"), start=end + MINUTE, end=end + MINUTE + SECOND).json
+    assert [v[1] for v in part[0]["values"]] == [0.55]
+
+
+def test_the_last_day_unless_said(api, place):
+    now = int(time.time()) * SECOND
+    place.rows.result(now - HOUR, 0.3, 0)
+    place.rows.result(now - 25 * HOUR, 0.9, 2)
+    assert [v[1] for v in place.values(place.fqn("general_drift")).json[0]["values"]] == [0.3]
+    both = place.values(place.fqn("general_drift"), start=now - 30 * HOUR).json[0]["values"]
+    assert [v[1] for v in both] == [0.9, 0.3]
+    before = place.values(place.fqn("general_drift"), end=now - 20 * HOUR).json[0]["values"]
+    assert [v[1] for v in before] == [0.9]
+
+
+def test_values_that_are_no_numbers(api, place):
+    end = 1_700_000_000 * SECOND
+    place.rows.result(end, float("nan"), -1)
+    place.rows.result(end + MINUTE, float("inf"), 2)
+    answer = place.values(place.fqn("general_drift"), start=end - HOUR, end=end + HOUR)
+    assert [v[1:3] for v in answer.json[0]["values"]] == [[None, -1], [None, 2]]
+
+
+def test_invocations_are_on_a_grid_of_ten_minutes(api, place):
+    start = 1_700_000_000 * SECOND // (10 * MINUTE) * (10 * MINUTE)
+    for minute, estimated in ((0, 3.0), (1, 4.5), (9, 1.0), (10, 2.0), (35, 8.0)):
+        place.rows.slot(start + minute * MINUTE, estimated=estimated)
+    name = place.fqn("invocations", "metric", "mlrun-infra")
+    answer = place.values(name, start=start + 3 * MINUTE, end=start + HOUR).json
+    assert answer == [{"full_name": name, "type": "metric", "data": True, "values": [
+        [iso(start), 8.5], [iso(start + 10 * MINUTE), 2.0], [iso(start + 30 * MINUTE), 8.0]]}]
+    forms.ModelEndpointMonitoringMetricValues.parse_obj(answer[0])
+    assert place.values(name, start=start - HOUR, end=start - MINUTE * 10).json == \
+        [{"full_name": name, "type": "metric", "data": False}]
+
+
+@pytest.mark.parametrize("query, words", [
+    ("", "name"), ("name=", "name"), ("name=x", "name"), ("name=a.b.c", "name"), ("name={p}.app.other.x", "name"),
+    ("name=other.histogram-data-drift.result.general_drift", "does not belong to the project"),
+    ("name={p}.a.result.b&start=2025-01-01T00:00:00", "start"), ("name={p}.a.result.b&end=2025-01-01", "end"),
+    ("name={p}.a.result.b&start=2025-01-02T00:00:00Z&end=2025-01-01T00:00:00Z", "after end"),
+    ("name={p}.a.result.b&start=yesterday", "start"), ("name={p}.a.result.b&start=2000-01-01T00:00:00Z", "400 days"),
+    ("name={p}.a.result.b%27%3B--", "name"), ("&".join(["name={p}.a.result.b"] * 101), "at most 100")])
+def test_queries_that_are_not_right(api, place, query, words):
+    answer = api.get(f"{place.base}/metrics-values?" + query.replace("{p}", place.project))
+    assert answer.status == 400 and words in answer.detail, answer.text
+
+
+def test_an_endpoint_that_is_not_there(api, place):
+    for rest in ("metrics", f"metrics-values?name={place.fqn('general_drift')}"):
+        assert api.get(f"/api/v1/projects/{place.project}/model-endpoints/{'f' * 32}/{rest}").status == 404
+        assert api.get(f"/api/v1/projects/{place.project}/model-endpoints/a%27b/{rest}").status == 400

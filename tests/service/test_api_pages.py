@@ -1,0 +1,224 @@
+"""The pages: well-formed, escaped, showing what is in the tables, saying what to do when there is nothing."""
+import re
+import time
+import xml.etree.ElementTree as ET
+
+import pytest
+from api_server import DAY, SECOND, Api, Rows
+
+MINUTE = 60 * SECOND
+EVIL = "<img src=x onerror=alert(1)>\"'&<b>"
+
+
+@pytest.fixture(scope="module")
+def api():
+    with Api() as server:
+        yield server
+
+
+def page(api, path, status=200):
+    answer = api.get(path)
+    assert answer.status == status, answer.text
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    policy = answer.headers["Content-Security-Policy"]
+    for words in ("default-src 'self'", "script-src 'self'", "object-src 'none'", "frame-ancestors 'none'", "base-uri 'none'"):
+        assert words in policy
+    assert "unsafe" not in policy and answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    text = answer.text
+    assert text.startswith("<!DOCTYPE html>\n<html lang=\"en\">")
+    tree = ET.fromstring(text.split("\n", 1)[1])  # every tag is closed, every attribute quoted
+    for element in tree.iter():
+        assert element.tag not in ("script", "style", "img", "iframe") and "style" not in element.attrib
+        assert not any(name.startswith("on") for name in element.attrib)
+        for name in ("href", "src"):
+            assert element.attrib.get(name, "/").startswith(("/", "?"))
+    return tree
+
+
+def words(tree):
+    return re.sub(r"\s+", " ", " ".join(tree.itertext()))
+
+
+def all_of(tree, tag, css=None):
+    return [e for e in tree.iter(tag) if css is None or css in e.attrib.get("class", "").split()]
+
+
+def now_minute():
+    return int(time.time()) * SECOND // MINUTE * MINUTE
+
+
+def test_without_projects_it_says_how_to_make_one():
+    with Api() as empty:
+        text = words(page(empty, "/"))
+        assert "No project yet" in text and "curl -X PUT" in text
+
+
+def test_a_project_without_endpoints_says_what_comes_next(api):
+    name = api.project(base_period="30s")
+    text = words(page(api, f"/ui/p/{name}"))
+    assert "No endpoint yet" in text and "30 s" in text
+    assert name in words(page(api, "/"))
+
+
+def test_endpoints_with_their_drift(api):
+    name = api.project(base_period="1m")
+    end = now_minute()
+    for endpoint, value, status in (("calm", 0.1, 0), ("wary", 0.55, 1), ("gone", 0.9, 2)):
+        rows = Rows(api, name, api.endpoint(name, endpoint)["metadata"]["uid"])
+        rows.result(end - MINUTE, 0.99, 2)  # not the newest
+        rows.result(end, value, status)
+        rows.slot(end - MINUTE, requests=5, rows=5, errors=1)
+    quiet = api.endpoint(name, "quiet")["metadata"]["uid"]
+    tree = page(api, f"/ui/p/{name}")
+    rows = {row.find(".//a").findtext("bdi"): row for row in all_of(tree, "tr") if row.find(".//a") is not None}
+    assert set(rows) == {"calm", "wary", "gone", "quiet"}
+    for endpoint, css, shown in (("calm", "ok", "0.100"), ("wary", "potential", "0.550"), ("gone", "detected", "0.900")):
+        assert len(all_of(rows[endpoint], "span", css)) == 1 and shown in words(rows[endpoint])
+        assert len(all_of(rows[endpoint], "line", "threshold")) == 2 and len(all_of(rows[endpoint], "rect", "fill")) == 1
+    assert "no reference" in words(rows["quiet"]) and "never" in words(rows["quiet"])
+    assert rows["quiet"].find(".//a").attrib["href"] == f"/ui/p/{name}/endpoints/{quiet}"
+    text = words(tree)
+    assert re.search(r"Requests 15 ", text) and re.search(r"Errors 3 ", text) and re.search(r" Drift 1 ", text)
+    home = [row for row in all_of(page(api, "/"), "tr") if name in words(row)][0]
+    assert len(all_of(home, "span", "detected")) == 1
+
+
+def filled(api, features):
+    """An endpoint with a reference, five windows, and measures of its newest one."""
+    project = api.project(base_period="1m")
+    uid = api.endpoint(project, "model", spec={"model_class": "M"})["metadata"]["uid"]
+    base = f"/api/v1/projects/{project}/model-endpoints/{uid}"
+    assert api.put(base + "/reference", {"columns": {f: [float(i) for i in range(100)] for f in features},
+                                         "labels": [features[-1]]}).status == 200
+    rows, end = Rows(api, project, uid), now_minute()
+    for i, (value, status) in enumerate([(0.1, 0), (0.2, 0), (float("nan"), -1), (0.6, 1), (0.8, 2)]):
+        rows.result(end - (4 - i) * MINUTE, value, status, late_us=800_000)
+        rows.slot(end - (5 - i) * MINUTE, requests=10 + i, rows=20, latency_us=2500)
+    edges = [i * 99 / 20 for i in range(21)]
+    rows.statistic(end, "current_stats", {f: {"count": 40, "mean": 12.5, "hist": [[2] * 20, edges]} for f in features})
+    rows.statistic(end, "drift_measures", dict({f: {"tvd": 0.3 + 0.5 * i, "hellinger": 0.3 + 0.5 * i, "kld": 1.25}
+                                                for i, f in enumerate(features[:2])}, tvd_mean=0.5))
+    rows.seen(end - DAY, end)
+    return project, uid, rows
+
+
+def test_the_endpoint_page(api):
+    project, uid, _ = filled(api, ["low", "high", "label"])
+    tree = page(api, f"/ui/p/{project}/endpoints/{uid}")
+    text = words(tree)
+    timeline = all_of(tree, "svg", "timeline")
+    assert len(timeline) == 1
+    dots = [d.attrib["class"] for d in all_of(timeline[0], "circle", "dot")]
+    assert dots == ["dot ok", "dot ok", "dot none", "dot potential", "dot detected"]
+    assert len(all_of(timeline[0], "line", "threshold")) == 2 and "drift 0.7" in text and "possible 0.5" in text
+    heights = [float(d.attrib["cy"]) for d in all_of(timeline[0], "circle", "dot")]
+    assert heights[4] < heights[3] < heights[1] < heights[0]  # more drift is higher
+    assert all_of(timeline[0], "path", "line")[0].attrib["d"].count("M") == 2  # a gap where there is no value
+    assert len(all_of(all_of(tree, "svg", "columns")[0], "rect")) == 5
+    features = [row for row in all_of(tree, "tr") if row.find("th/bdi") is not None]
+    assert [row.findtext("th/bdi") for row in features] == ["high", "low", "label"]  # strongest first
+    assert [len(all_of(row, "svg", "hist")) for row in features] == [1, 1, 1]
+    assert [all_of(row, "span", "badge")[0].attrib["class"] for row in features] == \
+        ["badge detected", "badge ok", "badge none"]
+    assert "0.800" in words(features[0]) and "1.250" in words(features[0]) and "output" in words(features[2])
+    assert "800 ms" in text and "from window end to result" in text and "2 ms" in text  # freshness, latency
+    assert "The same as a table" in text and len(all_of(tree.find(".//details"), "tr")) == 6
+    assert "Reference version 1" in text
+
+
+def test_thresholds_and_reasons_come_from_the_result(api):
+    project, uid, rows = filled(api, ["a", "b", "y"])
+    rows.result(now_minute() + MINUTE, float("nan"), -1, extra='{"reason":"insufficient_samples","samples":7,"min_samples":30,'
+                '"potential":0.25,"detected":0.4,"features":{"y":{"outcome":"all_missing"}}}')
+    rows.api.sql("DELETE FROM app_statistics WHERE endpoint_id = %s", rows.endpoint_id)
+    text = words(page(api, f"/ui/p/{project}/endpoints/{uid}"))
+    assert "too few rows: 7 of 30" in text and "drift 0.4" in text and "possible 0.25" in text and "only nulls" in text
+
+
+@pytest.mark.parametrize("extra", ["", "[]", "{", '{"reason": 5, "potential": "x", "features": []}', '{"potential": 2, "detected": 1}'])
+def test_extra_data_of_any_kind_is_borne(api, extra):
+    project, uid, rows = filled(api, ["a", "b", "y"])
+    rows.result(now_minute() + MINUTE, 0.9, 2, extra=extra)
+    assert "drift 0.7" in words(page(api, f"/ui/p/{project}/endpoints/{uid}"))
+
+
+@pytest.mark.parametrize("stats", [[], 5, {"a": 5}, {"a": {"hist": 7}}, {"a": {"hist": [[1], [2]]}}, {"a": {"hist": [["x"] * 20, []]}},
+                                   {"a": {"hist": [[-1] * 20, []]}}, {"a": {"categories": []}}, {"a": None}])
+def test_statistics_of_any_kind_are_borne(api, stats):
+    project, uid, rows = filled(api, ["a", "b", "y"])
+    for name in ("current_stats", "drift_measures"):
+        rows.statistic(now_minute() + MINUTE, name, stats)
+    assert "nothing to compare" in words(page(api, f"/ui/p/{project}/endpoints/{uid}"))
+
+
+def test_hostile_names_are_shown_and_do_nothing(api):
+    project = api.project()
+    made = api.endpoint(project, EVIL, spec={"function_name": EVIL, "model_class": EVIL, "model_uri": EVIL,
+                                             "feature_names": [EVIL, "x"]}, metadata={"labels": {EVIL: EVIL}})
+    uid = made["metadata"]["uid"]
+    rows = Rows(api, project, uid)
+    where = f"/api/v1/projects/{project}/model-endpoints/{uid}/reference"
+    assert api.put(where, {"columns": {EVIL: [1, 2, 3], "x": ["</td>", EVIL, None]}}).status == 200
+    rows.result(now_minute(), 0.5, 1, extra='{"reason": "<script>"}')
+    rows.result(now_minute() + MINUTE, 0.5, -1, extra='{"reason": "<script>alert(1)</script>"}')
+    for path in ("/", f"/ui/p/{project}", f"/ui/p/{project}/endpoints/{uid}"):
+        tree = page(api, path)
+        if path != "/":
+            assert EVIL in [e.text for e in tree.iter("bdi")]
+    assert "<script>alert(1)</script>" in words(page(api, f"/ui/p/{project}/endpoints/{uid}"))
+
+
+def test_empty_states_say_which(api):
+    project = api.project(base_period="1m")
+    uid = api.endpoint(project)["metadata"]["uid"]
+    path = f"/ui/p/{project}/endpoints/{uid}"
+    text = words(page(api, path))
+    assert "No reference yet" in text and f"/api/v1/projects/{project}/model-endpoints/{uid}/reference" in text
+    api.put(f"/api/v1/projects/{project}/model-endpoints/{uid}/reference", {"columns": {"a": [1, 2]}})
+    assert "No request yet" in words(page(api, path))
+    Rows(api, project, uid).seen(1, now_minute())
+    assert "No window has closed yet" in words(page(api, path))
+    api.project(project, default_app=False)
+    assert "The default app is off" in words(page(api, path))
+    api.project(project, enabled=False)
+    assert "Monitoring is off" in words(page(api, path))
+
+
+def test_pages_that_are_not_there(api):
+    name = api.project()
+    for path, status in (("/ui/p/nobody", 404), ("/ui/p/UPPER", 400), (f"/ui/p/{name}/endpoints/nothing", 404),
+                         (f"/ui/p/{name}/endpoints/%3Cscript%3E", 400), ("/ui/p/%3Cscript%3Ealert(1)%3C%2Fscript%3E", 400),
+                         ("/ui/nothing.css", 404), (f"/ui/p/{name}?after=x", 400)):
+        assert str(status) in words(page(api, path, status))
+
+
+def test_assets(api):
+    style = api.get("/ui/style.css")
+    assert style.status == 200 and style.headers["Content-Type"] == "text/css; charset=utf-8"
+    assert "prefers-color-scheme: dark" in style.text and style.headers["X-Content-Type-Options"] == "nosniff"
+    icon = api.get("/ui/icon.svg")
+    assert icon.headers["Content-Type"] == "image/svg+xml" and ET.fromstring(icon.text) is not None
+    classes = set(re.findall(r"\.([a-z-]+)", style.text))
+    project, uid, _ = filled(api, ["low", "high", "label"])
+    used = {c for e in page(api, f"/ui/p/{project}/endpoints/{uid}").iter() for c in e.attrib.get("class", "").split()}
+    assert used <= classes, used - classes
+
+
+def test_the_page_renews_itself_unless_told_not_to(api):
+    project, uid, _ = filled(api, ["a", "b", "y"])
+    path = f"/ui/p/{project}/endpoints/{uid}"
+    assert [m for m in page(api, path).iter("meta") if m.attrib.get("http-equiv") == "refresh"]
+    assert not [m for m in page(api, path + "?refresh=0").iter("meta") if m.attrib.get("http-equiv") == "refresh"]
+
+
+def test_two_hundred_endpoints_a_page(api):
+    project = api.project()
+    api.endpoint(project, "first")
+    api.sql("INSERT INTO endpoints (project_id, uid, name, created_us, updated_us) SELECT id, 'u' || n, 'e' || n, 1, 1 "
+            "FROM projects, generate_series(1, 250) n WHERE projects.name = %s", project)
+    tree = page(api, f"/ui/p/{project}")
+    assert len([r for r in all_of(tree, "tr") if r.find(".//a") is not None]) == 200
+    link = [a for a in tree.iter("a") if "after=" in a.attrib["href"]][0]
+    rest = page(api, link.attrib["href"])
+    assert len([r for r in all_of(rest, "tr") if r.find(".//a") is not None]) == 51
