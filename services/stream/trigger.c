@@ -62,25 +62,45 @@ static void answer_problem(struct post *p, const struct refused *f)
                                               .has_position = true, .position = (int64_t)(f->offset + f->why.position)});
 }
 
+static void write_place(struct json_writer *w, const struct refused *f)
+{
+    jw_kv_i64(w, "position", (int64_t)(f->offset + f->why.position));
+    jw_kv_strz(w, "code", reject_name(f->why.code));
+    jw_kv_strz(w, "field", f->why.field);
+    jw_kv_strz(w, "detail", f->why.text);
+}
+
 static void write_refused(struct json_writer *w, const struct refused *f)
 {
     jw_object(w);
     jw_kv_i64(w, "index", (int64_t)f->index);
     jw_kv_i64(w, "line", (int64_t)f->line);
-    jw_kv_i64(w, "position", (int64_t)(f->offset + f->why.position));
-    jw_kv_strz(w, "code", reject_name(f->why.code));
-    jw_kv_strz(w, "field", f->why.field);
-    jw_kv_strz(w, "detail", f->why.text);
+    write_place(w, f);
     jw_object_end(w);
+}
+
+/* Nothing of a batch was right: a problem like any other, about its first event. */
+static void write_problem(struct json_writer *w, const struct refused *f)
+{
+    char type[64];
+    (void)snprintf(type, sizeof type, "urn:modelmon:problem:%s", reject_name(f->why.code));
+    jw_kv_strz(w, "type", type);
+    jw_kv_strz(w, "title", reject_title(f->why.code));
+    jw_kv_i64(w, "status", 400);
+    write_place(w, f);
 }
 
 static void answer_batch(struct post *p)
 {
     struct buf body = {0};
     struct json_writer w;
+    bool problem = p->n_refused && p->accepted == 0;
     jw_init(&w, &body, JSON_NAN_NULL);
     jw_object(&w);
-    jw_kv_strz(&w, "status", p->n_refused == 0 ? "accepted" : p->accepted ? "partly_accepted" : "rejected");
+    if (problem)
+        write_problem(&w, &p->refused[0]);
+    else
+        jw_kv_strz(&w, "status", p->n_refused == 0 ? "accepted" : "partly_accepted");
     jw_kv_i64(&w, "accepted", (int64_t)p->accepted);
     jw_kv_i64(&w, "rejected", (int64_t)p->n_refused);
     jw_key(&w, "errors");
@@ -89,7 +109,7 @@ static void answer_batch(struct post *p)
         write_refused(&w, &p->refused[i]);
     jw_array_end(&w);
     jw_object_end(&w);
-    http_answer_take(p->r, p->n_refused == 0 ? 202 : p->accepted ? 207 : 400, HTTP_JSON, &body);
+    http_answer_take(p->r, problem ? 400 : p->n_refused ? 207 : 202, problem ? "application/problem+json" : HTTP_JSON, &body);
 }
 
 static void answer_single(struct post *p)
@@ -150,6 +170,20 @@ static void refuse(struct post *p, const struct inference_split *at, const struc
     if (p->n_refused < REPORT_MAX)
         p->refused[p->n_refused] = (struct refused){at->index, at->line, at->offset, *why};
     p->n_refused++;
+}
+
+/* What the sinks will say of it, said at once. */
+static rc_t check_time(const struct post *p, const struct inference_event *ev, struct reject *why)
+{
+    const struct stream_options *o = &p->st->options;
+    int64_t now = http_received_us(p->r);
+    if (ev->kind == INFERENCE_NOP || ev->kind == INFERENCE_BATCH_COMPLETE || ev->when_us == INFERENCE_NO_TIME)
+        return OK;
+    if (ev->when_us > now + o->future_us)
+        return reject_set(why, REJECT_FUTURE_TIMESTAMP, "when", 0, "the time lies in the future");
+    if (ev->when_us < now - o->max_age_us)
+        return reject_set(why, REJECT_BAD_TIME, "when", 0, "the time is older than EVENT_MAX_AGE");
+    return OK;
 }
 
 static rc_t project_of(struct post *p, const struct inference_event *ev, char *topic, struct reject *why)
@@ -217,9 +251,8 @@ static rc_t post_event(struct post *p, const struct inference_split *at, struct 
     struct err e = {{0}};
     char topic[256];
     rc_t rc = inference_decode(p->decoder, raw.p, raw.n, &ev, &why);
-    if (rc == OK && ev.kind != INFERENCE_NOP && ev.kind != INFERENCE_BATCH_COMPLETE && ev.when_us != INFERENCE_NO_TIME &&
-        ev.when_us > http_received_us(p->r) + p->st->options.future_us)
-        rc = reject_set(&why, REJECT_FUTURE_TIMESTAMP, "when", 0, "the time lies in the future");
+    if (rc == OK)
+        rc = check_time(p, &ev, &why);
     if (rc == OK)
         rc = project_of(p, &ev, topic, &why);
     if (rc == E_INVALID) {

@@ -1,0 +1,292 @@
+"""Inference events in the forms of model servers, and what became of them: slots, Parquet rows, dead letters.
+
+The reader of slots' bytes here is written from the format's description (common/stats: slot, counts_codec, sketch), apart
+from the C code: it is the other opinion.
+"""
+import datetime
+import math
+import os
+import struct
+import uuid
+
+import pyarrow.parquet
+
+import mm
+
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+MICROSECOND = datetime.timedelta(microseconds=1)
+# Columns that every row has, before and behind the features and labels.
+META = ["function_uri", "endpoint_name", "model_class", "timestamp", "request_id", "latency", "first_request", "last_request",
+        "last_request_timestamp", "labels", "metrics", "entities", "effective_sample_count", "estimated_prediction_count",
+        "feature_names", "label_names", "modelmon_offset", "modelmon_row", "endpoint_type", "endpoint_id"]
+FAST = dict(STATISTICS_INTERVAL="50ms", LAKE_AGE="100ms", LAKE_AGE_PER_FILE="0s")
+
+
+def us_of(moment):
+    """Microseconds of an aware datetime, exactly."""
+    return (moment - EPOCH) // MICROSECOND
+
+
+# --- events ---
+def event(uid, inputs, outputs, when_us, rid=None, project="p", model="m", **more):
+    """As V2ModelServer pushes one."""
+    made = {"class": "M", "worker": 0, "model": model, "host": "h", "function_uri": f"{project}/serving:latest",
+            "endpoint_id": uid, "sampling_percentage": 100.0, "request": {"inputs": inputs}, "op": "infer",
+            "resp": {"id": rid or uuid.uuid4().hex, "model_name": model, "outputs": outputs,
+                     "timestamp": mm.mlrun_time(when_us), "model_endpoint_uid": uid},
+            "when": mm.mlrun_time(when_us), "microsec": 1500, "effective_sample_count": len(inputs)}
+    made.update(more)
+    return made
+
+
+def step_event(uid, inputs, outputs, when_us, rid="0", project="p", model="m", names=None, output_names=None, **more):
+    """As a graph's steps push one (1.8 and later)."""
+    made = {"model": model, "model_class": "M", "microsec": 1500, "when": mm.mlrun_time(when_us), "endpoint_id": uid,
+            "labels": {}, "function_uri": f"{project}/serving:latest",
+            "request": {"inputs": inputs, "id": rid, "input_schema": names},
+            "resp": {"outputs": outputs, "output_schema": output_names}, "error": None, "metrics": None,
+            "sampling_percentage": 100, "effective_sample_count": len(inputs)}
+    made.update(more)
+    return made
+
+
+def ingest(uid, inputs, outputs, when_us=None, rid=None, model="m", **more):
+    """MLRun's HTTP ingest form."""
+    made = {"model_endpoint_uid": uid, "model_endpoint_name": model, "inputs": inputs, "outputs": outputs}
+    if when_us is not None:
+        made["timestamp"] = mm.mlrun_time(when_us)
+    if rid is not None:
+        made["request_id"] = rid
+    made.update(more)
+    return made
+
+
+# --- slots ---
+class Bytes:
+    def __init__(self, data):
+        self.data, self.at = bytes(data), 0
+
+    def byte(self):
+        self.at += 1
+        return self.data[self.at - 1]
+
+    def take(self, n):
+        assert self.at + n <= len(self.data), "cut"
+        self.at += n
+        return self.data[self.at - n:self.at]
+
+    def uint(self):
+        value = shift = 0
+        while True:
+            b = self.byte()
+            value |= (b & 127) << shift
+            shift += 7
+            if b < 128:
+                return value
+
+    @staticmethod
+    def signed(u):
+        return u >> 1 ^ -(u & 1)
+
+    def number(self):
+        u = self.uint()
+        return struct.unpack("<d", self.take(8))[0] if u == 0 else float(self.signed(u - 1))
+
+    def masked(self, n):
+        mask = self.byte()
+        assert mask >> n == 0
+        return [self.uint() if mask >> i & 1 else 0 for i in range(n)]
+
+    def sketch(self):
+        buckets, key = {}, None
+        for _ in range(self.uint()):
+            key = self.signed(self.uint()) if key is None else key + self.uint() + 1
+            buckets[key] = self.uint()
+        return buckets
+
+    def column(self):
+        head = self.byte()
+        kind = ("none", "numeric", "categorical")[head & 3]
+        cells = [0] * (0 if kind == "none" else self.uint())
+        c = {"kind": kind, "cells": cells, "n": 0, "texts": {}, "other_texts": 0, "long_texts": [0] * 8, "sketch": {},
+             "mean": math.nan, "m2": 0.0, "min": math.inf, "max": -math.inf}
+        if head & 4:
+            at = 0
+            for _ in range(self.uint()):
+                at += self.uint()
+                cells[at] = self.uint()
+                at += 1
+        special = self.masked(7) if head & 8 else [0] * 7
+        c.update(zip(("under", "at_max", "over", "neg_inf", "pos_inf", "missing", "wrong_type"), special))
+        if head & 32:
+            c["other_texts"] = self.uint()
+            c["long_texts"] = self.masked(8)
+            for _ in range(self.uint() if kind == "none" else 0):
+                text = self.take(self.uint()).decode()
+                c["texts"][text] = self.uint()
+        if head & 64:
+            c["sketch"] = self.sketch()
+        if head & 16:
+            c["n"] = sum(cells) + sum(special[:3]) if kind == "numeric" else sum(c["sketch"].values())
+            c["mean"] = self.number()
+            c["min"] = c["max"] = c["mean"]
+            if c["n"] > 1:
+                c["m2"], c["min"], c["max"] = self.number(), self.number(), self.number()
+        return c
+
+
+def slot_read(body):
+    """One slot's bytes."""
+    b = Bytes(body)
+    assert b.byte() == 1, "format"
+    s = {"requests": b.uint(), "rows": b.uint(), "errors": b.uint(), "estimated": b.number(), "latency": b.sketch()}
+    calls = sum(s["latency"].values())
+    s["latency_sum"] = b.number() if calls else 0.0
+    if calls > 1:
+        b.number(), b.number()
+    n_features, n_labels = b.uint(), b.uint()
+    s["features"] = [b.column() for _ in range(n_features)]
+    s["labels"] = [b.column() for _ in range(n_labels)]
+    assert b.at == len(b.data), "bytes behind the slot"
+    return s
+
+
+def add_dict(to, more):
+    for key, n in more.items():
+        to[key] = to.get(key, 0) + n
+
+
+def column_add(a, b):
+    assert a["kind"] == b["kind"] and len(a["cells"]) == len(b["cells"])
+    n = a["n"] + b["n"]
+    if b["n"]:
+        a["mean"] = b["mean"] if not a["n"] else (a["mean"] * a["n"] + b["mean"] * b["n"]) / n
+    a["cells"] = [x + y for x, y in zip(a["cells"], b["cells"])]
+    a["long_texts"] = [x + y for x, y in zip(a["long_texts"], b["long_texts"])]
+    a["n"], a["min"], a["max"] = n, min(a["min"], b["min"]), max(a["max"], b["max"])
+    for key in ("under", "at_max", "over", "neg_inf", "pos_inf", "missing", "wrong_type", "other_texts"):
+        a[key] += b[key]
+    add_dict(a["texts"], b["texts"])
+    add_dict(a["sketch"], b["sketch"])
+
+
+def slot_sum(slots):
+    """What readers make of them: their sum, or None."""
+    total = None
+    for s in slots:
+        if total is None:
+            total = s
+            continue
+        for key in ("requests", "rows", "errors", "estimated", "latency_sum"):
+            total[key] += s[key]
+        add_dict(total["latency"], s["latency"])
+        assert len(total["features"]) == len(s["features"]) and len(total["labels"]) == len(s["labels"])
+        for a, b in zip(total["features"] + total["labels"], s["features"] + s["labels"]):
+            column_add(a, b)
+    return total
+
+
+def slots(world, uid, project=None):
+    """{(slot start, schema version, reference version): the sum} of an endpoint; {} when it is not known."""
+    where = "e.uid = %s" + (" AND p.name = %s" if project else "")
+    found = {}
+    for row in world.rows("SELECT s.* FROM slots s JOIN endpoints e ON e.id = s.endpoint_id JOIN projects p ON p.id = e.project_id "
+                          f"WHERE {where}", uid, *([project] if project else [])):
+        read = slot_read(row["body"])
+        assert (row["requests"], row["rows"], row["errors"]) == (read["requests"], read["rows"], read["errors"])
+        assert math.isclose(row["estimated"], read["estimated"], abs_tol=1e-9)
+        key = (row["slot_start_us"], row["schema_version"], row["reference_version"])
+        found.setdefault(key, []).append(read)
+    return {key: slot_sum(value) for key, value in found.items()}
+
+
+def total(world, uid, project=None, schema=None):
+    """The sum over all slots of one schema version."""
+    return slot_sum([s for key, s in slots(world, uid, project).items() if schema in (None, key[1])])
+
+
+def counts_without_moments(slot):
+    """What must be equal however the events were grouped into flushes: all that is counted, not rounded sums."""
+    keep = ("kind", "cells", "n", "under", "at_max", "over", "neg_inf", "pos_inf", "missing", "wrong_type", "texts",
+            "other_texts", "long_texts", "sketch", "min", "max")
+    return {**{k: slot[k] for k in ("requests", "rows", "errors", "estimated", "latency")},
+            **{side: [{k: c[k] for k in keep} for c in slot[side]] for side in ("features", "labels")}}
+
+
+# --- the lake ---
+def lake_folder(world, project, uid):
+    return os.path.join(world.lake, project, "model-endpoints/parquet", f"key={uid}")
+
+
+def lake_files(world, project, uid):
+    """Whole Parquet files: temporaries are elsewhere and renamed when they are complete."""
+    found = []
+    for folder, _, names in os.walk(lake_folder(world, project, uid)):
+        found += [os.path.join(folder, n) for n in names]
+    return sorted(found)
+
+
+def lake_rows(world, project, uid):
+    """All rows as dicts, each with its _path, in the order of time, record and row. Reads each file by its own schema."""
+    rows = []
+    for path in lake_files(world, project, uid):
+        assert path.endswith(".parquet"), path
+        for row in pyarrow.parquet.ParquetFile(path).read().to_pylist():
+            rows.append(dict(row, _path=path))
+    return sorted(rows, key=lambda r: (r["timestamp"], r["modelmon_offset"], r["modelmon_row"]))
+
+
+def columns_of(row):
+    """The features and labels of a row of lake_rows."""
+    return {k: v for k, v in row.items() if k not in META and k != "_path"}
+
+
+def manifest_rows(world, uid, project=None):
+    where = "e.uid = %s" + (" AND p.name = %s" if project else "")
+    return world.one("SELECT coalesce(sum(m.rows), 0)::bigint AS n FROM manifest m JOIN endpoints e ON e.id = m.endpoint_id "
+                     f"JOIN projects p ON p.id = e.project_id WHERE {where}", uid, *([project] if project else []))["n"]
+
+
+# --- waiting ---
+def handled(world, topic, pipelines=("statistics", "lake")):
+    """True once both pipelines have committed everything that is in the topic now."""
+    from kafka import KafkaConsumer, TopicPartition
+    consumer = KafkaConsumer(bootstrap_servers=world.brokers)
+    try:
+        partitions = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic) or ()]
+        ends = consumer.end_offsets(partitions)
+    finally:
+        consumer.close()
+    have = {(r["pipeline"], r["partition"]): r["next_offset"]
+            for r in world.rows("SELECT pipeline, partition, next_offset FROM ledger WHERE topic = %s", topic)}
+    return bool(ends) and all((have.get((name, p.partition)) or 0) >= end for name in pipelines for p, end in ends.items())
+
+
+def wait_handled(world, *projects, seconds=40, pipelines=("statistics", "lake")):
+    for project in projects:
+        topic = world.topic(project)
+        mm.wait_for(lambda: handled(world, topic, pipelines), seconds, f"everything in {topic} committed")
+
+
+def wait_topic(world, project, seconds=20):
+    """The stream service has found the project: its topic is there with its ledger rows."""
+    topic = world.topic(project)
+    mm.wait_for(lambda: world.rows("SELECT 1 FROM ledger WHERE topic = %s", topic), seconds, f"ledger rows of {topic}")
+    return topic
+
+
+def schema(world, uid, features, labels=(), project=None):
+    """Names of columns, as the api stores them with a record; types come with the first values."""
+    import json
+    row = world.one("SELECT e.id, e.project_id FROM endpoints e JOIN projects p ON p.id = e.project_id WHERE e.uid = %s"
+                    + (" AND p.name = %s" if project else ""), uid, *([project] if project else []))
+    document = json.dumps({side: [{"name": n, "type": "unknown"} for n in names]
+                           for side, names in (("features", features), ("labels", labels))})
+    world.rows("INSERT INTO endpoint_schemas (project_id, endpoint_id, version, document, named, created_us) "
+               "VALUES (%s, %s, 1, %s, true, 1)", row["project_id"], row["id"], document)
+    world.rows("UPDATE endpoints SET schema_version = 1, change_seq = nextval('change_seq') WHERE id = %s", row["id"])
+
+
+def dead_letters(world, project):
+    return world.rows("SELECT d.* FROM dead_letters d JOIN projects p ON p.id = d.project_id WHERE p.name = %s "
+                      'ORDER BY topic, partition, "offset"', project)
