@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include "app/events.h"
 #include "app/form.h"
+#include "app/watch.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "event/names.h"
@@ -46,8 +47,8 @@ struct program {
     size_t n_registered;
     struct bus_producer *producer;
     struct cache *cache;
-    struct health_dep *health_cache;
     struct form form;
+    struct watch watch;
     struct app_events events;
     struct pipeline *pipeline;
     bool running;
@@ -88,9 +89,10 @@ static rc_t list_topics(void *self, struct db *db, const struct pipeline_topic *
 {
     struct program *p = of_events(self);
     rc_t rc = apps_list(db, 0, &p->registered, &p->n_registered, e);
-    if (rc)
-        return rc;
-    rc = function_topics_load(&p->topics, db, ret, n, e);
+    if (!rc)
+        rc = function_topics_load(&p->topics, db, ret, n, e);
+    watch_database(&p->watch, rc, e);
+    watch_cache(&p->watch, p->cache);
     apps_free(p->registered, p->n_registered);
     p->registered = NULL;
     p->n_registered = 0;
@@ -164,6 +166,7 @@ static rc_t open_program(struct service *s, void *self, struct err *e)
         rc = cache_open(&p->cache, &p->cache_cfg, e);
     if (rc)
         return rc;
+    watch_open(&p->watch, s, p->producer, &p->bus, &p->cache_cfg);
     p->form = (struct form){.topics = &p->topics, .producer = p->producer, .function = p->own.name, .check = check_event};
     return open_pipeline(p, e);
 }

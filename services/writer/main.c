@@ -1,5 +1,6 @@
 /* modelmon-writer: options, metrics, and the life of its pipeline and its HTTP form. */
 #include <stdio.h>
+#include "app/watch.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "writer.h"
@@ -47,6 +48,7 @@ struct writer {
     struct function_topics topics;
     struct bus_producer *producer;
     struct form form;
+    struct watch watch;
     struct batch batch;
     struct pipeline *pipeline;
     bool running;
@@ -64,17 +66,23 @@ static rc_t check_event(const char *p, size_t n, struct arena *a, struct form_ev
     return OK;
 }
 
+static struct writer *of_batch(void *self)
+{
+    return (struct writer *)(void *)((char *)self - offsetof(struct writer, batch));
+}
+
 static rc_t list_topics(void *self, struct db *db, const struct pipeline_topic **ret, size_t *n, struct err *e)
 {
-    struct batch *b = self;
-    return function_topics_load(b->topics, db, ret, n, e);
+    struct writer *w = of_batch(self);
+    rc_t rc = function_topics_load(&w->topics, db, ret, n, e);
+    watch_database(&w->watch, rc, e);
+    watch_cache(&w->watch, w->batch.cache);
+    return rc;
 }
 
 static void pipeline_stopped(void *self)
 {
-    struct batch *b = self;
-    struct writer *w = (struct writer *)(void *)((char *)b - offsetof(struct writer, batch));
-    service_drained(w->service);
+    service_drained(of_batch(self)->service);
 }
 
 static rc_t open_pipeline(struct writer *w, struct err *e)
@@ -110,6 +118,7 @@ static rc_t open_writer(struct service *s, void *self, struct err *e)
         rc = cache_open(&w->batch.cache, &w->cache, e);
     if (rc)
         return rc;
+    watch_open(&w->watch, s, w->producer, &w->bus, &w->cache);
     w->form = (struct form){.topics = &w->topics, .producer = w->producer, .function = "writer", .check = check_event};
     return open_pipeline(w, e);
 }

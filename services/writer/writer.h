@@ -17,7 +17,7 @@
 #include "pipeline/pipeline.h"
 #include "service/service.h"
 
-#define RESULTS_CHANNEL "mm:results"
+#define RESULTS_CHANNEL "results" /* mm:results in Redis: the cache puts its prefix before it */
 
 struct writer_options {
     const char *system_id, *group_prefix;

@@ -217,7 +217,8 @@ class World:
     def env(self, **more):
         plain = {k: v for k, v in os.environ.items() if not k.startswith(("KAFKA_", "DATABASE_", "REDIS_", "PG_"))}
         plain.update(SYSTEM_ID=self.id, KAFKA_BROKERS=self.brokers, DATABASE_URL=self.database_url, REDIS_URL=self.redis_url,
-                     LAKE_DIR=self.lake, TOPIC_PARTITIONS="2", GROUP_PREFIX=self.id)
+                     LAKE_DIR=self.lake, TOPIC_PARTITIONS="2", GROUP_PREFIX=self.id,
+                     CONSUMER_SESSION="6s")
         plain.update({k: str(v) for k, v in more.items()})
         return plain
 

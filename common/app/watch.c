@@ -1,0 +1,46 @@
+/* Health of a function's servers. */
+#include "app/watch.h"
+#include "base/clock.h"
+
+#define GRACE_US (5 * USEC_PER_SEC)
+#define LOOK_US (250 * USEC_PER_MSEC)
+
+static void look_at_bus(void *arg)
+{
+    struct watch *w = arg;
+    if (bus_producer_up(w->producer))
+        health_set(w->bus, HEALTH_OK, "%s", "");
+    else
+        health_set(w->bus, HEALTH_DOWN, "cannot reach %s: check KAFKA_BROKERS and the brokers; posted events get 503",
+                   w->brokers);
+}
+
+void watch_open(struct watch *w, struct service *s, struct bus_producer *producer, const struct bus_config *bus,
+                const struct cache_config *cache)
+{
+    struct health *h = service_health(s);
+    w->producer = producer;
+    w->brokers = bus->brokers;
+    w->database = health_add(h, "database", HEALTH_REQUIRED, GRACE_US);
+    w->bus = health_add(h, "bus", HEALTH_REQUIRED, GRACE_US);
+    w->cache = cache->url && cache->url[0] ? health_add(h, "cache", HEALTH_OPTIONAL, 0) : NULL;
+    loop_timer_every(loop_timer_new(service_loop(s), look_at_bus, w), LOOK_US);
+}
+
+void watch_database(struct watch *w, rc_t rc, const struct err *e)
+{
+    if (rc)
+        health_set(w->database, HEALTH_DOWN, "%s", e->text);
+    else
+        health_set(w->database, HEALTH_OK, "%s", "");
+}
+
+void watch_cache(struct watch *w, const struct cache *c)
+{
+    if (!w->cache)
+        return;
+    if (cache_up(c))
+        health_set(w->cache, HEALTH_OK, "%s", "");
+    else
+        health_set(w->cache, HEALTH_DEGRADED, "no cache: everything is read from the database; check REDIS_URL");
+}

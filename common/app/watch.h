@@ -1,0 +1,17 @@
+/* How a function's servers are, in /readyz: database and bus are needed, the cache is not. */
+#pragma once
+#include "bus/bus.h"
+#include "cache/cache.h"
+#include "service/service.h"
+
+struct watch {
+    struct health_dep *database, *bus, *cache;
+    struct bus_producer *producer;
+    const char *brokers;
+};
+/* cache_url empty: none is watched. Looks at the bus from the service's loop. */
+void watch_open(struct watch *w, struct service *s, struct bus_producer *producer, const struct bus_config *bus,
+                const struct cache_config *cache);
+/* What the pipeline's thread saw when it last asked. */
+void watch_database(struct watch *w, rc_t rc, const struct err *e);
+void watch_cache(struct watch *w, const struct cache *c);
