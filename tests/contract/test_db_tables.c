@@ -590,6 +590,31 @@ static void a_batch_may_hold_a_key_twice(void **state)
     assert_true(value_of(2) == 0.5);
 }
 
+/* New rows are copied straight in until one turns out to be there: what the transaction did before stays. */
+static void new_and_known_rows_mix(void **state)
+{
+    (void)state;
+    struct result_row known = result(3, 1, 0.5), rows[] = {result(1, 1, 0.1), result(3, 1, 0.7), result(5, 1, 0.9)};
+    const struct outbox_row promise = {.project_id = 5, .topic = S("a"), .key = S(""), .payload = S("")};
+    assert_int_equal(upsert(&known, 1), 1);
+    int64_t changed = -1;
+    ok(db_begin(t.db, &e));
+    ok(outbox_add(t.db, &promise, 1, &e));
+    ok(results_upsert(t.db, rows, 3, 1, &changed, &e));
+    assert_int_equal(changed, 3);
+    ok(results_upsert(t.db, rows, 3, 1, &changed, &e));
+    assert_int_equal(changed, 0);
+    ok(db_commit(t.db, &e));
+    assert_int_equal(number("SELECT count(*) FROM outbox"), 1);
+    assert_int_equal(number("SELECT count(*) FROM results"), 3);
+    assert_true(value_of(3) == 0.7);
+    struct result_row no_day = result(1, 1, 0.1);
+    no_day.end_us += 10 * USEC_PER_DAY;
+    ok(db_begin(t.db, &e));
+    assert_int_equal(results_upsert(t.db, &no_day, 1, 1, &changed, &e), E_AGAIN); /* its day is not there */
+    db_rollback(t.db);
+}
+
 static void results_are_read(void **state)
 {
     (void)state;
@@ -761,6 +786,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_outbox_keeps_promises, setup, teardown),
         cmocka_unit_test_setup_teardown(a_result_changes_only_forward, setup, teardown),
         cmocka_unit_test_setup_teardown(a_batch_may_hold_a_key_twice, setup, teardown),
+        cmocka_unit_test_setup_teardown(new_and_known_rows_mix, setup, teardown),
         cmocka_unit_test_setup_teardown(results_are_read, setup, teardown),
         cmocka_unit_test_setup_teardown(statistics_of_apps_have_a_newest, setup, teardown),
         cmocka_unit_test_setup_teardown(files_are_found_by_time, setup, teardown),
