@@ -137,8 +137,8 @@ static rc_t read_time(const struct envelope_text *t, const char *field, int64_t 
     return OK;
 }
 
-rc_t envelope_settle_times(const struct envelope *env, const struct envelope_text *start, const struct envelope_text *end,
-                           int64_t *ret_start, int64_t *ret_end, struct reject *why)
+rc_t envelope_settle_times(const struct envelope *env, const struct envelope_text *start,
+                           const struct envelope_text *end, int64_t *ret_start, int64_t *ret_end, struct reject *why)
 {
     int64_t from, to;
     rc_t rc = read_time(start, "start_infer_time", &from, why);

@@ -35,5 +35,5 @@ void envelope_write(struct json_writer *w, const struct envelope *env);
 /* The record's own times, mapped back as window.h says; the envelope's if it has them. */
 rc_t envelope_settle_times(const struct envelope *env, const struct envelope_text *start, const struct envelope_text *end,
                            int64_t *ret_start, int64_t *ret_end, struct reject *why) MUST_CHECK;
-rc_t envelope_need(const struct envelope_text *t, const char *field, bool (*is_valid)(struct str), struct reject *why)
-    MUST_CHECK;
+rc_t envelope_need(const struct envelope_text *t, const char *field, bool (*is_valid)(struct str),
+                   struct reject *why) MUST_CHECK;

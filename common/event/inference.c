@@ -21,8 +21,8 @@ struct inference_decoder {
     struct rows inputs, outputs;
     struct schema input_schema, output_schema;
     struct reject *why;
-    struct reject shape;  /* request or resp are no objects, an id is no id: matters unless it is an error event */
-    bool rejected;        /* *why says it, and not the reader */
+    struct reject shape; /* request or resp are no objects, an id is no id: matters unless it is an error event */
+    bool rejected;       /* *why says it, and not the reader */
     struct str when, timestamp, batch_first, batch_last, version, request_id, resp_id, ingest_id;
     bool has_request_id, has_resp_id, has_ingest_id, has_error, has_latency_us, has_effective;
     size_t when_at, timestamp_at, endpoint_at, uri_at, project_at, batch_at;
@@ -356,12 +356,42 @@ struct field {
     field_fn *read;
 };
 
+/* As memcmp() == 0 for names, which are short: words that overlap instead of a call. */
+static inline bool same_name(const char *a, const char *b, size_t n)
+{
+    uint64_t x[2], y[2];
+    uint32_t s[2], t[2];
+    if (n > 16)
+        return memcmp(a, b, n) == 0;
+    if (n >= 8) {
+        memcpy(&x[0], a, 8);
+        memcpy(&y[0], b, 8);
+        memcpy(&x[1], a + n - 8, 8);
+        memcpy(&y[1], b + n - 8, 8);
+        return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
+    }
+    if (n >= 4) {
+        memcpy(&s[0], a, 4);
+        memcpy(&t[0], b, 4);
+        memcpy(&s[1], a + n - 4, 4);
+        memcpy(&t[1], b + n - 4, 4);
+        return ((s[0] ^ t[0]) | (s[1] ^ t[1])) == 0;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (a[i] != b[i])
+            return false;
+    return true;
+}
+
+/* The table's rows are sorted by length; the search starts at the first of the key's length. */
 static bool read_members(struct inference_decoder *d, const struct field *fields, size_t n)
 {
     struct str key;
     while (jr_key(&d->r, &key)) {
         const struct field *f = fields, *end = fields + n;
-        while (f < end && (f->name.n < key.n || (f->name.n == key.n && memcmp(f->name.p, key.p, key.n) != 0)))
+        while (f < end && f->name.n < key.n)
+            f++;
+        while (f < end && f->name.n == key.n && !same_name(f->name.p, key.p, key.n))
             f++;
         bool known = f < end && f->name.n == key.n;
         if (!(known ? f->read(d) : jr_skip(&d->r, NULL)))
@@ -370,11 +400,14 @@ static bool read_members(struct inference_decoder *d, const struct field *fields
     return !jr_failed(&d->r);
 }
 
-#define FIELD(text, fn) {{text, sizeof(text) - 1}, fn}
-static const struct field request_fields[] = {
-    FIELD("id", read_request_id), FIELD("inputs", read_inputs), FIELD("input_schema", read_input_schema)};
-static const struct field resp_fields[] = {
-    FIELD("id", read_resp_id), FIELD("outputs", read_outputs), FIELD("output_schema", read_output_schema)};
+#define FIELD(text, fn)                                                                                                \
+    {                                                                                                                  \
+        {text, sizeof(text) - 1}, fn                                                                                   \
+    }
+static const struct field request_fields[] = {FIELD("id", read_request_id), FIELD("inputs", read_inputs),
+                                              FIELD("input_schema", read_input_schema)};
+static const struct field resp_fields[] = {FIELD("id", read_resp_id), FIELD("outputs", read_outputs),
+                                           FIELD("output_schema", read_output_schema)};
 
 static bool read_request(struct inference_decoder *d)
 {
@@ -530,8 +563,8 @@ static rc_t check_ingest_fields(const struct inference_decoder *d, struct reject
 
 static rc_t settle_id(struct inference_decoder *d, struct reject *why)
 {
-    d->ev.request_id = d->has_request_id ? d->request_id
-                       : d->has_resp_id  ? d->resp_id
+    d->ev.request_id = d->has_request_id  ? d->request_id
+                       : d->has_resp_id   ? d->resp_id
                        : d->has_ingest_id ? d->ingest_id
                                           : (struct str){"", 0};
     if (d->has_request_id || d->has_resp_id || d->has_ingest_id || d->ev.is_ingest)
@@ -705,8 +738,7 @@ static bool is_later_version(const char *p, size_t n, struct reject *why)
     return later;
 }
 
-rc_t inference_decode(struct inference_decoder *d, const char *p, size_t n, struct inference_event *ret,
-                      struct reject *why)
+rc_t inference_decode(struct inference_decoder *d, const char *p, size_t n, struct inference_event *ret, struct reject *why)
 {
     start(d, why);
     jr_init(&d->r, p, n, &limits);

@@ -16,7 +16,7 @@
 #define INFERENCE_COLS_MAX 1000u        /* features of a row, and outputs of a row */
 #define INFERENCE_STRING_MAX (1u << 20) /* one string may fill the record: prompts are long */
 #define INFERENCE_ID_MAX 256u
-#define INFERENCE_SCHEMA_VERSION 1      /* of the envelope: a record that names a higher one is refused */
+#define INFERENCE_SCHEMA_VERSION 1 /* of the envelope: a record that names a higher one is refused */
 #define INFERENCE_NO_TIME INT64_MIN
 
 enum value_type { VALUE_NULL, VALUE_NUMBER, VALUE_BOOL, VALUE_STRING, VALUE_JSON };
@@ -37,34 +37,34 @@ enum inference_kind {
 
 struct inference_event {
     enum inference_kind kind;
-    bool is_ingest;          /* came in the HTTP ingest form: when_us may be INFERENCE_NO_TIME, request_id empty */
-    struct str project;      /* from `project`, else from function_uri; empty: not said */
-    struct str endpoint_id;  /* as sent; may be empty */
-    struct str uid;          /* the endpoint's uid: what was sent, the first 32 of 40 hex digits, or made from names */
-    struct str uid_alias;    /* the 40-digit form of an old sender; else empty */
-    struct str model;        /* the endpoint's name */
+    bool is_ingest;         /* came in the HTTP ingest form: when_us may be INFERENCE_NO_TIME, request_id empty */
+    struct str project;     /* from `project`, else from function_uri; empty: not said */
+    struct str endpoint_id; /* as sent; may be empty */
+    struct str uid;         /* the endpoint's uid: what was sent, the first 32 of 40 hex digits, or made from names */
+    struct str uid_alias;   /* the 40-digit form of an old sender; else empty */
+    struct str model;       /* the endpoint's name */
     struct str model_class;
     struct str function_uri; /* as sent */
     struct function_uri function;
     struct str op;
-    struct str request_id;   /* text; 0 gives "0" */
+    struct str request_id; /* text; 0 gives "0" */
     struct str traceparent;
-    struct str error;        /* INFERENCE_ERROR: the message; another type than string: its JSON text */
-    struct str labels;       /* JSON object as written, or empty (also for null and {}) */
-    struct str metrics;      /* the same */
+    struct str error;   /* INFERENCE_ERROR: the message; another type than string: its JSON text */
+    struct str labels;  /* JSON object as written, or empty (also for null and {}) */
+    struct str metrics; /* the same */
     int64_t when_us;
-    int64_t latency_us;      /* -1: not said. `latency_us` wins over `microsec`, which holds no whole seconds */
-    double sampling_percentage;        /* > 0, <= 100; 100 unless sent */
-    double effective_sample_count;     /* rows the sender kept; n_rows unless sent */
+    int64_t latency_us;            /* -1: not said. `latency_us` wins over `microsec`, which holds no whole seconds */
+    double sampling_percentage;    /* > 0, <= 100; 100 unless sent */
+    double effective_sample_count; /* rows the sender kept; n_rows unless sent */
     double estimated_prediction_count; /* effective_sample_count * 100 / sampling_percentage: of the whole request */
     int64_t batch_first_us, batch_last_us;
 
     size_t n_rows, n_cols, n_label_cols;
-    const struct value *inputs;   /* n_rows x n_cols, row after row */
-    const struct value *outputs;  /* n_rows x n_label_cols */
+    const struct value *inputs;     /* n_rows x n_cols, row after row */
+    const struct value *outputs;    /* n_rows x n_label_cols */
     const struct str *input_names;  /* n_cols normal names, or NULL: the event names none */
     const struct str *output_names; /* n_label_cols, or NULL */
-    bool inputs_by_name;  /* input_names came from the keys of objects: match them to the record's by name, not by place */
+    bool inputs_by_name; /* input_names came from the keys of objects: match them to the record's by name, not by place */
     bool outputs_by_name;
 };
 
@@ -103,6 +103,7 @@ struct inference_split {
     bool started, ended;
     size_t next_index, next_line;
 };
-void inference_split_init(struct inference_split *s, const char *body, size_t n, bool lines); /* lines: the Content-Type says ndjson */
+void inference_split_init(struct inference_split *s, const char *body, size_t n,
+                          bool lines); /* lines: the Content-Type says ndjson */
 /* 1: *ret is the next record. 0: no more. -1: the body itself is broken from why->position on; nothing comes after. */
 int inference_split_next(struct inference_split *s, struct str *ret, struct reject *why);

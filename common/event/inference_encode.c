@@ -15,10 +15,18 @@ static void write_value(struct json_writer *w, const struct value *v)
         else
             jw_f64(w, v->num);
         return;
-    case VALUE_BOOL: jw_bool(w, v->num != 0); return;
-    case VALUE_STRING: jw_str(w, v->s); return;
-    case VALUE_JSON: jw_raw(w, v->s); return;
-    case VALUE_NULL: jw_null(w); return;
+    case VALUE_BOOL:
+        jw_bool(w, v->num != 0);
+        return;
+    case VALUE_STRING:
+        jw_str(w, v->s);
+        return;
+    case VALUE_JSON:
+        jw_raw(w, v->s);
+        return;
+    case VALUE_NULL:
+        jw_null(w);
+        return;
     }
 }
 

@@ -15,10 +15,10 @@
 enum function_id { FUNCTION_STREAM, FUNCTION_CONTROLLER, FUNCTION_WRITER, FUNCTION_HISTOGRAM, FUNCTION_IDS };
 const char *function_name(enum function_id id); /* "model-monitoring-stream", "…-controller", "…-writer", "histogram-data-drift" */
 
-bool name_is_project(struct str s); /* [a-z0-9]([-a-z0-9]{0,61}[a-z0-9])? */
-bool name_is_uid(struct str s);     /* [a-zA-Z0-9_-]{1,64} */
-bool name_is_app(struct str s);     /* [a-zA-Z0-9_-]{1,63} */
-bool name_is_metric(struct str s);  /* [a-zA-Z_][a-zA-Z0-9_]{0,127}: results, metrics, stats */
+bool name_is_project(struct str s);     /* [a-z0-9]([-a-z0-9]{0,61}[a-z0-9])? */
+bool name_is_uid(struct str s);         /* [a-zA-Z0-9_-]{1,64} */
+bool name_is_app(struct str s);         /* [a-zA-Z0-9_-]{1,63} */
+bool name_is_metric(struct str s);      /* [a-zA-Z_][a-zA-Z0-9_]{0,127}: results, metrics, stats */
 bool name_is_app_allowed(struct str s); /* name_is_app and neither an infrastructure name nor ending in "-batch" */
 bool name_is_system_id(struct str s);   /* [a-zA-Z0-9._-]{1,64} */
 

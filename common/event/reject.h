@@ -9,23 +9,23 @@
 enum reject_code {
     REJECT_NONE,
     REJECT_MALFORMED_JSON,
-    REJECT_TOO_LARGE,            /* bytes, depth, strings or values over a limit */
+    REJECT_TOO_LARGE, /* bytes, depth, strings or values over a limit */
     REJECT_WRONG_TYPE,
-    REJECT_BAD_VALUE,            /* right type, impossible value */
+    REJECT_BAD_VALUE, /* right type, impossible value */
     REJECT_MISSING_FIELD,
     REJECT_MISSING_WHEN,
     REJECT_MISSING_ID,
     REJECT_MISSING_INPUTS,
     REJECT_MISSING_OUTPUTS,
-    REJECT_MISSING_ENDPOINT,     /* neither endpoint_id nor what its uid could be made of */
+    REJECT_MISSING_ENDPOINT, /* neither endpoint_id nor what its uid could be made of */
     REJECT_BAD_TIME,
     REJECT_BAD_NAME,
-    REJECT_ROW_COUNT_MISMATCH,   /* inputs and outputs have unequal numbers of rows */
-    REJECT_RAGGED_ROWS,          /* rows of unequal length */
-    REJECT_DICT_ROWS,            /* rows that are objects with different keys, or objects among other rows */
+    REJECT_ROW_COUNT_MISMATCH, /* inputs and outputs have unequal numbers of rows */
+    REJECT_RAGGED_ROWS,        /* rows of unequal length */
+    REJECT_DICT_ROWS,          /* rows that are objects with different keys, or objects among other rows */
     REJECT_TOO_MANY_ROWS,
     REJECT_TOO_MANY_FEATURES,
-    REJECT_SCHEMA_MISMATCH,      /* the number of values is not the number of names */
+    REJECT_SCHEMA_MISMATCH, /* the number of values is not the number of names */
     REJECT_UNSUPPORTED_VERSION,
     REJECT_UNKNOWN_KIND,
     REJECT_PROJECT_MISMATCH,
@@ -35,9 +35,9 @@ enum reject_code {
     REJECT_TOO_MANY_ENDPOINTS,
     REJECT_FUTURE_TIMESTAMP,
     REJECT_MONITORING_OFF,
-    REJECT_APP_FAILED,           /* the app's own code refused this window; text says why */
-    REJECT_INTERNAL,             /* a record that made the process fail again and again */
-    REJECT_CODES                 /* how many */
+    REJECT_APP_FAILED, /* the app's own code refused this window; text says why */
+    REJECT_INTERNAL,   /* a record that made the process fail again and again */
+    REJECT_CODES       /* how many */
 };
 
 struct reject {

@@ -12,8 +12,7 @@
 static const struct json_limits limits = {
     .values = 400000, .bytes = RESULT_BYTES_MAX, .string_bytes = RESULT_BYTES_MAX, .accept_nan = true};
 
-static const char *const event_kinds[] = {
-    [RESULT_RESULT] = "result", [RESULT_METRIC] = "metric", [RESULT_STATS] = "stats"};
+static const char *const event_kinds[] = {[RESULT_RESULT] = "result", [RESULT_METRIC] = "metric", [RESULT_STATS] = "stats"};
 static const char *const kinds[RESULT_KINDS] = {
     [KIND_DATA_DRIFT] = "data_drift",
     [KIND_CONCEPT_DRIFT] = "concept_drift",
@@ -104,9 +103,12 @@ static bool read_event(struct json_reader *r, struct head *h, struct envelope *e
         const char *name;
         struct envelope_text *text;
     } fields[] = {
-        {"endpoint_name", &h->endpoint_name}, {"application_name", &h->application_name},
-        {"endpoint_id", &h->endpoint_id},     {"start_infer_time", &h->start},
-        {"end_infer_time", &h->end},          {"event_kind", &h->event_kind},
+        {"endpoint_name", &h->endpoint_name},
+        {"application_name", &h->application_name},
+        {"endpoint_id", &h->endpoint_id},
+        {"start_infer_time", &h->start},
+        {"end_infer_time", &h->end},
+        {"event_kind", &h->event_kind},
         {"data", &h->data},
     };
     const size_t n = sizeof fields / sizeof *fields;

@@ -28,16 +28,16 @@ enum result_kind {
 enum result_status { STATUS_IRRELEVANT = -1, STATUS_NO_DETECTION, STATUS_POTENTIAL, STATUS_DETECTED };
 const char *result_event_kind_name(enum result_event_kind kind); /* "result" "metric" "stats" */
 const char *result_kind_name(enum result_kind kind);             /* "data_drift" … "mm_app_anomaly" */
-const char *result_status_name(enum result_status status);       /* "irrelevant" "no_detection" "potential_detection" "detected" */
+const char *result_status_name(enum result_status status); /* "irrelevant" "no_detection" "potential_detection" "detected" */
 
 struct result_event {
     struct str project; /* empty when an MLRun app sent it */
     struct str endpoint_id, endpoint_name, application_name;
     struct str traceparent;
-    int64_t start_us, end_us; /* the window, [start, end) */
-    int64_t revision;         /* 0 unless said */
+    int64_t start_us, end_us;  /* the window, [start, end) */
+    int64_t revision;          /* 0 unless said */
     int64_t reference_version; /* -1: not said */
-    bool is_exact;            /* the times came from our own object */
+    bool is_exact;             /* the times came from our own object */
 
     enum result_event_kind event_kind;
     struct str name;           /* of the result, metric or statistics */

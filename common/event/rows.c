@@ -66,38 +66,41 @@ static void normalise_names(struct rows *rows, struct arena *a)
 /* One value of a row. Arrays and objects stay text. */
 static bool read_cell(struct rows *rows, struct json_reader *r)
 {
-    enum json_type type = jr_peek(r);
-    struct json_number num;
-    struct str s;
-    bool b;
+    const struct str none = {"", 0};
+    struct json_value in;
+    enum json_type type = jr_value(r, &in);
+    if (type == JSON_NONE)
+        return false;
+    struct value *v = add_value(rows);
+    v->is_int = false;
+    v->num = 0;
     switch (type) {
     case JSON_NUMBER:
-        if (!jr_number(r, &num))
-            return false;
-        *add_value(rows) = (struct value){VALUE_NUMBER, num.is_int, num.f64, num.text};
-        return true;
+        v->type = VALUE_NUMBER;
+        v->is_int = in.num.is_int;
+        v->num = in.num.f64;
+        v->s = in.num.text;
+        break;
     case JSON_STRING:
-        if (!jr_str(r, &s))
-            return false;
-        *add_value(rows) = (struct value){VALUE_STRING, false, 0, s};
-        return true;
+        v->type = VALUE_STRING;
+        v->s = in.s;
+        break;
     case JSON_BOOL:
-        if (!jr_bool(r, &b))
-            return false;
-        *add_value(rows) = (struct value){VALUE_BOOL, false, b, {"", 0}};
-        return true;
+        v->type = VALUE_BOOL;
+        v->num = in.b;
+        v->s = none;
+        break;
     case JSON_NULL:
-        if (!jr_null(r))
-            return false;
-        *add_value(rows) = (struct value){VALUE_NULL, false, 0, {"", 0}};
-        return true;
+        v->type = VALUE_NULL;
+        v->s = none;
+        break;
     default:
-        if (!jr_skip(r, &s))
-            return false;
-        *add_value(rows) = (struct value){VALUE_JSON, false, 0, s};
+        v->type = VALUE_JSON;
+        v->s = in.s;
         rows->has_list |= type == JSON_ARRAY;
-        return true;
+        break;
     }
+    return true;
 }
 
 static bool read_list_row(struct rows *rows, struct json_reader *r)
@@ -184,9 +187,12 @@ static bool read_dict_row(struct rows *rows, struct json_reader *r)
 static bool read_again_flat(struct rows *rows, struct arena *a)
 {
     struct json_reader again = {0};
-    const struct json_limits limits = {.depth = JSON_DEPTH_MAX, .values = INFERENCE_BYTES_MAX,
-                                       .bytes = INFERENCE_BYTES_MAX, .string_bytes = INFERENCE_STRING_MAX,
-                                       .keys = INFERENCE_BYTES_MAX, .accept_nan = true};
+    const struct json_limits limits = {.depth = JSON_DEPTH_MAX,
+                                       .values = INFERENCE_BYTES_MAX,
+                                       .bytes = INFERENCE_BYTES_MAX,
+                                       .string_bytes = INFERENCE_STRING_MAX,
+                                       .keys = INFERENCE_BYTES_MAX,
+                                       .accept_nan = true};
     rows->n_values = rows->n_names = rows->n_cols = rows->count = 0;
     rows->has_list = false;
     rows->form = ROWS_FLAT;
@@ -305,10 +311,14 @@ bool rows_read(struct rows *rows, struct json_reader *r, struct arena *a)
 {
     rows->offset = jr_offset(r);
     switch (jr_peek(r)) {
-    case JSON_NONE: return false;
-    case JSON_NULL: return jr_null(r);
-    case JSON_ARRAY: return read_list(rows, r, a);
-    case JSON_OBJECT: return read_columns(rows, r);
+    case JSON_NONE:
+        return false;
+    case JSON_NULL:
+        return jr_null(r);
+    case JSON_ARRAY:
+        return read_list(rows, r, a);
+    case JSON_OBJECT:
+        return read_columns(rows, r);
     default:
         rows->form = ROWS_SCALAR;
         rows->count = 1;
@@ -370,14 +380,13 @@ static rc_t check_size(const struct rows *rows, const char *field, struct reject
         return reject_set(why, REJECT_TOO_MANY_ROWS, field, rows->offset, "%zu rows, at most %u are taken", rows->count,
                           INFERENCE_ROWS_MAX);
     if (rows->n_cols > INFERENCE_COLS_MAX)
-        return reject_set(why, REJECT_TOO_MANY_FEATURES, field, rows->offset, "%zu values in a row, at most %u are taken",
-                          rows->n_cols, INFERENCE_COLS_MAX);
+        return reject_set(why, REJECT_TOO_MANY_FEATURES, field, rows->offset,
+                          "%zu values in a row, at most %u are taken", rows->n_cols, INFERENCE_COLS_MAX);
     return OK;
 }
 
 /* Names: the objects' keys, else the schema's. */
-static rc_t settle_names(struct rows *rows, struct schema *schema, struct arena *a, const char *field,
-                         struct reject *why)
+static rc_t settle_names(struct rows *rows, struct schema *schema, struct arena *a, const char *field, struct reject *why)
 {
     rows->by_name_is_set = rows->n_names > 0;
     if (!rows->by_name_is_set && schema->is_set) {
@@ -391,8 +400,7 @@ static rc_t settle_names(struct rows *rows, struct schema *schema, struct arena 
     return OK;
 }
 
-rc_t rows_settle_inputs(struct rows *rows, struct schema *schema, struct arena *a, const char *field,
-                        struct reject *why)
+rc_t rows_settle_inputs(struct rows *rows, struct schema *schema, struct arena *a, const char *field, struct reject *why)
 {
     if (rows->form == ROWS_ABSENT)
         return reject_set(why, REJECT_MISSING_INPUTS, field, rows->offset, "there are no inputs");

@@ -155,8 +155,11 @@ int inference_split_next(struct inference_split *s, struct str *ret, struct reje
     if (s->ended)
         return 0;
     switch (s->mode) {
-    case SPLIT_ARRAY: return next_item(s, ret, why);
-    case SPLIT_LINES: return next_line(s, ret, why);
-    default: return next_one(s, ret, why);
+    case SPLIT_ARRAY:
+        return next_item(s, ret, why);
+    case SPLIT_LINES:
+        return next_line(s, ret, why);
+    default:
+        return next_one(s, ret, why);
     }
 }

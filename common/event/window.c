@@ -43,9 +43,12 @@ static bool read_event(struct json_reader *r, struct arena *a, struct head *h, s
         const char *name;
         struct envelope_text *text;
     } fields[] = {
-        {"start_infer_time", &h->start},       {"end_infer_time", &h->end},
-        {"endpoint_id", &h->endpoint_id},      {"endpoint_name", &h->endpoint_name},
-        {"endpoint_updated", &h->endpoint_updated}, {"application_name", &h->application_name},
+        {"start_infer_time", &h->start},
+        {"end_infer_time", &h->end},
+        {"endpoint_id", &h->endpoint_id},
+        {"endpoint_name", &h->endpoint_name},
+        {"endpoint_updated", &h->endpoint_updated},
+        {"application_name", &h->application_name},
     };
     const size_t n = sizeof fields / sizeof *fields;
     struct str key;
@@ -55,9 +58,9 @@ static bool read_event(struct json_reader *r, struct arena *a, struct head *h, s
         size_t i = 0;
         while (i < n && !str_eqz(key, fields[i].name))
             i++;
-        bool ok = i < n                          ? envelope_read_text(r, fields[i].text)
-                  : str_eqz(key, "modelmon")     ? envelope_read(r, a, env)
-                                                 : jr_skip(r, NULL);
+        bool ok = i < n                      ? envelope_read_text(r, fields[i].text)
+                  : str_eqz(key, "modelmon") ? envelope_read(r, a, env)
+                                             : jr_skip(r, NULL);
         if (!ok)
             return false;
     }

@@ -18,18 +18,18 @@
 #define WINDOW_FILES_MAX 50000u
 
 struct window_event {
-    struct str project;          /* empty when MLRun's controller sent it */
-    struct str endpoint_id;      /* the uid */
+    struct str project;     /* empty when MLRun's controller sent it */
+    struct str endpoint_id; /* the uid */
     struct str endpoint_name;
     struct str endpoint_updated; /* text; changes when the endpoint's record does */
     struct str application_name;
     struct str traceparent;
-    int64_t start_us, end_us;    /* [start, end) */
-    int64_t revision;            /* 0 unless said: the first */
-    int64_t reference_version;   /* -1: none */
-    const struct str *files;     /* Parquet files of the window, if the app needs rows */
+    int64_t start_us, end_us;  /* [start, end) */
+    int64_t revision;          /* 0 unless said: the first */
+    int64_t reference_version; /* -1: none */
+    const struct str *files;   /* Parquet files of the window, if the app needs rows */
     size_t n_files;
-    bool is_exact;               /* the times came from our own object */
+    bool is_exact; /* the times came from our own object */
 };
 
 void window_encode(const struct window_event *ev, struct buf *out);

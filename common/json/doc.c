@@ -110,10 +110,14 @@ static struct json *read_scalar(struct json_reader *r, enum json_type type)
     struct str s;
     bool b;
     switch (type) {
-    case JSON_STRING: return jr_str(r, &s) ? new_str(s) : NULL;
-    case JSON_BOOL: return jr_bool(r, &b) ? new_bool(b) : NULL;
-    case JSON_NULL: return jr_null(r) ? node_new(cJSON_NULL) : NULL;
-    default: break;
+    case JSON_STRING:
+        return jr_str(r, &s) ? new_str(s) : NULL;
+    case JSON_BOOL:
+        return jr_bool(r, &b) ? new_bool(b) : NULL;
+    case JSON_NULL:
+        return jr_null(r) ? node_new(cJSON_NULL) : NULL;
+    default:
+        break;
     }
     if (!jr_number(r, &num))
         return NULL;
@@ -196,14 +200,21 @@ struct json *json_dup(const struct json *j)
 enum json_type json_type(const struct json *j)
 {
     switch (j ? j->base.type & 0xFF : cJSON_Invalid) {
-    case cJSON_Object: return JSON_OBJECT;
-    case cJSON_Array: return JSON_ARRAY;
-    case cJSON_String: return JSON_STRING;
-    case cJSON_Number: return JSON_NUMBER;
+    case cJSON_Object:
+        return JSON_OBJECT;
+    case cJSON_Array:
+        return JSON_ARRAY;
+    case cJSON_String:
+        return JSON_STRING;
+    case cJSON_Number:
+        return JSON_NUMBER;
     case cJSON_True:
-    case cJSON_False: return JSON_BOOL;
-    case cJSON_NULL: return JSON_NULL;
-    default: return JSON_NONE;
+    case cJSON_False:
+        return JSON_BOOL;
+    case cJSON_NULL:
+        return JSON_NULL;
+    default:
+        return JSON_NONE;
     }
 }
 
@@ -300,7 +311,7 @@ rc_t json_complain(const struct json *j, struct err *e, const char *fmt, ...)
 static const char *with_article(enum json_type type)
 {
     static const char *const names[] = {
-        [JSON_NONE] = "nothing",    [JSON_NULL] = "null",       [JSON_BOOL] = "a boolean",   [JSON_NUMBER] = "a number",
+        [JSON_NONE] = "nothing",    [JSON_NULL] = "null",      [JSON_BOOL] = "a boolean",   [JSON_NUMBER] = "a number",
         [JSON_STRING] = "a string", [JSON_ARRAY] = "an array", [JSON_OBJECT] = "an object",
     };
     return names[type];
@@ -385,13 +396,13 @@ static struct json *member(const struct json *j, const char *key, bool needed, r
 }
 
 #define MEMBER(name, type, value)                                                                                      \
-    rc_t json_need_##name(const struct json *j, const char *key, type *ret, struct err *e)                            \
+    rc_t json_need_##name(const struct json *j, const char *key, type *ret, struct err *e)                             \
     {                                                                                                                  \
         rc_t rc;                                                                                                       \
         struct json *m = member(j, key, true, &rc, e);                                                                 \
         return m ? value(m, ret, e) : rc;                                                                              \
     }                                                                                                                  \
-    rc_t json_opt_##name(const struct json *j, const char *key, type *ret, struct err *e)                             \
+    rc_t json_opt_##name(const struct json *j, const char *key, type *ret, struct err *e)                              \
     {                                                                                                                  \
         rc_t rc;                                                                                                       \
         struct json *m = member(j, key, false, &rc, e);                                                                \
@@ -466,7 +477,7 @@ struct json *json_add_array(struct json *j)
 }
 
 #define SETTERS(name, type, make)                                                                                      \
-    void json_set_##name(struct json *j, const char *key, type v)                                                     \
+    void json_set_##name(struct json *j, const char *key, type v)                                                      \
     {                                                                                                                  \
         json_set_take(j, key, make(v));                                                                                \
     }                                                                                                                  \
@@ -513,15 +524,21 @@ void json_write(const struct json *j, struct json_writer *w)
             json_write(m, w);
         jw_array_end(w);
         return;
-    case JSON_STRING: jw_str(w, (struct str){j->base.valuestring, j->n}); return;
-    case JSON_BOOL: jw_bool(w, (j->base.type & 0xFF) == cJSON_True); return;
+    case JSON_STRING:
+        jw_str(w, (struct str){j->base.valuestring, j->n});
+        return;
+    case JSON_BOOL:
+        jw_bool(w, (j->base.type & 0xFF) == cJSON_True);
+        return;
     case JSON_NUMBER:
         if (j->is_int && !(j->i64 == 0 && signbit(j->base.valuedouble)))
             jw_i64(w, j->i64);
         else
             jw_f64(w, j->base.valuedouble);
         return;
-    default: jw_null(w); return;
+    default:
+        jw_null(w);
+        return;
     }
 }
 

@@ -27,15 +27,15 @@ size_t json_len(const struct json *j);          /* items or members; 0 for anyth
 
 /* --- members of an object. NULL: not there (or j is no object, or NULL). null is a value. */
 struct json *json_get(const struct json *j, const char *key);
-struct json *json_at(const struct json *j, size_t i);  /* item or member, O(i): use the iterator for all */
-struct json *json_first(const struct json *j);         /* for (m = json_first(j); m; m = json_next(m)) */
+struct json *json_at(const struct json *j, size_t i); /* item or member, O(i): use the iterator for all */
+struct json *json_first(const struct json *j);        /* for (m = json_first(j); m; m = json_next(m)) */
 struct json *json_next(const struct json *j);
-const char *json_key(const struct json *j);            /* of this member; NULL if it is no member */
+const char *json_key(const struct json *j); /* of this member; NULL if it is no member */
 
 /* --- values of this node. E_INVALID with the path when it is another type. */
-rc_t json_str(const struct json *j, struct str *ret, struct err *e) MUST_CHECK;   /* no NUL inside; terminated */
+rc_t json_str(const struct json *j, struct str *ret, struct err *e) MUST_CHECK; /* no NUL inside; terminated */
 rc_t json_f64(const struct json *j, double *ret, struct err *e) MUST_CHECK;
-rc_t json_i64(const struct json *j, int64_t *ret, struct err *e) MUST_CHECK;      /* a whole number inside int64; 3.0 too */
+rc_t json_i64(const struct json *j, int64_t *ret, struct err *e) MUST_CHECK; /* a whole number inside int64; 3.0 too */
 rc_t json_bool(const struct json *j, bool *ret, struct err *e) MUST_CHECK;
 
 /* --- members by key. need_*: must be there and not null. opt_*: missing or null leaves *ret as it is; another type is still an error. */

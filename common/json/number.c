@@ -28,13 +28,13 @@ static const uint64_t int_pow10[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 1
 
 /* The pieces of a number's text. */
 struct parts {
-    uint64_t w;             /* all digits as one integer; wrong if significant > DIGITS_MAX */
-    int64_t exponent;       /* value = w * 10^exponent */
+    uint64_t w;       /* all digits as one integer; wrong if significant > DIGITS_MAX */
+    int64_t exponent; /* value = w * 10^exponent */
     const char *int_start, *int_end, *frac_start, *frac_end;
     bool negative, is_int;
 };
 
-static bool is_digit(char c)
+static inline bool is_digit(char c)
 {
     return (unsigned char)(c - '0') < 10;
 }
@@ -60,7 +60,7 @@ static uint64_t eight_digits(uint64_t v)
 
 /* Appends the digits at p to *w (which may overflow) and returns where they end. Eight at a time, and without a
  * branch on how many the last piece holds: that is what a predictor cannot know. */
-static const char *read_digits(const char *p, const char *end, uint64_t *w)
+static inline const char *read_digits(const char *p, const char *end, uint64_t *w)
 {
     uint64_t v = *w;
     while (end - p >= 8) {
@@ -100,7 +100,7 @@ static enum number_result read_exponent(const char *p, const char *end, struct p
     return NUMBER_OK;
 }
 
-static enum number_result split(const char *p, const char *end, struct parts *n, const char **stop)
+static inline enum number_result split(const char *p, const char *end, struct parts *n, const char **stop)
 {
     n->negative = *p == '-';
     p += n->negative;
@@ -146,7 +146,7 @@ static double from_bits(uint64_t bits)
 #define INFINITE_BITS (UINT64_C(0x7FF) << 52)
 
 /* The bits of the double nearest to w * 10^q; false: too near to a tie to tell. */
-static bool round_bits(uint64_t w, int64_t q, uint64_t *ret)
+static inline bool round_bits(uint64_t w, int64_t q, uint64_t *ret)
 {
     if (w == 0 || q < POW5_FIRST)
         return *ret = 0, true;
@@ -223,8 +223,7 @@ static int64_t count_significant(const struct parts *n)
 static enum number_result to_double(struct parts *n, struct str text, double *ret)
 {
     uint64_t bits, next;
-    bool cut = (n->int_end - n->int_start) + (n->frac_end - n->frac_start) > DIGITS_MAX &&
-               count_significant(n) > DIGITS_MAX;
+    bool cut = (n->int_end - n->int_start) + (n->frac_end - n->frac_start) > DIGITS_MAX && count_significant(n) > DIGITS_MAX;
     if (cut)
         cut_digits(n);
     if (!cut && n->w <= UINT64_C(1) << 53 && n->exponent >= -22 && n->exponent <= 22) {
@@ -233,8 +232,7 @@ static enum number_result to_double(struct parts *n, struct str text, double *re
         *ret = n->negative ? -v : v;
         return NUMBER_OK;
     }
-    if (!round_bits(n->w, n->exponent, &bits) ||
-        (cut && (!round_bits(n->w + 1, n->exponent, &next) || next != bits)))
+    if (!round_bits(n->w, n->exponent, &bits) || (cut && (!round_bits(n->w + 1, n->exponent, &next) || next != bits)))
         return num_f64(text, ret) == OK ? NUMBER_OK : NUMBER_RANGE;
     if (bits == INFINITE_BITS)
         return NUMBER_RANGE;
@@ -255,13 +253,20 @@ static bool to_int(const struct parts *n, int64_t *ret)
 enum number_result number_read(const char *p, const char *end, struct json_number *ret, const char **stop)
 {
     struct parts n;
+    double f64;
+    int64_t i64 = 0;
     enum number_result result = split(p, end, &n, stop);
     if (result != NUMBER_OK)
         return result;
-    ret->text = (struct str){p, (size_t)(*stop - p)};
-    ret->i64 = 0;
-    ret->is_int = to_int(&n, &ret->i64);
-    return to_double(&n, ret->text, &ret->f64);
+    const struct str text = {p, (size_t)(*stop - p)};
+    result = to_double(&n, text, &f64);
+    if (result != NUMBER_OK)
+        return result;
+    ret->is_int = to_int(&n, &i64);
+    ret->i64 = i64;
+    ret->f64 = f64;
+    ret->text = text;
+    return NUMBER_OK;
 }
 
 enum number_result number_check(const char *p, const char *end, const char **stop)

@@ -41,7 +41,7 @@ static const struct {
 };
 
 static const char *const type_names[] = {
-    [JSON_NONE] = "nothing", [JSON_NULL] = "null",     [JSON_BOOL] = "boolean", [JSON_NUMBER] = "number",
+    [JSON_NONE] = "nothing",  [JSON_NULL] = "null",   [JSON_BOOL] = "boolean",  [JSON_NUMBER] = "number",
     [JSON_STRING] = "string", [JSON_ARRAY] = "array", [JSON_OBJECT] = "object",
 };
 
@@ -127,36 +127,36 @@ bool jr_failed(const struct json_reader *r)
     return r->error.code != JSON_OK;
 }
 
-static bool is_space(char c)
+static inline bool is_space(char c)
 {
     return c == ' ' || c == '\n' || c == '\r' || c == '\t';
 }
 
-static const char *skip_space(const char *p, const char *end)
+static inline const char *skip_space(const char *p, const char *end)
 {
     while (p < end && is_space(*p))
         p++;
     return p;
 }
 
-/* What may begin here, by the first byte alone. */
-static enum json_type type_of(const struct json_reader *r, char c)
+/* What may begin with a byte. N and I stand for numbers too, where they are allowed. */
+static const unsigned char type_by_byte[256] = {
+    ['{'] = JSON_OBJECT, ['['] = JSON_ARRAY,  ['"'] = JSON_STRING, ['t'] = JSON_BOOL,   ['f'] = JSON_BOOL,
+    ['n'] = JSON_NULL,   ['-'] = JSON_NUMBER, ['0'] = JSON_NUMBER, ['1'] = JSON_NUMBER, ['2'] = JSON_NUMBER,
+    ['3'] = JSON_NUMBER, ['4'] = JSON_NUMBER, ['5'] = JSON_NUMBER, ['6'] = JSON_NUMBER, ['7'] = JSON_NUMBER,
+    ['8'] = JSON_NUMBER, ['9'] = JSON_NUMBER,
+};
+
+static inline enum json_type type_of(const struct json_reader *r, char c)
 {
-    switch (c) {
-    case '{': return JSON_OBJECT;
-    case '[': return JSON_ARRAY;
-    case '"': return JSON_STRING;
-    case 't':
-    case 'f': return JSON_BOOL;
-    case 'n': return JSON_NULL;
-    case 'N':
-    case 'I': return r->limits.accept_nan ? JSON_NUMBER : JSON_NONE;
-    default: return c == '-' || (c >= '0' && c <= '9') ? JSON_NUMBER : JSON_NONE;
-    }
+    enum json_type type = (enum json_type)type_by_byte[(unsigned char)c];
+    if (type == JSON_NONE && r->limits.accept_nan && (c == 'N' || c == 'I'))
+        return JSON_NUMBER;
+    return type;
 }
 
 /* Goes to the first byte of the value that is due. */
-static enum json_type find_value(struct json_reader *r)
+static inline enum json_type find_value(struct json_reader *r)
 {
     if (jr_failed(r))
         return JSON_NONE;
@@ -186,18 +186,21 @@ static bool wrong_type(struct json_reader *r, enum json_type want, enum json_typ
     return fail_at(r, JSON_E_TYPE, r->at);
 }
 
-/* Every value starts here: the type must fit and the count must allow it. */
+static inline bool count_value(struct json_reader *r)
+{
+    if (r->values_left == 0)
+        return fail_at(r, JSON_E_VALUES, r->at);
+    r->values_left--;
+    return true;
+}
+
+/* Where a value of one type is wanted: it must fit and the count must allow it. */
 static bool take(struct json_reader *r, enum json_type want)
 {
     enum json_type got = find_value(r);
     if (got == JSON_NONE)
         return false;
-    if (got != want)
-        return wrong_type(r, want, got);
-    if (r->values_left == 0)
-        return fail_at(r, JSON_E_VALUES, r->at);
-    r->values_left--;
-    return true;
+    return got == want ? count_value(r) : wrong_type(r, want, got);
 }
 
 static bool take_word(struct json_reader *r, const char *word, size_t n)
@@ -239,7 +242,7 @@ bool jr_array(struct json_reader *r)
 }
 
 /* Leaves the innermost object or array if its end is here; else goes over the comma between two members or items. */
-static bool go_on(struct json_reader *r, struct json_frame *f, char close)
+static inline bool go_on(struct json_reader *r, struct json_frame *f, char close)
 {
     const char *p = skip_space(r->at, r->end);
     if (p < r->end && *p == close) {
@@ -319,7 +322,7 @@ static bool in_list(const struct json_reader *r, const struct json_frame *f, str
 }
 
 /* One of 64 bits for a key, cheap and good enough that most keys of an object get a bit of their own. */
-static uint64_t filter_bit(struct str key)
+static inline uint64_t filter_bit(struct str key)
 {
     uint64_t a = 0, b = 0;
     if (key.n >= 8) {
@@ -336,7 +339,7 @@ static uint64_t filter_bit(struct str key)
     return UINT64_C(1) << (mix >> 58);
 }
 
-static bool add_key(struct json_reader *r, struct json_frame *f, struct str key)
+static inline bool add_key(struct json_reader *r, struct json_frame *f, struct str key)
 {
     if (r->n_keys == r->cap_keys) {
         r->cap_keys = r->cap_keys ? r->cap_keys * 2 : 64;
@@ -361,8 +364,7 @@ static bool add_key(struct json_reader *r, struct json_frame *f, struct str key)
     return table_add(r, f, at);
 }
 
-/* The string that starts at r->at, a quote. */
-static bool read_string(struct json_reader *r, struct str *ret)
+static bool read_long_string(struct json_reader *r, struct str *ret)
 {
     const char *p = r->at + 1, *stop;
     bool escapes;
@@ -382,6 +384,18 @@ static bool read_string(struct json_reader *r, struct str *ret)
     return true;
 }
 
+/* The string that starts at r->at, a quote. */
+static inline bool read_string(struct json_reader *r, struct str *ret)
+{
+    const char *p = r->at + 1, *stop = scan_short(p, r->end);
+    if (stop == NULL)
+        return read_long_string(r, ret);
+    if ((size_t)(stop - p) > r->limits.string_bytes)
+        return fail_at(r, JSON_E_STRING_BYTES, r->at);
+    *ret = (struct str){p, (size_t)(stop - p)};
+    r->at = stop + 1;
+    return true;
+}
 bool jr_key(struct json_reader *r, struct str *ret)
 {
     if (jr_failed(r))
@@ -446,20 +460,22 @@ static bool take_nan_token(struct json_reader *r, struct json_number *ret)
     return true;
 }
 
-bool jr_number(struct json_reader *r, struct json_number *ret)
+/* The number at r->at. *ret is written only if it is one. */
+static bool take_number(struct json_reader *r, struct json_number *ret)
 {
     const char *stop;
-    if (!take(r, JSON_NUMBER))
-        return false;
     if (is_nan_token(r))
         return take_nan_token(r, ret);
-    struct json_number n;
-    enum number_result result = number_read(r->at, r->end, &n, &stop);
+    enum number_result result = number_read(r->at, r->end, ret, &stop);
     if (result != NUMBER_OK)
         return number_failed(r, result, stop);
     r->at = stop;
-    *ret = n;
     return true;
+}
+
+bool jr_number(struct json_reader *r, struct json_number *ret)
+{
+    return take(r, JSON_NUMBER) && take_number(r, ret);
 }
 
 bool jr_f64(struct json_reader *r, double *ret)
@@ -514,13 +530,17 @@ static bool take_any(struct json_reader *r)
     const char *stop;
     bool b, escapes;
     struct json_number n;
-    if (type == JSON_NONE || !take(r, type))
+    if (type == JSON_NONE || !count_value(r))
         return false;
     switch (type) {
-    case JSON_OBJECT: return enter(r, true);
-    case JSON_ARRAY: return enter(r, false);
-    case JSON_BOOL: return take_bool(r, &b);
-    case JSON_NULL: return take_word(r, "null", 4);
+    case JSON_OBJECT:
+        return enter(r, true);
+    case JSON_ARRAY:
+        return enter(r, false);
+    case JSON_BOOL:
+        return take_bool(r, &b);
+    case JSON_NULL:
+        return take_word(r, "null", 4);
     case JSON_NUMBER: {
         if (is_nan_token(r))
             return take_nan_token(r, &n);
@@ -559,6 +579,33 @@ bool jr_skip(struct json_reader *r, struct str *ret)
     if (ret)
         *ret = (struct str){start, (size_t)(r->at - start)};
     return true;
+}
+
+enum json_type jr_value(struct json_reader *r, struct json_value *ret)
+{
+    enum json_type type = find_value(r);
+    bool ok;
+    if (type == JSON_NONE)
+        return type;
+    if (type == JSON_ARRAY || type == JSON_OBJECT)
+        return jr_skip(r, &ret->s) ? type : JSON_NONE;
+    if (!count_value(r))
+        return JSON_NONE;
+    switch (type) {
+    case JSON_NUMBER:
+        ok = take_number(r, &ret->num);
+        break;
+    case JSON_STRING:
+        ok = read_string(r, &ret->s);
+        break;
+    case JSON_BOOL:
+        ok = take_bool(r, &ret->b);
+        break;
+    default:
+        ok = take_word(r, "null", 4);
+        break;
+    }
+    return ok ? type : JSON_NONE;
 }
 
 bool jr_end(struct json_reader *r)

@@ -26,17 +26,17 @@ enum json_type { JSON_NONE, JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JSON
 
 enum json_error {
     JSON_OK,
-    JSON_E_SYNTAX,     /* not JSON */
-    JSON_E_EOF,        /* the text ends too early */
-    JSON_E_TRAILING,   /* something stands behind the value */
-    JSON_E_UTF8,       /* a byte sequence that is not UTF-8 */
-    JSON_E_ESCAPE,     /* an unknown escape, a lone surrogate, \u0000 */
-    JSON_E_CONTROL,    /* a control character inside a string */
-    JSON_E_NUMBER,     /* not the number grammar */
-    JSON_E_RANGE,      /* a number that is no finite double, or no int64 where one was asked for */
-    JSON_E_DUPLICATE,  /* a key occurs twice in one object */
-    JSON_E_TYPE,       /* another type than the caller asked for */
-    JSON_E_DEPTH,      /* limits of struct json_limits from here */
+    JSON_E_SYNTAX,    /* not JSON */
+    JSON_E_EOF,       /* the text ends too early */
+    JSON_E_TRAILING,  /* something stands behind the value */
+    JSON_E_UTF8,      /* a byte sequence that is not UTF-8 */
+    JSON_E_ESCAPE,    /* an unknown escape, a lone surrogate, \u0000 */
+    JSON_E_CONTROL,   /* a control character inside a string */
+    JSON_E_NUMBER,    /* not the number grammar */
+    JSON_E_RANGE,     /* a number that is no finite double, or no int64 where one was asked for */
+    JSON_E_DUPLICATE, /* a key occurs twice in one object */
+    JSON_E_TYPE,      /* another type than the caller asked for */
+    JSON_E_DEPTH,     /* limits of struct json_limits from here */
     JSON_E_VALUES,
     JSON_E_BYTES,
     JSON_E_STRING_BYTES,
@@ -47,13 +47,13 @@ const char *json_error_text(enum json_error code); /* "a key occurs twice", for 
 const char *json_type_name(enum json_type type);   /* "number" */
 
 #define JSON_DEPTH_MAX 64
-struct json_limits {           /* 0 anywhere: that field's default */
-    unsigned depth;            /* 32, at most JSON_DEPTH_MAX */
-    size_t values;             /* 10 000 */
-    size_t bytes;              /* 1 MiB */
-    size_t string_bytes;       /* 64 KiB, of the text as written; keys too */
-    size_t keys;               /* 10 000 in one object */
-    bool accept_nan;           /* the bare tokens NaN, Infinity, -Infinity, as Python's json.dumps writes them */
+struct json_limits {     /* 0 anywhere: that field's default */
+    unsigned depth;      /* 32, at most JSON_DEPTH_MAX */
+    size_t values;       /* 10 000 */
+    size_t bytes;        /* 1 MiB */
+    size_t string_bytes; /* 64 KiB, of the text as written; keys too */
+    size_t keys;         /* 10 000 in one object */
+    bool accept_nan;     /* the bare tokens NaN, Infinity, -Infinity, as Python's json.dumps writes them */
 };
 
 struct json_number {
@@ -65,10 +65,10 @@ struct json_number {
 
 struct json_frame { /* internal */
     struct str key;
-    uint64_t seen;      /* 64-bit filter over the keys of this object */
-    size_t first_key;   /* where its keys start in json_reader.keys */
-    uint32_t count;     /* keys or items so far */
-    uint32_t serial;    /* of this object, for the key table */
+    uint64_t seen;    /* 64-bit filter over the keys of this object */
+    size_t first_key; /* where its keys start in json_reader.keys */
+    uint32_t count;   /* keys or items so far */
+    uint32_t serial;  /* of this object, for the key table */
     bool is_object, in_table;
 };
 
@@ -101,22 +101,30 @@ void jr_done(struct json_reader *r);
 enum json_type jr_peek(struct json_reader *r); /* of the value that is next; JSON_NONE after an error */
 size_t jr_offset(const struct json_reader *r); /* of what is next; before a value, its first byte */
 
-bool jr_object(struct json_reader *r);                  /* goes into an object */
-bool jr_key(struct json_reader *r, struct str *ret);    /* next key; false at the end of the object (which is left) or after an error */
-bool jr_array(struct json_reader *r);                   /* goes into an array */
-bool jr_item(struct json_reader *r);                    /* is there one more? false as with jr_key */
+bool jr_object(struct json_reader *r);               /* goes into an object */
+bool jr_key(struct json_reader *r, struct str *ret); /* next key; false at the end of the object (which is left) or after an error */
+bool jr_array(struct json_reader *r);                /* goes into an array */
+bool jr_item(struct json_reader *r);                 /* is there one more? false as with jr_key */
 bool jr_failed(const struct json_reader *r);
 
 /* Strings are borrowed from the text, or from the reader's arena if they hold escapes: valid until the next jr_init. */
 bool jr_str(struct json_reader *r, struct str *ret);
 bool jr_number(struct json_reader *r, struct json_number *ret);
 bool jr_f64(struct json_reader *r, double *ret);
-bool jr_i64(struct json_reader *r, int64_t *ret);        /* 3 and -0, not 3.0 */
+bool jr_i64(struct json_reader *r, int64_t *ret); /* 3 and -0, not 3.0 */
 bool jr_bool(struct json_reader *r, bool *ret);
-bool jr_null(struct json_reader *r);                     /* takes a null; error if it is none */
-bool jr_take_null(struct json_reader *r);                /* true: there was a null, taken. false: something else, untouched */
-bool jr_skip(struct json_reader *r, struct str *ret);    /* any value, checked whole; ret (may be NULL): its text */
-bool jr_end(struct json_reader *r);                      /* only white space is left, and nothing failed */
+bool jr_null(struct json_reader *r);      /* takes a null; error if it is none */
+bool jr_take_null(struct json_reader *r); /* true: there was a null, taken. false: something else, untouched */
+bool jr_skip(struct json_reader *r, struct str *ret); /* any value, checked whole; ret (may be NULL): its text */
+
+struct json_value {
+    bool b;                 /* of a boolean */
+    struct str s;           /* of a string; of an array or object its text */
+    struct json_number num; /* of a number */
+};
+/* Whatever is next, in one call; JSON_NONE: failed. Only what belongs to the type returned is set. */
+enum json_type jr_value(struct json_reader *r, struct json_value *ret);
+bool jr_end(struct json_reader *r); /* only white space is left, and nothing failed */
 
 /* Makes a failure of the caller's own ("not a date") look like the reader's: sticky, with the path. */
 bool jr_fail(struct json_reader *r, enum json_error code, size_t offset);

@@ -4,6 +4,35 @@
 #include <stddef.h>
 #include "json/reader.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+
+/* A bit for each of the 16 bytes at p that is quote, backslash, control or not ASCII. */
+static inline unsigned scan_special16(const char *p)
+{
+    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m128i quote = _mm_cmpeq_epi8(v, _mm_set1_epi8('"')), slash = _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'));
+    __m128i low = _mm_cmplt_epi8(v, _mm_set1_epi8(0x20)); /* signed: control or not ASCII */
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, slash), low));
+}
+#endif
+
+/* The closing quote of a string whose first byte is p, if it is short and plain; else NULL, which says nothing. */
+static inline const char *scan_short(const char *p, const char *end)
+{
+#ifdef __SSE2__
+    if (end - p >= 16) {
+        unsigned special = scan_special16(p);
+        const char *stop = p + (special ? __builtin_ctz(special) : 0);
+        return special && *stop == '"' ? stop : NULL;
+    }
+#else
+    (void)p;
+    (void)end;
+#endif
+    return NULL;
+}
+
 /* Looks for the closing quote of the string whose first byte is p. JSON_OK: *stop is at the quote and *escapes says
  * whether scan_unescape is needed. Else *stop is the offending byte. */
 enum json_error scan_string(const char *p, const char *end, const char **stop, bool *escapes);

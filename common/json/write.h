@@ -13,7 +13,7 @@ struct json_writer {
     struct buf *out;
     enum json_nan nan;
     unsigned depth;
-    uint64_t has_item;  /* a bit a level */
+    uint64_t has_item; /* a bit a level */
     uint64_t is_object;
     bool after_key;
 };

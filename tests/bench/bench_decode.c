@@ -27,10 +27,9 @@ static double next_random(void)
 
 static void make_event(struct buf *out, int i, double features[FEATURES])
 {
-    buf_addf(out,
-             "{\"class\": \"M\", \"worker\": 0, \"model\": \"my-model\", \"host\": \"host-1\", "
-             "\"function_uri\": \"my-proj/serving\", \"endpoint_id\": \"2f9d6f3c7a5b4c1e8d0a1b2c3d4e5f60\", "
-             "\"sampling_percentage\": 100.0, \"request\": {\"inputs\": [[");
+    buf_addf(out, "{\"class\": \"M\", \"worker\": 0, \"model\": \"my-model\", \"host\": \"host-1\", "
+                  "\"function_uri\": \"my-proj/serving\", \"endpoint_id\": \"2f9d6f3c7a5b4c1e8d0a1b2c3d4e5f60\", "
+                  "\"sampling_percentage\": 100.0, \"request\": {\"inputs\": [[");
     for (int f = 0; f < FEATURES; f++) {
         features[f] = next_random();
         buf_addf(out, "%s%.17g", f ? ", " : "", features[f]);

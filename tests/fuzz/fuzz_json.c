@@ -49,7 +49,9 @@ static void same(const struct json *a, const cJSON *b)
     double v;
     bool flag;
     switch (json_type(a)) {
-    case JSON_NULL: MUST(cJSON_IsNull(b)); break;
+    case JSON_NULL:
+        MUST(cJSON_IsNull(b));
+        break;
     case JSON_BOOL:
         MUST(json_bool(a, &flag, &e) == OK && cJSON_IsBool(b) && !!cJSON_IsTrue(b) == flag);
         break;

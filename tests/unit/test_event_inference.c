@@ -81,7 +81,9 @@ static void same_value(const struct value *v, const struct json *want)
     bool b;
     struct err e;
     switch (json_type(want)) {
-    case JSON_NULL: assert_int_equal(v->type, VALUE_NULL); return;
+    case JSON_NULL:
+        assert_int_equal(v->type, VALUE_NULL);
+        return;
     case JSON_BOOL:
         assert_int_equal(v->type, VALUE_BOOL);
         assert_int_equal(json_bool(want, &b, &e), OK);
@@ -95,7 +97,8 @@ static void same_value(const struct value *v, const struct json *want)
         assert_int_equal(v->type, VALUE_STRING);
         assert_true(str_eq(v->s, text_of(want)));
         return;
-    default: assert_int_equal(v->type, VALUE_JSON);
+    default:
+        assert_int_equal(v->type, VALUE_JSON);
     }
 }
 
@@ -244,8 +247,8 @@ static void stream_graph_runs(void **state)
     struct buf text = {0};
     struct reject why;
     struct inference_event ev;
-    static const char *const same[] = {"named", "unnamed", "metrics_labels", "no_request_id_in_request", "scalar_output",
-                                       "multi_output", "strings_nan", "sampled"};
+    static const char *const same[] = {"named",         "unnamed",      "metrics_labels", "no_request_id_in_request",
+                                       "scalar_output", "multi_output", "strings_nan",    "sampled"};
     for (size_t i = 0; i < sizeof same / sizeof *same; i++)
         check_rows(json_get(runs, same[i]), &text);
     for (size_t i = 0; i < sizeof losses / sizeof *losses; i++) {
@@ -330,11 +333,21 @@ static const char *table(const struct value *values, size_t n_rows, size_t n_col
         const struct value *v = &values[i];
         buf_addz(&b, i == 0 ? "" : i % n_cols == 0 ? ";" : ",");
         switch (v->type) {
-        case VALUE_NULL: buf_addc(&b, '~'); break;
-        case VALUE_BOOL: buf_addz(&b, v->num == 1 ? "T" : v->num == 0 ? "F" : "?"); break;
-        case VALUE_NUMBER: buf_addf(&b, "%g", v->num); break;
-        case VALUE_STRING: buf_addf(&b, "'%.*s'", STR_FMT(v->s)); break;
-        case VALUE_JSON: buf_addf(&b, "<%.*s>", STR_FMT(v->s)); break;
+        case VALUE_NULL:
+            buf_addc(&b, '~');
+            break;
+        case VALUE_BOOL:
+            buf_addz(&b, v->num == 1 ? "T" : v->num == 0 ? "F" : "?");
+            break;
+        case VALUE_NUMBER:
+            buf_addf(&b, "%g", v->num);
+            break;
+        case VALUE_STRING:
+            buf_addf(&b, "'%.*s'", STR_FMT(v->s));
+            break;
+        case VALUE_JSON:
+            buf_addf(&b, "<%.*s>", STR_FMT(v->s));
+            break;
         }
     }
     return b.data ? b.data : "";
@@ -374,16 +387,16 @@ static void row_shapes(void **state)
         {"\"inputs\":[3,[1,2]]", "\"outputs\":[1]", "3,<[1,2]>", "1", "", ""},
         {"\"inputs\":[[1,2],[3,4]],\"input_schema\":[\"a\",\"x (y)\"]", "\"outputs\":[0,1],\"output_schema\":[\"y\"]",
          "1,2;3,4", "0;1", "a,x_y", "y"},
-        {"\"input_schema\":[\"a\"],\"inputs\":[1,2,3]", "\"output_schema\":[\"y\"],\"outputs\":[4,5,6]", "1;2;3", "4;5;6",
-         "a", "y"}, /* the only column of an object, as the graph steps send it */
+        {"\"input_schema\":[\"a\"],\"inputs\":[1,2,3]", "\"output_schema\":[\"y\"],\"outputs\":[4,5,6]", "1;2;3",
+         "4;5;6", "a", "y"}, /* the only column of an object, as the graph steps send it */
         {"\"inputs\":[{\"a\":1,\"b c\":2},{\"b c\":4,\"a\":3}]", "\"outputs\":[{\"y\":1},{\"y\":2}]", "1,2;3,4", "1;2",
          "a,b_c", "y"},
-        {"\"inputs\":{\"a\":[1,2],\"b\":[3,4]}", "\"outputs\":{\"y\":[0,1],\"p\":[0.5,0.25]}", "1,3;2,4", "0,0.5;1,0.25",
-         "a,b", "y,p"},
+        {"\"inputs\":{\"a\":[1,2],\"b\":[3,4]}", "\"outputs\":{\"y\":[0,1],\"p\":[0.5,0.25]}", "1,3;2,4",
+         "0,0.5;1,0.25", "a,b", "y,p"},
         {"\"inputs\":{\"a\":1,\"b\":\"x\"}", "\"outputs\":{\"y\":0}", "1,'x'", "0", "a,b", "y"},
         {"\"inputs\":{\"a\":[1,2,3]}", "\"outputs\":[1,2,3]", "1;2;3", "1;2;3", "a", ""},
-        {"\"inputs\":[[1]]", "\"outputs\":{\"text\":\"t\",\"refs\":[1,2]}", "1", "<{\"text\":\"t\",\"refs\":[1,2]}>", "",
-         ""}, /* an answer, not a table */
+        {"\"inputs\":[[1]]", "\"outputs\":{\"text\":\"t\",\"refs\":[1,2]}", "1", "<{\"text\":\"t\",\"refs\":[1,2]}>",
+         "", ""}, /* an answer, not a table */
         {"\"inputs\":[[1]]", "\"outputs\":{\"refs\":[1,2]}", "1", "<{\"refs\":[1,2]}>", "", ""},
         {"\"inputs\":[[1]]", "\"outputs\":{}", "1", "<{}>", "", ""},
     };
@@ -531,7 +544,8 @@ static void optional_fields(void **state)
     assert_true(ev.latency_us == -1 && ev.kind == INFERENCE_PREDICTION && ev.labels.n == 0 && ev.metrics.n == 0);
     ev = decode_ok(HEAD BODY ",\"sampling_percentage\":25,\"effective_sample_count\":3}");
     assert_true(ev.estimated_prediction_count == 12);
-    ev = decode_ok(HEAD BODY ",\"labels\":{\"a\": [1]},\"metrics\": {\"x\":NaN} ,\"schema_version\":1,\"unknown\":[{}]}");
+    ev = decode_ok(HEAD BODY
+                   ",\"labels\":{\"a\": [1]},\"metrics\": {\"x\":NaN} ,\"schema_version\":1,\"unknown\":[{}]}");
     assert_true(str_eqz(ev.labels, "{\"a\": [1]}") && str_eqz(ev.metrics, "{\"x\":NaN}"));
     ev = decode_ok(HEAD BODY ",\"traceparent\":\"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\"}");
     assert_int_equal(ev.traceparent.n, 55);
@@ -560,16 +574,18 @@ static void errors_count_whatever_they_hold(void **state)
     assert_true(ev.kind == INFERENCE_ERROR && ev.n_rows == 0 && ev.estimated_prediction_count == 1);
     ev = decode_ok("{\"endpoint_id\":\"u1\",\"when\":\"2025-01-01 00:00:00Z\",\"error\":\"no model\"}");
     assert_true(ev.kind == INFERENCE_ERROR && ev.model.n == 0);
-    ev = decode_ok(HEAD "\"error\":\"e\",\"resp\":{\"outputs\":null,\"output_schema\":null},\"request\":{\"inputs\":[[1]],"
-                        "\"id\":\"i\",\"input_schema\":null},\"effective_sample_count\":4}");
+    ev = decode_ok(HEAD
+                   "\"error\":\"e\",\"resp\":{\"outputs\":null,\"output_schema\":null},\"request\":{\"inputs\":[[1]],"
+                   "\"id\":\"i\",\"input_schema\":null},\"effective_sample_count\":4}");
     assert_true(ev.estimated_prediction_count == 4 && str_eqz(ev.request_id, "i") && ev.n_rows == 1 && !ev.outputs);
 }
 
 static void endpoint_identity(void **state)
 {
     (void)state;
-    struct inference_event ev = decode_ok("{\"endpoint_id\":\"5dc9d8be817169f1fcd55c0bce4e2924674239c3\",\"model\":\"m\","
-                                          "\"when\":\"2025-01-01\"," BODY "}");
+    struct inference_event ev = decode_ok(
+        "{\"endpoint_id\":\"5dc9d8be817169f1fcd55c0bce4e2924674239c3\",\"model\":\"m\","
+        "\"when\":\"2025-01-01\"," BODY "}");
     assert_true(str_eqz(ev.uid, "5dc9d8be817169f1fcd55c0bce4e2924"));
     assert_true(str_eqz(ev.uid_alias, "5dc9d8be817169f1fcd55c0bce4e2924674239c3"));
     ev = decode_ok("{\"function_uri\":\"my-proj/serving:latest\",\"model\":\"my-model\",\"version\":\"v1\","
@@ -579,7 +595,8 @@ static void endpoint_identity(void **state)
     struct inference_event other = decode_ok("{\"function_uri\":\"my-proj/serving:latest\",\"model\":\"my-model:v1\","
                                              "\"when\":\"2025-01-01\"," BODY "}");
     assert_true(str_eqz(other.uid, "5dc9d8be817169f1fcd55c0bce4e2924"));
-    other = decode_ok("{\"function_uri\":\"my-proj/serving:latest\",\"model\":\"my-model\",\"when\":\"2025-01-01\"," BODY "}");
+    other = decode_ok(
+        "{\"function_uri\":\"my-proj/serving:latest\",\"model\":\"my-model\",\"when\":\"2025-01-01\"," BODY "}");
     assert_false(str_eqz(other.uid, "5dc9d8be817169f1fcd55c0bce4e2924")); /* version "latest" */
 }
 
@@ -631,11 +648,13 @@ static void refused_fields(void **state)
         {"{\"endpoint_id\":\"u\",\"model\":\"m\",\"when\":1735689600," BODY "}", REJECT_WRONG_TYPE, "when"},
         {"{\"endpoint_id\":\"u\",\"error\":\"e\"}", REJECT_MISSING_WHEN, "when"},
         {"{\"kind\":\"batch_complete\",\"endpoint_id\":\"u\"}", REJECT_MISSING_FIELD, "first_timestamp"},
-        {"{\"kind\":\"batch_complete\",\"endpoint_id\":\"u\",\"first_timestamp\":\"2025-01-01\",\"last_timestamp\":\"x\"}",
+        {"{\"kind\":\"batch_complete\",\"endpoint_id\":\"u\",\"first_timestamp\":\"2025-01-01\",\"last_timestamp\":"
+         "\"x\"}",
          REJECT_BAD_TIME, "last_timestamp"},
         {"{\"kind\":\"batch_complete\"}", REJECT_MISSING_ENDPOINT, "endpoint_id"},
         {"{\"kind\":\"nop_event\",\"endpoint_id\":\"../etc\"}", REJECT_BAD_NAME, "endpoint_id"},
-        {"{\"model_endpoint_uid\":\"u\",\"model_endpoint_name\":\"m\",\"inputs\":[1],\"outputs\":[1],\"timestamp\":\"x\"}",
+        {"{\"model_endpoint_uid\":\"u\",\"model_endpoint_name\":\"m\",\"inputs\":[1],\"outputs\":[1],\"timestamp\":"
+         "\"x\"}",
          REJECT_BAD_TIME, "timestamp"},
         {"{\"model_endpoint_uid\":\"u\",\"inputs\":[1]}", REJECT_MISSING_FIELD, "model_endpoint_name"},
     };
@@ -644,8 +663,8 @@ static void refused_fields(void **state)
         struct reject why = {0};
         if (decode(rows[i].text, strlen(rows[i].text), &ev, &why) != E_INVALID || why.code != rows[i].code ||
             strcmp(why.field, rows[i].field) != 0)
-            fail_msg("%s: %s at \"%s\" (%s), want %s at \"%s\"", rows[i].text, reject_name(why.code), why.field, why.text,
-                     reject_name(rows[i].code), rows[i].field);
+            fail_msg("%s: %s at \"%s\" (%s), want %s at \"%s\"", rows[i].text, reject_name(why.code), why.field,
+                     why.text, reject_name(rows[i].code), rows[i].field);
         assert_true(why.position <= strlen(rows[i].text));
     }
 }

@@ -70,8 +70,9 @@ static void full_names(void **state)
     assert_string_equal(t, "u1.app.result.r");
     assert_int_equal(fqn_parse(STR("p.a.metric.m"), &f, &e), OK);
     assert_false(f.is_result);
-    static const char *const bad[] = {"", "p", "p.a.metric", "p.a.metric.", "p.a.other.m", "P.a.metric.m",
-                                      "p.a.metric.m.n", "p..metric.m", ".a.metric.m"};
+    static const char *const bad[] = {
+        "",           "p", "p.a.metric", "p.a.metric.", "p.a.other.m", "P.a.metric.m", "p.a.metric.m.n", "p..metric.m",
+        ".a.metric.m"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(fqn_parse(str_of(bad[i]), &f, &e), E_INVALID);
 }
@@ -82,8 +83,17 @@ static void feature_names(void **state)
     static const struct {
         const char *in, *want;
     } rows[] = {
-        {"x y", "x_y"}, {"sepal length (cm)", "sepal_length_cm"}, {"a\tb\nc", "a_b_c"}, {"()", ""}, {"plain", "plain"},
-        {"\xC3\xA9 \xC2\xA0z", "\xC3\xA9__z"}, {"a\xE3\x80\x80" "b", "a_b"}, {"\xE2\x82\xAC", "\xE2\x82\xAC"}, {"", ""},
+        {"x y", "x_y"},
+        {"sepal length (cm)", "sepal_length_cm"},
+        {"a\tb\nc", "a_b_c"},
+        {"()", ""},
+        {"plain", "plain"},
+        {"\xC3\xA9 \xC2\xA0z", "\xC3\xA9__z"},
+        {"a\xE3\x80\x80"
+         "b",
+         "a_b"},
+        {"\xE2\x82\xAC", "\xE2\x82\xAC"},
+        {"", ""},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char out[64];

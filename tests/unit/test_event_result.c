@@ -134,25 +134,33 @@ static void round_trip(void **state)
 static void encoded_form(void **state)
 {
     (void)state;
-    const struct result_event ev = {.project = STR("p"), .endpoint_id = STR("u"), .endpoint_name = STR("m"),
-                                    .application_name = STR("a"), .start_us = T0, .end_us = T0 + MINUTE,
-                                    .reference_version = -1, .name = STR("r"), .value = NAN, .kind = KIND_APP_ANOMALY,
-                                    .status = STATUS_DETECTED, .extra_data = STR("{\"k\":\"v\"}")};
+    const struct result_event ev = {.project = STR("p"),
+                                    .endpoint_id = STR("u"),
+                                    .endpoint_name = STR("m"),
+                                    .application_name = STR("a"),
+                                    .start_us = T0,
+                                    .end_us = T0 + MINUTE,
+                                    .reference_version = -1,
+                                    .name = STR("r"),
+                                    .value = NAN,
+                                    .kind = KIND_APP_ANOMALY,
+                                    .status = STATUS_DETECTED,
+                                    .extra_data = STR("{\"k\":\"v\"}")};
     struct buf out = {0};
     result_encode(&ev, &out);
-    assert_string_equal(out.data,
-                        "{\"endpoint_name\":\"m\",\"application_name\":\"a\",\"endpoint_id\":\"u\","
-                        "\"start_infer_time\":\"2024-12-31 23:59:59.999999+00:00\","
-                        "\"end_infer_time\":\"2025-01-01 00:00:59.999999+00:00\",\"event_kind\":\"result\","
-                        "\"data\":\"{\\\"result_name\\\":\\\"r\\\",\\\"result_value\\\":NaN,\\\"result_kind\\\":4,"
-                        "\\\"result_status\\\":2,\\\"result_extra_data\\\":\\\"{\\\\\\\"k\\\\\\\":\\\\\\\"v\\\\\\\"}\\\"}\","
-                        "\"modelmon\":{\"project\":\"p\",\"window_start_us\":1735689600000000,"
-                        "\"window_end_us\":1735689660000000,\"revision\":0}}");
+    assert_string_equal(
+        out.data, "{\"endpoint_name\":\"m\",\"application_name\":\"a\",\"endpoint_id\":\"u\","
+                  "\"start_infer_time\":\"2024-12-31 23:59:59.999999+00:00\","
+                  "\"end_infer_time\":\"2025-01-01 00:00:59.999999+00:00\",\"event_kind\":\"result\","
+                  "\"data\":\"{\\\"result_name\\\":\\\"r\\\",\\\"result_value\\\":NaN,\\\"result_kind\\\":4,"
+                  "\\\"result_status\\\":2,\\\"result_extra_data\\\":\\\"{\\\\\\\"k\\\\\\\":\\\\\\\"v\\\\\\\"}\\\"}\","
+                  "\"modelmon\":{\"project\":\"p\",\"window_start_us\":1735689600000000,"
+                  "\"window_end_us\":1735689660000000,\"revision\":0}}");
     buf_done(&out);
 }
 
 #define HEAD                                                                                                           \
-    "{\"endpoint_id\":\"u\",\"endpoint_name\":\"m\",\"application_name\":\"a\","                                      \
+    "{\"endpoint_id\":\"u\",\"endpoint_name\":\"m\",\"application_name\":\"a\","                                       \
     "\"start_infer_time\":\"2025-01-01 00:00:00+00:00\",\"end_infer_time\":\"2025-01-01 00:10:00+00:00\","
 #define RESULT(data) HEAD "\"data\":\"{" data "}\"}"
 #define METRIC(data) HEAD "\"event_kind\":\"metric\",\"data\":\"{" data "}\"}"
@@ -220,8 +228,8 @@ static void refused(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct result_event ev;
         struct reject why = {0};
-        if (result_decode(rows[i].text, strlen(rows[i].text), &a, &ev, &why) != E_INVALID ||
-            why.code != rows[i].code || strcmp(why.field, rows[i].field) != 0)
+        if (result_decode(rows[i].text, strlen(rows[i].text), &a, &ev, &why) != E_INVALID || why.code != rows[i].code ||
+            strcmp(why.field, rows[i].field) != 0)
             fail_msg("%s: %s at \"%s\"", rows[i].text, reject_name(why.code), why.field);
     }
     arena_done(&a);
@@ -231,8 +239,12 @@ static void refused(void **state)
 static void extra_data_size(void **state)
 {
     (void)state;
-    struct result_event ev = {.endpoint_id = STR("u"), .endpoint_name = STR("m"), .application_name = STR("a"),
-                              .start_us = T0, .end_us = T0 + MINUTE, .name = STR("r")};
+    struct result_event ev = {.endpoint_id = STR("u"),
+                              .endpoint_name = STR("m"),
+                              .application_name = STR("a"),
+                              .start_us = T0,
+                              .end_us = T0 + MINUTE,
+                              .name = STR("r")};
     struct arena a = {0};
     for (size_t more = 0; more < 2; more++) {
         struct buf extra = {0}, out = {0};
@@ -268,8 +280,9 @@ static void names_of_numbers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(captured_events), cmocka_unit_test(round_trip),      cmocka_unit_test(encoded_form),
-        cmocka_unit_test(taken),           cmocka_unit_test(refused),         cmocka_unit_test(extra_data_size),
+        cmocka_unit_test(captured_events),  cmocka_unit_test(round_trip),
+        cmocka_unit_test(encoded_form),     cmocka_unit_test(taken),
+        cmocka_unit_test(refused),          cmocka_unit_test(extra_data_size),
         cmocka_unit_test(names_of_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -65,8 +65,12 @@ static void exact_times(void **state)
     (void)state;
     struct buf out = {0};
     struct arena a = {0};
-    struct window_event got, ev = {.endpoint_id = STR("u"), .endpoint_name = STR("m"), .endpoint_updated = STR(""),
-                                   .application_name = STR("a"), .start_us = T0 + 500001, .end_us = T0 + 750000,
+    struct window_event got, ev = {.endpoint_id = STR("u"),
+                                   .endpoint_name = STR("m"),
+                                   .endpoint_updated = STR(""),
+                                   .application_name = STR("a"),
+                                   .start_us = T0 + 500001,
+                                   .end_us = T0 + 750000,
                                    .reference_version = -1};
     struct reject why;
     window_encode(&ev, &out);

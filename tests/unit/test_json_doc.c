@@ -23,9 +23,21 @@ static void prints_what_it_read(void **state)
 {
     (void)state;
     static const char *const same[] = {
-        "null", "true", "[]", "{}", "[1,-2,3.5,1e300]", "{\"a\":{\"b\":[{\"c\":null},false]},\"d\":\"x\"}",
-        "\"\\\"\\\\ \\n\\t\\u0001 \xC3\xA9 \xF0\x9F\x98\x80\"", "9007199254740993", "-9223372036854775808",
-        "9223372036854775807", "0.1", "0.12345678901234568", "[NaN,Infinity,-Infinity]", "5e-324", "-0",
+        "null",
+        "true",
+        "[]",
+        "{}",
+        "[1,-2,3.5,1e300]",
+        "{\"a\":{\"b\":[{\"c\":null},false]},\"d\":\"x\"}",
+        "\"\\\"\\\\ \\n\\t\\u0001 \xC3\xA9 \xF0\x9F\x98\x80\"",
+        "9007199254740993",
+        "-9223372036854775808",
+        "9223372036854775807",
+        "0.1",
+        "0.12345678901234568",
+        "[NaN,Infinity,-Infinity]",
+        "5e-324",
+        "-0",
     };
     for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
         struct buf out = {0};
@@ -67,8 +79,9 @@ static void refuses_with_path(void **state)
 static void getters(void **state)
 {
     (void)state;
-    struct json *j = parse("{\"spec\":{\"feature_names\":[\"a\",\"b\",3],\"n\":7,\"w\":7.0,\"f\":0.5,\"big\":9007199254740993,"
-                           "\"huge\":1e300,\"on\":true,\"off\":false,\"none\":null,\"s\":\"text\",\"S\":\"other\"}}");
+    struct json *j = parse(
+        "{\"spec\":{\"feature_names\":[\"a\",\"b\",3],\"n\":7,\"w\":7.0,\"f\":0.5,\"big\":9007199254740993,"
+        "\"huge\":1e300,\"on\":true,\"off\":false,\"none\":null,\"s\":\"text\",\"S\":\"other\"}}");
     struct json *spec = NULL, *names = NULL, *other = NULL;
     struct err e;
     struct str s;
@@ -145,8 +158,9 @@ static void builds(void **state)
     json_del(j, "gone");
     json_del(j, "never there");
     json_print(j, JSON_NAN_NULL, &out);
-    assert_string_equal(out.data, "{\"big\":-9007199254740993,\"nan\":null,\"on\":true,\"none\":null,\"list\":[1,0.1,\"x\","
-                                  "null,false,{\"k\":2},[\"a\\u0000b\"]],\"name\":\"new\"}");
+    assert_string_equal(out.data,
+                        "{\"big\":-9007199254740993,\"nan\":null,\"on\":true,\"none\":null,\"list\":[1,0.1,\"x\","
+                        "null,false,{\"k\":2},[\"a\\u0000b\"]],\"name\":\"new\"}");
     int n = 0;
     for (struct json *m = json_first(j); m; m = json_next(m))
         n += json_key(m) != NULL;
@@ -209,8 +223,11 @@ static void writer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(prints_what_it_read), cmocka_unit_test(refuses_with_path), cmocka_unit_test(getters),
-        cmocka_unit_test(builds),              cmocka_unit_test(writer),
+        cmocka_unit_test(prints_what_it_read),
+        cmocka_unit_test(refuses_with_path),
+        cmocka_unit_test(getters),
+        cmocka_unit_test(builds),
+        cmocka_unit_test(writer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,11 +28,41 @@ static void taken(void **state)
 {
     (void)state;
     static const char *const texts[] = {
-        "null", "true", "false", "0", "-0", "1e5", "1E+2", "0.5e-7", "\"\"", "\"a\"", "[]", "{}", " [ ] ", "\t{\r\n}\n",
-        "[1,2]", "[[],[[]],{}]", "{\"a\":1,\"b\":[null]}", "{\"\":0}", "{\"a\":{\"a\":{\"a\":1}}}", "[\"\\u0041\"]",
-        "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\uD834\\uDD1E\"", "\"\\uFFFF\"", "\"\\u0001\"", "\"\x7F\"",
-        "\"\xC3\xA9\"", "\"\xE2\x82\xAC\"", "\"\xF0\x9F\x98\x80\"", "\"\xF4\x8F\xBF\xBF\"", "\"\xEF\xBB\xBF\"",
-        "[1 , 2 ]", "{\"a\" : 1 , \"b\":2}", "123456789012345678901234567890", "-1.7976931348623157e308", "1e-400",
+        "null",
+        "true",
+        "false",
+        "0",
+        "-0",
+        "1e5",
+        "1E+2",
+        "0.5e-7",
+        "\"\"",
+        "\"a\"",
+        "[]",
+        "{}",
+        " [ ] ",
+        "\t{\r\n}\n",
+        "[1,2]",
+        "[[],[[]],{}]",
+        "{\"a\":1,\"b\":[null]}",
+        "{\"\":0}",
+        "{\"a\":{\"a\":{\"a\":1}}}",
+        "[\"\\u0041\"]",
+        "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"",
+        "\"\\uD834\\uDD1E\"",
+        "\"\\uFFFF\"",
+        "\"\\u0001\"",
+        "\"\x7F\"",
+        "\"\xC3\xA9\"",
+        "\"\xE2\x82\xAC\"",
+        "\"\xF0\x9F\x98\x80\"",
+        "\"\xF4\x8F\xBF\xBF\"",
+        "\"\xEF\xBB\xBF\"",
+        "[1 , 2 ]",
+        "{\"a\" : 1 , \"b\":2}",
+        "123456789012345678901234567890",
+        "-1.7976931348623157e308",
+        "1e-400",
         "\"a very long string without any escape at all, longer than one step of the scanner\"",
         "[{\"a\":1},{\"a\":2}]",
     };
@@ -84,7 +114,9 @@ static const struct {
     {T("\0"), JSON_E_SYNTAX, 0},
     {T("\xEF\xBB\xBF{}"), JSON_E_SYNTAX, 0},
     {T("\v1"), JSON_E_SYNTAX, 0},
-    {T("\xC2\xA0" "1"), JSON_E_SYNTAX, 0},
+    {T("\xC2\xA0"
+       "1"),
+     JSON_E_SYNTAX, 0},
     {T("// c\n1"), JSON_E_SYNTAX, 0},
     {T("[1/**/]"), JSON_E_SYNTAX, 2},
     {T("\"a"), JSON_E_EOF, 2},
@@ -153,7 +185,8 @@ static void refused(void **state)
 static void truncated_and_broken(void **state)
 {
     (void)state;
-    static const char text[] = "{\"k\\u00e9y\":[1.5e3,-0,true,false,null,\"\xF0\x9F\x98\x80 s\\n\"],\"o\":{\"a\":[[]]}}";
+    static const char text[] =
+        "{\"k\\u00e9y\":[1.5e3,-0,true,false,null,\"\xF0\x9F\x98\x80 s\\n\"],\"o\":{\"a\":[[]]}}";
     const size_t n = sizeof text - 1;
     struct json_reader r = {0};
     assert_true(verdict(text, n, NULL, &r));
