@@ -290,3 +290,92 @@ def schema(world, uid, features, labels=(), project=None):
 def dead_letters(world, project):
     return world.rows("SELECT d.* FROM dead_letters d JOIN projects p ON p.id = d.project_id WHERE p.name = %s "
                       'ORDER BY topic, partition, "offset"', project)
+
+
+# --- load ---
+class Load:
+    """Events for some endpoints over some hours, sent again until they are acknowledged, by HTTP and by Kafka in turn.
+
+    `ids` maps each acknowledged request id to (uid, hour)."""
+
+    def __init__(self, world, project, port, uids, start_us, hours=3, pause=0.002):
+        import threading
+        self.w, self.project, self.port, self.uids, self.start_us, self.hours, self.pause = \
+            world, project, port, uids, start_us, hours, pause
+        self.ids, self.failure, self.n, self.again = {}, None, 0, 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        self._stop.set()
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+        if self.failure:
+            raise self.failure
+
+    def _run(self):
+        try:
+            while not self._stop.is_set():
+                self._send()
+                self._stop.wait(self.pause)
+        except Exception as e:  # the test's own thread raises it
+            self.failure = e
+
+    def _send(self):
+        i, self.n = self.n, self.n + 1
+        uid = self.uids[i % len(self.uids)]
+        hour = i // len(self.uids) % self.hours
+        rid = f"r{i}"
+        made = event(uid, [[float(i), i % 7], [0.5, "x"]], [0, 1], self.start_us + hour * mm.HOUR_US + i * 1000, rid, self.project)
+        if i % 3:
+            self._post(made)
+        else:
+            self.w.produce(self.w.topic(self.project), made, key=uid)
+        self.ids[rid] = (uid, hour)
+
+    def _post(self, made):
+        import time
+
+        import requests
+        end = time.monotonic() + 90
+        while True:
+            try:
+                answer = requests.post(f"http://127.0.0.1:{self.port()}/{self.project}", json=made, timeout=20)
+                if answer.status_code == 202:
+                    return
+                assert answer.status_code == 503, (answer.status_code, answer.text)
+                assert int(answer.headers["Retry-After"]) >= 1
+            except requests.exceptions.ConnectionError:
+                pass
+            assert time.monotonic() < end, "no acknowledgement in 90 s"
+            self.again += 1
+            time.sleep(0.05)
+
+    def check(self):
+        """Every acknowledged event is in the lake and in the slots exactly once."""
+        wanted, in_slots, in_lake = {}, {}, {}
+        for rid, place in self.ids.items():
+            wanted.setdefault(place, []).append(rid)
+        for uid in self.uids:
+            for (start, *_), slot in slots(self.w, uid, self.project).items():
+                place = (uid, (start - self.start_us) // mm.HOUR_US)
+                had = in_slots.get(place, (0, 0, 0))
+                in_slots[place] = (had[0] + slot["requests"], had[1] + slot["rows"], had[2] + sum(slot["latency"].values()))
+            for row in lake_rows(self.w, self.project, uid):
+                place = (uid, (us_of(row["timestamp"]) - self.start_us) // mm.HOUR_US)
+                in_lake.setdefault(place, []).append((row["request_id"], row["modelmon_row"]))
+        assert {p: sorted((r, k) for r in ids for k in (0, 1)) for p, ids in wanted.items()} == \
+            {p: sorted(ids) for p, ids in in_lake.items()}
+        assert in_slots == {p: (len(ids), 2 * len(ids), len(ids)) for p, ids in wanted.items()}
+        for uid in self.uids:
+            of_uid = [r for r, (u, _) in self.ids.items() if u == uid]
+            assert manifest_rows(self.w, uid, self.project) == 2 * len(of_uid)
+            counted = total(self.w, uid, self.project)["features"]
+            assert sum(counted[0]["sketch"].values()) == 2 * len(of_uid) and counted[1]["texts"] == {"x": len(of_uid)}
