@@ -7,10 +7,19 @@
 
 #define AT(field) offsetof(struct cache_config, field)
 const struct config_key cache_keys[] = {
-    {.env = "REDIS_URL", .def = "", .type = CONFIG_STR, .flags = CONFIG_SECRET, .offset = AT(url),
+    {.env = "REDIS_URL",
+     .def = "",
+     .type = CONFIG_STR,
+     .flags = CONFIG_SECRET,
+     .offset = AT(url),
      .help = "redis://[user:password@]host:port[/db]; empty: no cache."},
-    {.env = "CACHE_TTL", .def = "60s", .type = CONFIG_DURATION, .offset = AT(ttl_us), .min = USEC_PER_SEC,
-     .max = 86400 * USEC_PER_SEC, .help = "Longest life of what is cached."},
+    {.env = "CACHE_TTL",
+     .def = "60s",
+     .type = CONFIG_DURATION,
+     .offset = AT(ttl_us),
+     .min = USEC_PER_SEC,
+     .max = 86400 * USEC_PER_SEC,
+     .help = "Longest life of what is cached."},
 };
 const size_t cache_keys_n = sizeof cache_keys / sizeof *cache_keys;
 
@@ -70,8 +79,16 @@ static bool none_up(const void *self)
 }
 
 static const struct cache_ops cache_none = {
-    .name = "none", .accepts = none_accepts, .open = none_open, .close = none_nothing, .get = none_get,
-    .set = none_set, .del = none_del, .publish = none_publish, .subscribe = none_subscribe, .poll = none_nothing,
+    .name = "none",
+    .accepts = none_accepts,
+    .open = none_open,
+    .close = none_nothing,
+    .get = none_get,
+    .set = none_set,
+    .del = none_del,
+    .publish = none_publish,
+    .subscribe = none_subscribe,
+    .poll = none_nothing,
     .up = none_up,
 };
 

@@ -13,7 +13,7 @@
 
 struct cache;
 struct cache_config {
-    char *url;      /* REDIS_URL, secret: redis://[user:password@]host:port[/db], percent-encoded; empty: no cache; rediss:// is refused */
+    char *url; /* REDIS_URL, secret: redis://[user:password@]host:port[/db], percent-encoded; empty: no cache; rediss:// is refused */
     int64_t ttl_us; /* CACHE_TTL */
 };
 extern const struct config_key cache_keys[];
@@ -22,13 +22,14 @@ extern const size_t cache_keys_n;
 rc_t cache_open(struct cache **ret, const struct cache_config *cfg, struct err *e) MUST_CHECK; /* lazily; E_INVALID: bad URL */
 void cache_free(struct cache *c);
 rc_t cache_get(struct cache *c, struct str key, struct buf *ret) MUST_CHECK; /* OK or E_NOTFOUND, never worse */
-void cache_set(struct cache *c, struct str key, struct str value);          /* with the TTL */
+void cache_set(struct cache *c, struct str key, struct str value);           /* with the TTL */
 void cache_del(struct cache *c, struct str key);
 void cache_publish(struct cache *c, const char *channel, struct str message); /* best effort */
 /* A connection of its own that listens; cache_poll calls fn for what has come, without blocking, and reconnects by itself.
  * Each time it comes to listen, fn gets an empty message: "you may have missed some, forget what you hold".
  * At most 8 subscriptions (E_LIMIT). */
-rc_t cache_subscribe(struct cache *c, const char *channel, void (*fn)(void *arg, struct str message), void *arg, struct err *e) MUST_CHECK;
+rc_t cache_subscribe(struct cache *c, const char *channel, void (*fn)(void *arg, struct str message), void *arg,
+                     struct err *e) MUST_CHECK;
 void cache_poll(struct cache *c);
 bool cache_up(const struct cache *c); /* false: what was tried last has failed, and is kept out for a while */
 struct cache_counts {

@@ -222,7 +222,15 @@ static void redis_close(void *self)
 }
 
 const struct cache_ops cache_redis = {
-    .name = "redis", .accepts = redis_accepts, .open = redis_open, .close = redis_close, .get = redis_get,
-    .set = redis_set, .del = redis_del, .publish = redis_publish, .subscribe = redis_subscribe, .poll = redis_poll,
+    .name = "redis",
+    .accepts = redis_accepts,
+    .open = redis_open,
+    .close = redis_close,
+    .get = redis_get,
+    .set = redis_set,
+    .del = redis_del,
+    .publish = redis_publish,
+    .subscribe = redis_subscribe,
+    .poll = redis_poll,
     .up = redis_up,
 };

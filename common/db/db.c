@@ -6,14 +6,30 @@
 
 #define AT(field) offsetof(struct db_config, field)
 const struct config_key db_keys[] = {
-    {.env = "DATABASE_URL", .def = "postgresql://postgres@127.0.0.1:5432/modelmon", .type = CONFIG_STR,
-     .flags = CONFIG_SECRET | CONFIG_REQUIRED, .offset = AT(url),
+    {.env = "DATABASE_URL",
+     .def = "postgresql://postgres@127.0.0.1:5432/modelmon",
+     .type = CONFIG_STR,
+     .flags = CONFIG_SECRET | CONFIG_REQUIRED,
+     .offset = AT(url),
      .help = "Where the database is; its own options (sslmode, options, …) are kept."},
-    {.env = "DATABASE_CONNECT_TIMEOUT", .def = "3s", .type = CONFIG_DURATION, .offset = AT(connect_us),
-     .min = 100 * USEC_PER_MSEC, .max = 60 * USEC_PER_SEC, .help = "Longest wait for a new connection."},
-    {.env = "DATABASE_STATEMENT_TIMEOUT", .def = "30s", .type = CONFIG_DURATION, .offset = AT(statement_us),
-     .min = 100 * USEC_PER_MSEC, .max = 3600 * USEC_PER_SEC, .help = "Longest run of one statement."},
-    {.env = "DATABASE_MIGRATE", .def = "true", .type = CONFIG_BOOL, .offset = AT(migrate),
+    {.env = "DATABASE_CONNECT_TIMEOUT",
+     .def = "3s",
+     .type = CONFIG_DURATION,
+     .offset = AT(connect_us),
+     .min = 100 * USEC_PER_MSEC,
+     .max = 60 * USEC_PER_SEC,
+     .help = "Longest wait for a new connection."},
+    {.env = "DATABASE_STATEMENT_TIMEOUT",
+     .def = "30s",
+     .type = CONFIG_DURATION,
+     .offset = AT(statement_us),
+     .min = 100 * USEC_PER_MSEC,
+     .max = 3600 * USEC_PER_SEC,
+     .help = "Longest run of one statement."},
+    {.env = "DATABASE_MIGRATE",
+     .def = "true",
+     .type = CONFIG_BOOL,
+     .offset = AT(migrate),
      .help = "Apply missing migrations at start; false: wait until somebody has."},
 };
 const size_t db_keys_n = sizeof db_keys / sizeof *db_keys;
@@ -40,8 +56,7 @@ rc_t db_open(struct db **ret, const struct db_config *cfg, struct err *e)
         if (rc)
             return rc;
         struct db *db = mem_alloc(sizeof *db);
-        *db = (struct db){.ops = drivers[i]->ops, .dialect = drivers[i]->dialect, .self = self,
-                           .migrate = cfg->migrate};
+        *db = (struct db){.ops = drivers[i]->ops, .dialect = drivers[i]->dialect, .self = self, .migrate = cfg->migrate};
         *ret = db;
         return OK;
     }
@@ -78,8 +93,7 @@ rc_t db_exec(struct db *db, const char *sql, const struct db_value *params, size
     return rc ? rc : db->ops->exec(db->self, sql, params, n, ret_rows, e);
 }
 
-rc_t db_run(struct db *db, const char *sql, const struct db_value *params, size_t n, int64_t *ret_affected,
-            struct err *e)
+rc_t db_run(struct db *db, const char *sql, const struct db_value *params, size_t n, int64_t *ret_affected, struct err *e)
 {
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
     rc_t rc = db_exec(db, sql, params, n, &rows, e);

@@ -36,11 +36,11 @@ struct db_value {
 #define DBV_BYTES(v) ((struct db_value){.type = DB_BYTES, .s = (v)})
 
 struct db_config {
-    char *url;           /* DATABASE_URL, secret */
-    int64_t connect_us;  /* DATABASE_CONNECT_TIMEOUT */
-    int64_t statement_us;/* DATABASE_STATEMENT_TIMEOUT */
-    bool migrate;        /* DATABASE_MIGRATE, true: apply missing migrations at start */
-    char *app_name;      /* shown in pg_stat_activity; set by the service */
+    char *url;            /* DATABASE_URL, secret */
+    int64_t connect_us;   /* DATABASE_CONNECT_TIMEOUT */
+    int64_t statement_us; /* DATABASE_STATEMENT_TIMEOUT */
+    bool migrate;         /* DATABASE_MIGRATE, true: apply missing migrations at start */
+    char *app_name;       /* shown in pg_stat_activity; set by the service */
 };
 extern const struct config_key db_keys[];
 extern const size_t db_keys_n;
@@ -54,12 +54,12 @@ bool db_alive(const struct db *db);
  * E_AGAIN: not done, worth retrying (connection lost, serialisation, lock time-out, server starting);
  * a running transaction is then gone. (Outside a transaction the answer may be what was lost: the statement may have
  * been done after all; those of db/ can all be repeated.) E_CONFLICT: a unique or foreign key said no. E_INVALID: bad data. E_FATAL: our SQL is wrong. */
-rc_t db_exec(struct db *db, const char *sql, const struct db_value *params, size_t n,
-             struct db_rows **ret_rows, struct err *e) MUST_CHECK;
+rc_t db_exec(struct db *db, const char *sql, const struct db_value *params, size_t n, struct db_rows **ret_rows,
+             struct err *e) MUST_CHECK;
 size_t db_rows_n(const struct db_rows *r);
 int64_t db_rows_affected(const struct db_rows *r);
 bool db_null(const struct db_rows *r, size_t row, size_t col);
-int64_t db_i64(const struct db_rows *r, size_t row, size_t col);  /* NULL gives 0 */
+int64_t db_i64(const struct db_rows *r, size_t row, size_t col); /* NULL gives 0 */
 double db_f64(const struct db_rows *r, size_t row, size_t col);
 bool db_bool(const struct db_rows *r, size_t row, size_t col);
 struct str db_text(const struct db_rows *r, size_t row, size_t col); /* TEXT or BYTES; borrowed from r */
@@ -73,8 +73,8 @@ void db_rollback(struct db *db); /* also right when no transaction is open */
 
 /* Bulk load: values is n_rows × n_cols, row by row. columns is "a, b, c" in that order; table and columns
  * come from our own sources only. Types must be the columns' (I64 for every integer width). */
-rc_t db_copy(struct db *db, const char *table, const char *columns, const struct db_value *values,
-             size_t n_rows, size_t n_cols, struct err *e) MUST_CHECK;
+rc_t db_copy(struct db *db, const char *table, const char *columns, const struct db_value *values, size_t n_rows,
+             size_t n_cols, struct err *e) MUST_CHECK;
 /* A temporary table shaped like `like`, empty after this call, emptied by the transaction's end:
  * db_stage(db, "stage_results", "results"). Inside a transaction. */
 rc_t db_stage(struct db *db, const char *stage, const char *like, struct err *e) MUST_CHECK;

@@ -69,7 +69,7 @@ struct db {
     const struct db_ops *ops;
     const struct db_dialect *dialect;
     void *self;
-    bool migrate;          /* db_ready does it */
+    bool migrate; /* db_ready does it */
     bool in_tx;
     int64_t tx_generation; /* the connection that has the transaction */
 };
@@ -89,5 +89,5 @@ rc_t db_script(struct db *db, const char *sql, struct err *e) MUST_CHECK;
 
 char *db_dup(const struct db_rows *r, size_t row, size_t col); /* a cell's text, the caller's */
 #define DB_I32(r, row, col) ((int32_t)db_i64((r), (row), (col)))
-#define DB_PARAMS(...) (const struct db_value[]){__VA_ARGS__}, sizeof((const struct db_value[]){__VA_ARGS__}) / \
-                                                                   sizeof(struct db_value)
+#define DB_PARAMS(...)                                                                                                 \
+    (const struct db_value[]){__VA_ARGS__}, sizeof((const struct db_value[]){__VA_ARGS__}) / sizeof(struct db_value)

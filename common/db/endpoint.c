@@ -9,8 +9,9 @@
 
 void endpoint_done(struct endpoint *ep)
 {
-    char *const texts[] = {ep->uid, ep->name, ep->function_name, ep->function_tag, ep->function_uri, ep->model_name,
-                           ep->model_class, ep->model_uri, ep->monitoring_mode, ep->labels, ep->document};
+    char *const texts[] = {ep->uid,        ep->name,        ep->function_name, ep->function_tag,    ep->function_uri,
+                           ep->model_name, ep->model_class, ep->model_uri,     ep->monitoring_mode, ep->labels,
+                           ep->document};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         mem_free(texts[i]);
     *ep = (struct endpoint){0};
@@ -26,14 +27,31 @@ void endpoints_free(struct endpoint *eps, size_t n)
 struct endpoint endpoint_read(const struct db_rows *r, size_t i)
 {
     return (struct endpoint){
-        .id = db_i64(r, i, 0), .project_id = DB_I32(r, i, 1), .uid = db_dup(r, i, 2), .name = db_dup(r, i, 3),
-        .function_name = db_dup(r, i, 4), .function_tag = db_dup(r, i, 5), .function_uri = db_dup(r, i, 6),
-        .model_name = db_dup(r, i, 7), .model_class = db_dup(r, i, 8), .model_uri = db_dup(r, i, 9),
-        .monitoring_mode = db_dup(r, i, 10), .labels = db_dup(r, i, 11), .document = db_dup(r, i, 12),
-        .endpoint_type = DB_I32(r, i, 13), .mode = DB_I32(r, i, 14), .sampling_percentage = db_f64(r, i, 15),
-        .self_registered = db_bool(r, i, 16), .latest = db_bool(r, i, 17), .first_request_us = db_i64(r, i, 18),
-        .last_request_us = db_i64(r, i, 19), .schema_version = DB_I32(r, i, 20), .reference_version = DB_I32(r, i, 21),
-        .created_us = db_i64(r, i, 22), .updated_us = db_i64(r, i, 23), .change_seq = db_i64(r, i, 24),
+        .id = db_i64(r, i, 0),
+        .project_id = DB_I32(r, i, 1),
+        .uid = db_dup(r, i, 2),
+        .name = db_dup(r, i, 3),
+        .function_name = db_dup(r, i, 4),
+        .function_tag = db_dup(r, i, 5),
+        .function_uri = db_dup(r, i, 6),
+        .model_name = db_dup(r, i, 7),
+        .model_class = db_dup(r, i, 8),
+        .model_uri = db_dup(r, i, 9),
+        .monitoring_mode = db_dup(r, i, 10),
+        .labels = db_dup(r, i, 11),
+        .document = db_dup(r, i, 12),
+        .endpoint_type = DB_I32(r, i, 13),
+        .mode = DB_I32(r, i, 14),
+        .sampling_percentage = db_f64(r, i, 15),
+        .self_registered = db_bool(r, i, 16),
+        .latest = db_bool(r, i, 17),
+        .first_request_us = db_i64(r, i, 18),
+        .last_request_us = db_i64(r, i, 19),
+        .schema_version = DB_I32(r, i, 20),
+        .reference_version = DB_I32(r, i, 21),
+        .created_us = db_i64(r, i, 22),
+        .updated_us = db_i64(r, i, 23),
+        .change_seq = db_i64(r, i, 24),
     };
 }
 
@@ -86,10 +104,9 @@ rc_t endpoint_insert(struct db *db, const struct endpoint *ep, struct endpoint *
         DB_PARAMS(DBV_I64(ep->project_id), TEXT_OR(ep->uid, ""), TEXT_OR(ep->name, ""), TEXT_OR(ep->function_name, ""),
                   TEXT_OR(ep->function_tag, ""), TEXT_OR(ep->function_uri, ""), TEXT_OR(ep->model_name, ""),
                   TEXT_OR(ep->model_class, ""), TEXT_OR(ep->model_uri, ""), TEXT_OR(ep->monitoring_mode, "enabled"),
-                  TEXT_OR(ep->labels, "{}"), TEXT_OR(ep->document, "{}"), DBV_I64(ep->endpoint_type),
-                  DBV_I64(ep->mode), DBV_F64(ep->sampling_percentage), DBV_BOOL(ep->self_registered),
-                  DBV_BOOL(ep->latest), DBV_I64(ep->first_request_us), DBV_I64(ep->last_request_us),
-                  DBV_I64(clock_now_us())),
+                  TEXT_OR(ep->labels, "{}"), TEXT_OR(ep->document, "{}"), DBV_I64(ep->endpoint_type), DBV_I64(ep->mode),
+                  DBV_F64(ep->sampling_percentage), DBV_BOOL(ep->self_registered), DBV_BOOL(ep->latest),
+                  DBV_I64(ep->first_request_us), DBV_I64(ep->last_request_us), DBV_I64(clock_now_us())),
         ret, e);
     *ret_made = !rc;
     return rc == E_NOTFOUND ? OK : rc;
@@ -152,8 +169,7 @@ static rc_t register_new(struct db *db, const struct endpoint *in, int64_t max, 
 
 static rc_t alias_put(struct db *db, int32_t project_id, const char *alias, int64_t endpoint_id, struct err *e)
 {
-    return db_run(db,
-                  "INSERT INTO endpoint_aliases (project_id, alias, endpoint_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+    return db_run(db, "INSERT INTO endpoint_aliases (project_id, alias, endpoint_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
                   DB_PARAMS(DBV_I64(project_id), DBV_TEXTZ(alias), DBV_I64(endpoint_id)), NULL, e);
 }
 
@@ -207,19 +223,18 @@ static rc_t update_locked(struct db *db, const struct endpoint *ep, struct err *
     int64_t changed = 0;
     rc_t rc = change_lock(db, e);
     if (!rc)
-        rc = db_run(
-            db,
-            "UPDATE endpoints SET function_uri = $2, model_name = $3, model_class = $4, model_uri = $5, "
-            "monitoring_mode = $6, labels = $7, document = $8, endpoint_type = $9, mode = $10, "
-            "sampling_percentage = $11, first_request_us = LEAST(first_request_us, NULLIF($12, 0)), "
-            "last_request_us = GREATEST(last_request_us, NULLIF($13, 0)), updated_us = $14, "
-            "change_seq = nextval('change_seq') WHERE id = $1",
-            DB_PARAMS(DBV_I64(ep->id), TEXT_OR(ep->function_uri, ""), TEXT_OR(ep->model_name, ""),
-                      TEXT_OR(ep->model_class, ""), TEXT_OR(ep->model_uri, ""), TEXT_OR(ep->monitoring_mode, "enabled"),
-                      TEXT_OR(ep->labels, "{}"), TEXT_OR(ep->document, "{}"), DBV_I64(ep->endpoint_type),
-                      DBV_I64(ep->mode), DBV_F64(ep->sampling_percentage), DBV_I64(ep->first_request_us),
-                      DBV_I64(ep->last_request_us), DBV_I64(clock_now_us())),
-            &changed, e);
+        rc = db_run(db,
+                    "UPDATE endpoints SET function_uri = $2, model_name = $3, model_class = $4, model_uri = $5, "
+                    "monitoring_mode = $6, labels = $7, document = $8, endpoint_type = $9, mode = $10, "
+                    "sampling_percentage = $11, first_request_us = LEAST(first_request_us, NULLIF($12, 0)), "
+                    "last_request_us = GREATEST(last_request_us, NULLIF($13, 0)), updated_us = $14, "
+                    "change_seq = nextval('change_seq') WHERE id = $1",
+                    DB_PARAMS(DBV_I64(ep->id), TEXT_OR(ep->function_uri, ""), TEXT_OR(ep->model_name, ""),
+                              TEXT_OR(ep->model_class, ""), TEXT_OR(ep->model_uri, ""),
+                              TEXT_OR(ep->monitoring_mode, "enabled"), TEXT_OR(ep->labels, "{}"), TEXT_OR(ep->document, "{}"),
+                              DBV_I64(ep->endpoint_type), DBV_I64(ep->mode), DBV_F64(ep->sampling_percentage),
+                              DBV_I64(ep->first_request_us), DBV_I64(ep->last_request_us), DBV_I64(clock_now_us())),
+                    &changed, e);
     return !rc && !changed ? err_set(e, E_NOTFOUND, "no such endpoint") : rc;
 }
 
@@ -269,14 +284,15 @@ rc_t endpoints_seen(struct db *db, const struct endpoint_seen *seen, size_t n, s
     buf_addc(&ids, '}');
     buf_addc(&first, '}');
     buf_addc(&last, '}');
-    return db_run(db,
-                  "WITH seen AS (SELECT id, min(first_us) AS first_us, max(last_us) AS last_us FROM "
-                  "unnest(CAST($1 AS bigint[]), CAST($2 AS bigint[]), CAST($3 AS bigint[])) AS s (id, first_us, last_us) "
-                  "GROUP BY id), locked AS MATERIALIZED (SELECT e.id FROM endpoints e JOIN seen s ON s.id = e.id WHERE "
-                  "e.first_request_us IS NULL OR e.last_request_us IS NULL OR s.first_us < e.first_request_us OR "
-                  "s.last_us > e.last_request_us ORDER BY e.id FOR NO KEY UPDATE OF e) "
-                  "UPDATE endpoints e SET first_request_us = LEAST(e.first_request_us, s.first_us), "
-                  "last_request_us = GREATEST(e.last_request_us, s.last_us) FROM locked l JOIN seen s ON s.id = l.id "
-                  "WHERE e.id = l.id",
-                  DB_PARAMS(DBV_TEXT(buf_str(&ids)), DBV_TEXT(buf_str(&first)), DBV_TEXT(buf_str(&last))), NULL, e);
+    return db_run(
+        db,
+        "WITH seen AS (SELECT id, min(first_us) AS first_us, max(last_us) AS last_us FROM "
+        "unnest(CAST($1 AS bigint[]), CAST($2 AS bigint[]), CAST($3 AS bigint[])) AS s (id, first_us, last_us) "
+        "GROUP BY id), locked AS MATERIALIZED (SELECT e.id FROM endpoints e JOIN seen s ON s.id = e.id WHERE "
+        "e.first_request_us IS NULL OR e.last_request_us IS NULL OR s.first_us < e.first_request_us OR "
+        "s.last_us > e.last_request_us ORDER BY e.id FOR NO KEY UPDATE OF e) "
+        "UPDATE endpoints e SET first_request_us = LEAST(e.first_request_us, s.first_us), "
+        "last_request_us = GREATEST(e.last_request_us, s.last_us) FROM locked l JOIN seen s ON s.id = l.id "
+        "WHERE e.id = l.id",
+        DB_PARAMS(DBV_TEXT(buf_str(&ids)), DBV_TEXT(buf_str(&first)), DBV_TEXT(buf_str(&last))), NULL, e);
 }

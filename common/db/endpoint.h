@@ -41,21 +41,24 @@ rc_t endpoint_register(struct db *db, const struct endpoint *in, const char *ali
  * the latest of (project, name, function, tag) is: inplace, changed (uid and requests stay; a text that is NULL in `in` too);
  * overwrite, deleted with all its rows; archive, kept as no longer latest, five records a name; skip, answered as it is.
  * uid NULL or "": one is made. E_CONFLICT: the uid is another's. */
-rc_t endpoint_create(struct db *db, const struct endpoint *in, const char *strategy, struct endpoint *ret, struct err *e) MUST_CHECK;
-rc_t endpoint_update(struct db *db, const struct endpoint *ep, struct err *e) MUST_CHECK; /* every mutable column, new change_seq; request times only widen */
+rc_t endpoint_create(struct db *db, const struct endpoint *in, const char *strategy, struct endpoint *ret,
+                     struct err *e) MUST_CHECK;
+rc_t endpoint_update(struct db *db, const struct endpoint *ep,
+                     struct err *e) MUST_CHECK; /* every mutable column, new change_seq; request times only widen */
 rc_t endpoint_delete(struct db *db, int64_t id, struct err *e) MUST_CHECK; /* with all its rows in every table */
 
 struct endpoint_filter {
     int32_t project_id;
     const struct str *names, *uids, *function_names, *function_tags, *model_names, *labels; /* "k=v" or "k" */
     size_t n_names, n_uids, n_function_names, n_function_tags, n_model_names, n_labels;
-    int mode;             /* -1: any */
+    int mode; /* -1: any */
     bool top_level, latest_only;
     int64_t created_from_us, created_to_us; /* 0: open */
-    int64_t after_id;     /* paging: rows with id > this */
-    size_t limit;         /* 0: all */
+    int64_t after_id;                       /* paging: rows with id > this */
+    size_t limit;                           /* 0: all */
 };
-rc_t endpoints_list(struct db *db, const struct endpoint_filter *f, struct endpoint **ret, size_t *n, struct err *e) MUST_CHECK;
+rc_t endpoints_list(struct db *db, const struct endpoint_filter *f, struct endpoint **ret, size_t *n,
+                    struct err *e) MUST_CHECK;
 void endpoints_free(struct endpoint *eps, size_t n);
 /* (id, uid, project_id) of endpoints whose change_seq > after, oldest first, for caches; *inout_seq moves on. */
 rc_t endpoints_changed(struct db *db, int64_t *inout_seq, struct endpoint **ret, size_t *n, struct err *e) MUST_CHECK;
@@ -67,15 +70,18 @@ struct endpoint_seen {
 rc_t endpoints_seen(struct db *db, const struct endpoint_seen *seen, size_t n, struct err *e) MUST_CHECK;
 
 /* Newest schema with seq <= max_seq (0: any). E_NOTFOUND. */
-rc_t schema_get(struct db *db, int64_t endpoint_id, int version_or_0, int64_t max_seq, struct endpoint_schema *ret, struct err *e) MUST_CHECK;
+rc_t schema_get(struct db *db, int64_t endpoint_id, int version_or_0, int64_t max_seq, struct endpoint_schema *ret,
+                struct err *e) MUST_CHECK;
 /* Adds document as the next version, or answers the version that already has the same document. Own transaction. */
 rc_t schema_put(struct db *db, int32_t project_id, int64_t endpoint_id, struct str document, bool named,
                 struct endpoint_schema *ret, struct err *e) MUST_CHECK;
 rc_t schema_seq_now(struct db *db, int64_t *ret, struct err *e) MUST_CHECK; /* what a ledger row pins; never 0 */
 
-rc_t reference_get(struct db *db, int64_t endpoint_id, int version_or_0, struct endpoint_reference *ret, struct err *e) MUST_CHECK;
+rc_t reference_get(struct db *db, int64_t endpoint_id, int version_or_0, struct endpoint_reference *ret,
+                   struct err *e) MUST_CHECK;
 rc_t reference_put(struct db *db, int32_t project_id, int64_t endpoint_id, struct str statistics, struct str labels,
-                   const char *source, int *ret_version, struct err *e) MUST_CHECK; /* an equal newest one is answered, not added */
+                   const char *source, int *ret_version,
+                   struct err *e) MUST_CHECK; /* an equal newest one is answered, not added */
 rc_t references_list(struct db *db, int64_t endpoint_id, struct endpoint_reference **ret, size_t *n, struct err *e) MUST_CHECK;
 void references_free(struct endpoint_reference *r, size_t n);
 /* Version in force for a window that ends at end_us: the newest with created_us <= end_us, else the first; 0: none. */

@@ -73,8 +73,8 @@ static rc_t take_over(struct db *db, const struct endpoint *in, const struct end
                   DBV_TEXTZ(in->model_uri ? in->model_uri : old->model_uri),
                   DBV_TEXTZ(in->monitoring_mode ? in->monitoring_mode : old->monitoring_mode),
                   DBV_TEXTZ(in->labels ? in->labels : old->labels),
-                  DBV_TEXTZ(in->document ? in->document : old->document), DBV_I64(in->endpoint_type),
-                  DBV_I64(in->mode), DBV_F64(in->sampling_percentage), DBV_I64(clock_now_us())),
+                  DBV_TEXTZ(in->document ? in->document : old->document), DBV_I64(in->endpoint_type), DBV_I64(in->mode),
+                  DBV_F64(in->sampling_percentage), DBV_I64(clock_now_us())),
         ret, e);
 }
 

@@ -3,9 +3,9 @@
 #include "db/driver.h"
 #include "db/endpoint.h"
 
-#define ENDPOINT \
-    "id, project_id, uid, name, function_name, function_tag, function_uri, model_name, model_class, model_uri, " \
-    "monitoring_mode, labels, document, endpoint_type, mode, sampling_percentage, self_registered, latest, " \
+#define ENDPOINT                                                                                                       \
+    "id, project_id, uid, name, function_name, function_tag, function_uri, model_name, model_class, model_uri, "       \
+    "monitoring_mode, labels, document, endpoint_type, mode, sampling_percentage, self_registered, latest, "           \
     "first_request_us, last_request_us, schema_version, reference_version, created_us, updated_us, change_seq"
 
 struct endpoint endpoint_read(const struct db_rows *r, size_t i);

@@ -8,7 +8,8 @@ struct manifest_row {
     int schema_version;
     struct str topic, path, sha256;
 };
-rc_t manifest_add(struct db *db, const struct manifest_row *rows, size_t n, int64_t now_us, struct err *e) MUST_CHECK; /* a repeat changes nothing */
+rc_t manifest_add(struct db *db, const struct manifest_row *rows, size_t n, int64_t now_us,
+                  struct err *e) MUST_CHECK; /* a repeat changes nothing */
 /* Files that may hold rows of [start, end) of an endpoint. Strings borrowed from *ret_rows. */
 rc_t manifest_files(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t start_us, int64_t end_us,
                     struct manifest_row **ret, size_t *n, struct db_rows **ret_rows, struct err *e) MUST_CHECK;

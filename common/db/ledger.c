@@ -5,7 +5,9 @@
 #include "base/mem.h"
 #include "db/driver.h"
 
-#define ROW "project_id, partition, pipeline, topic, next_offset, intent_end, schema_seq, owner_epoch, frontier_us, updated_us"
+#define ROW                                                                                                            \
+    "project_id, partition, pipeline, topic, next_offset, intent_end, schema_seq, owner_epoch, frontier_us, "          \
+    "updated_us"
 #define KEY "pipeline = $1 AND topic = $2 AND partition = $3"
 
 void ledger_row_done(struct ledger_row *r)
@@ -25,10 +27,16 @@ void ledger_rows_free(struct ledger_row *r, size_t n)
 static struct ledger_row row_read(const struct db_rows *r, size_t i)
 {
     return (struct ledger_row){
-        .project_id = DB_I32(r, i, 0), .partition = DB_I32(r, i, 1), .pipeline = db_dup(r, i, 2),
-        .topic = db_dup(r, i, 3), .next_offset = db_null(r, i, 4) ? -1 : db_i64(r, i, 4),
-        .intent_end = db_null(r, i, 5) ? -1 : db_i64(r, i, 5), .schema_seq = db_i64(r, i, 6),
-        .owner_epoch = db_i64(r, i, 7), .frontier_us = db_i64(r, i, 8), .updated_us = db_i64(r, i, 9),
+        .project_id = DB_I32(r, i, 0),
+        .partition = DB_I32(r, i, 1),
+        .pipeline = db_dup(r, i, 2),
+        .topic = db_dup(r, i, 3),
+        .next_offset = db_null(r, i, 4) ? -1 : db_i64(r, i, 4),
+        .intent_end = db_null(r, i, 5) ? -1 : db_i64(r, i, 5),
+        .schema_seq = db_i64(r, i, 6),
+        .owner_epoch = db_i64(r, i, 7),
+        .frontier_us = db_i64(r, i, 8),
+        .updated_us = db_i64(r, i, 9),
     };
 }
 
@@ -56,12 +64,10 @@ rc_t ledger_ensure(struct db *db, const char *pipeline, const char *topic, int32
 rc_t ledger_claim(struct db *db, const char *pipeline, const char *topic, int32_t partition, const char *owner,
                   struct ledger_row *ret, struct err *e)
 {
-    return one(db,
-               "UPDATE ledger SET owner_epoch = owner_epoch + 1, owner = $4, updated_us = $5 WHERE " KEY
-               " RETURNING " ROW,
-               DB_PARAMS(DBV_TEXTZ(pipeline), DBV_TEXTZ(topic), DBV_I64(partition), DBV_TEXTZ(owner),
-                         DBV_I64(clock_now_us())),
-               ret, e);
+    return one(
+        db, "UPDATE ledger SET owner_epoch = owner_epoch + 1, owner = $4, updated_us = $5 WHERE " KEY " RETURNING " ROW,
+        DB_PARAMS(DBV_TEXTZ(pipeline), DBV_TEXTZ(topic), DBV_I64(partition), DBV_TEXTZ(owner), DBV_I64(clock_now_us())),
+        ret, e);
 }
 
 rc_t ledger_get(struct db *db, const char *pipeline, const char *topic, int32_t partition, struct ledger_row *ret,
@@ -119,8 +125,7 @@ rc_t ledger_intend(struct db *db, const char *pipeline, const char *topic, int32
     return !rc && done != 1 ? fenced(topic, partition, epoch, e) : rc;
 }
 
-rc_t ledger_list(struct db *db, int32_t project_id, const char *pipeline, struct ledger_row **ret, size_t *n,
-                 struct err *e)
+rc_t ledger_list(struct db *db, int32_t project_id, const char *pipeline, struct ledger_row **ret, size_t *n, struct err *e)
 {
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
     rc_t rc = db_exec(db,

@@ -31,8 +31,12 @@ rc_t outbox_read(struct db *db, int64_t after_id, size_t limit, struct outbox_ro
     *ret = mem_array(*n, sizeof **ret);
     for (size_t i = 0; i < *n; i++)
         (*ret)[i] = (struct outbox_row){
-            .id = db_i64(rows, i, 0), .project_id = DB_I32(rows, i, 1), .topic = db_text(rows, i, 2),
-            .key = db_text(rows, i, 3), .payload = db_text(rows, i, 4), .traceparent = db_text(rows, i, 5),
+            .id = db_i64(rows, i, 0),
+            .project_id = DB_I32(rows, i, 1),
+            .topic = db_text(rows, i, 2),
+            .key = db_text(rows, i, 3),
+            .payload = db_text(rows, i, 4),
+            .traceparent = db_text(rows, i, 5),
             .created_us = db_i64(rows, i, 6),
         };
     *ret_rows = rows;
@@ -47,8 +51,8 @@ rc_t outbox_delete(struct db *db, const int64_t *ids, size_t n, struct err *e)
     for (size_t i = 0; i < n; i++)
         buf_addf(&list, "%c%lld", i ? ',' : '{', (long long)ids[i]);
     buf_addc(&list, '}');
-    return db_run(db, "DELETE FROM outbox WHERE id = ANY (CAST($1 AS bigint[]))", DB_PARAMS(DBV_TEXT(buf_str(&list))), NULL,
-                  e);
+    return db_run(db, "DELETE FROM outbox WHERE id = ANY (CAST($1 AS bigint[]))", DB_PARAMS(DBV_TEXT(buf_str(&list))),
+                  NULL, e);
 }
 
 rc_t outbox_depth(struct db *db, int64_t *ret_n, int64_t *ret_oldest_us, struct err *e)

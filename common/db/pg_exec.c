@@ -12,9 +12,23 @@
 #define MAX_PARAMS 4096
 
 enum { /* types of PostgreSQL that never change */
-    OID_BOOL = 16, OID_BYTEA = 17, OID_CHAR = 18, OID_NAME = 19, OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23,
-    OID_TEXT = 25, OID_OID = 26, OID_JSON = 114, OID_FLOAT4 = 700, OID_FLOAT8 = 701, OID_UNKNOWN = 705,
-    OID_BPCHAR = 1042, OID_VARCHAR = 1043, OID_VOID = 2278, OID_JSONB = 3802,
+       OID_BOOL = 16,
+       OID_BYTEA = 17,
+       OID_CHAR = 18,
+       OID_NAME = 19,
+       OID_INT8 = 20,
+       OID_INT2 = 21,
+       OID_INT4 = 23,
+       OID_TEXT = 25,
+       OID_OID = 26,
+       OID_JSON = 114,
+       OID_FLOAT4 = 700,
+       OID_FLOAT8 = 701,
+       OID_UNKNOWN = 705,
+       OID_BPCHAR = 1042,
+       OID_VARCHAR = 1043,
+       OID_VOID = 2278,
+       OID_JSONB = 3802,
 };
 
 struct params {
@@ -42,8 +56,8 @@ static uint64_t f64_bits(double v)
 
 static rc_t bind(struct params *p, const struct db_value *v, size_t i, struct err *e)
 {
-    static const Oid types[] = {[DB_NULL] = 0, [DB_I64] = OID_INT8, [DB_F64] = OID_FLOAT8, [DB_BOOL] = OID_BOOL,
-                                [DB_TEXT] = OID_TEXT, [DB_BYTES] = OID_BYTEA};
+    static const Oid types[] = {[DB_NULL] = 0,        [DB_I64] = OID_INT8,  [DB_F64] = OID_FLOAT8,
+                                [DB_BOOL] = OID_BOOL, [DB_TEXT] = OID_TEXT, [DB_BYTES] = OID_BYTEA};
     p->types[i] = types[v->type];
     p->formats[i] = 1;
     p->values[i] = (const char *)&p->numbers[i];
@@ -81,8 +95,10 @@ static rc_t bind_all(struct params *p, const struct db_value *values, size_t n, 
     if (n > MAX_PARAMS)
         return err_set(e, E_INVALID, "more than %d parameters", MAX_PARAMS);
     *p = (struct params){
-        .types = mem_array(n, sizeof *p->types), .values = mem_array(n, sizeof *p->values),
-        .lengths = mem_array(n, sizeof *p->lengths), .formats = mem_array(n, sizeof *p->formats),
+        .types = mem_array(n, sizeof *p->types),
+        .values = mem_array(n, sizeof *p->values),
+        .lengths = mem_array(n, sizeof *p->lengths),
+        .formats = mem_array(n, sizeof *p->formats),
         .numbers = mem_array(n, sizeof *p->numbers),
     };
     rc_t rc = OK;
@@ -149,13 +165,16 @@ static rc_t read_cell(const PGresult *res, int row, int col, struct db_value *v,
     const char *p = PQgetvalue(res, row, col);
     int n = PQgetlength(res, row, col);
     switch (PQftype(res, col)) {
-    case OID_INT2: case OID_INT4: case OID_INT8:
+    case OID_INT2:
+    case OID_INT4:
+    case OID_INT8:
         *v = DBV_I64(read_int(p, n));
         return OK;
     case OID_OID:
         *v = DBV_I64(read_int(p, n) & 0xffffffff);
         return OK;
-    case OID_FLOAT4: case OID_FLOAT8:
+    case OID_FLOAT4:
+    case OID_FLOAT8:
         *v = DBV_F64(read_float(p, n));
         return OK;
     case OID_BOOL:
@@ -164,7 +183,13 @@ static rc_t read_cell(const PGresult *res, int row, int col, struct db_value *v,
     case OID_BYTEA:
         *v = DBV_BYTES(((struct str){p, (size_t)n}));
         return OK;
-    case OID_TEXT: case OID_VARCHAR: case OID_BPCHAR: case OID_CHAR: case OID_NAME: case OID_JSON: case OID_UNKNOWN:
+    case OID_TEXT:
+    case OID_VARCHAR:
+    case OID_BPCHAR:
+    case OID_CHAR:
+    case OID_NAME:
+    case OID_JSON:
+    case OID_UNKNOWN:
         *v = DBV_TEXT(((struct str){p, (size_t)n}));
         return OK;
     case OID_JSONB: /* a version byte first */
@@ -173,8 +198,7 @@ static rc_t read_cell(const PGresult *res, int row, int col, struct db_value *v,
     case OID_VOID:
         return OK;
     default:
-        return err_set(e, E_FATAL, "column %s has a type (%u) that is not read here", PQfname(res, col),
-                       PQftype(res, col));
+        return err_set(e, E_FATAL, "column %s has a type (%u) that is not read here", PQfname(res, col), PQftype(res, col));
     }
 }
 
@@ -201,8 +225,7 @@ static rc_t read_rows(PGresult *res, struct db_rows **ret, struct err *e)
     return OK;
 }
 
-rc_t pg_exec(void *self, const char *sql, const struct db_value *params, size_t n, struct db_rows **ret_rows,
-             struct err *e)
+rc_t pg_exec(void *self, const char *sql, const struct db_value *params, size_t n, struct db_rows **ret_rows, struct err *e)
 {
     struct pg *pg = self;
     CLEANUP(params_done) struct params p = {0};

@@ -8,7 +8,7 @@
 #include "db/pg.h"
 
 #define DAYS_LOCK "7305813000000000001" /* advisory, for the makers of partitions */
-#define DAYS_A_STEP 14  /* each partition takes some ten locks of the server's table (64 × connections) */
+#define DAYS_A_STEP 14 /* each partition takes some ten locks of the server's table (64 × connections) */
 #define DAY_MIN INT64_C(-62135596800000000) /* the years that names have four digits for */
 #define DAY_MAX INT64_C(253402300800000000)
 
@@ -88,9 +88,8 @@ static rc_t pg_stage(void *self, const char *stage, const char *like, struct err
 /* --- days --- */
 /* A partition is made apart and then attached: that does not wait for readers and writers of the table, nor they for it.
  * What is there is asked of pg_class: to_regclass() may answer from before the lock. */
-static const char days_head[] =
-    "DO $days$ DECLARE\n"
-    "  daily CONSTANT text[] := ARRAY[";
+static const char days_head[] = "DO $days$ DECLARE\n"
+                                "  daily CONSTANT text[] := ARRAY[";
 static const char days_body[] =
     "]::bigint[];\n"
     "  day bigint; parent text; part text; locked boolean := false;\n"

@@ -11,6 +11,7 @@
 #define BACKOFF_MAX_US (5 * USEC_PER_SEC)
 #define IDLE_IN_TRANSACTION_MS 15000
 #define LOCK_TIMEOUT_MAX_US (5 * USEC_PER_SEC)
+#define MAX_OPTION 1024
 
 /* --- what errors mean: the first row whose letters begin the SQLSTATE --- */
 static const struct {
@@ -112,16 +113,16 @@ const char *pg_dbname(const struct pg *pg)
 /* The URL's options come last and win; only dbname (when given) and the encoding are ours in any case. */
 static PGconn *start(const struct pg *pg, const char *dbname)
 {
-    char session[256], options[2048];
+    char session[256], options[sizeof session + MAX_OPTION + 2];
     int64_t lock_us = pg->statement_us / 2 < LOCK_TIMEOUT_MAX_US ? pg->statement_us / 2 : LOCK_TIMEOUT_MAX_US;
     snprintf(session, sizeof session,
              "-c statement_timeout=%lld -c lock_timeout=%lld -c idle_in_transaction_session_timeout=%d -c jit=off",
              (long long)(pg->statement_us / 1000), (long long)(lock_us / 1000), IDLE_IN_TRANSACTION_MS);
     snprintf(options, sizeof options, "%s", session);
     const char *defaults[][2] = {
-        {"keepalives_idle", "5"},    {"keepalives_interval", "2"}, {"keepalives_count", "2"},
-        {"tcp_user_timeout", "5000"}, {"gssencmode", "disable"},   {"fallback_application_name", pg->app_name},
-        {"options", options},        {"client_encoding", "UTF8"},
+        {"keepalives_idle", "5"},     {"keepalives_interval", "2"}, {"keepalives_count", "2"},
+        {"tcp_user_timeout", "5000"}, {"gssencmode", "disable"},    {"fallback_application_name", pg->app_name},
+        {"options", options},         {"client_encoding", "UTF8"},
     };
     enum { N_DEFAULTS = sizeof defaults / sizeof *defaults };
     const char *keys[128] = {0}, *values[128] = {0};
@@ -350,6 +351,12 @@ static rc_t pg_open(const struct db_config *cfg, void **ret_self, struct err *e)
     PQfreemem(why); /* not shown: it quotes the URL, and with it the password */
     if (!options)
         return err_set(e, E_INVALID, "DATABASE_URL is not a connection string that PostgreSQL's library can read");
+    for (const PQconninfoOption *o = options; o->keyword; o++) {
+        if (o->val && strlen(o->val) > MAX_OPTION) {
+            PQconninfoFree(options);
+            return err_set(e, E_INVALID, "an option in DATABASE_URL is longer than %d bytes", MAX_OPTION);
+        }
+    }
     struct pg *pg = mem_alloc(sizeof *pg);
     pg->options = options;
     pg->transactions = 1;

@@ -25,9 +25,15 @@ void projects_free(struct project *p, size_t n)
 static struct project project_read(const struct db_rows *r, size_t i)
 {
     return (struct project){
-        .id = DB_I32(r, i, 0), .name = db_dup(r, i, 1), .artifact_path = db_dup(r, i, 2), .document = db_dup(r, i, 3),
-        .base_period_us = db_i64(r, i, 4), .created_us = db_i64(r, i, 5), .updated_us = db_i64(r, i, 6),
-        .monitoring = db_bool(r, i, 7), .default_app = db_bool(r, i, 8),
+        .id = DB_I32(r, i, 0),
+        .name = db_dup(r, i, 1),
+        .artifact_path = db_dup(r, i, 2),
+        .document = db_dup(r, i, 3),
+        .base_period_us = db_i64(r, i, 4),
+        .created_us = db_i64(r, i, 5),
+        .updated_us = db_i64(r, i, 6),
+        .monitoring = db_bool(r, i, 7),
+        .default_app = db_bool(r, i, 8),
     };
 }
 
@@ -93,8 +99,11 @@ rc_t apps_list(struct db *db, int32_t project_id, struct app_row **ret, size_t *
     *ret = mem_array(*n, sizeof **ret);
     for (size_t i = 0; i < *n; i++)
         (*ret)[i] = (struct app_row){
-            .id = DB_I32(rows, i, 0), .project_id = DB_I32(rows, i, 1), .name = db_dup(rows, i, 2),
-            .needs_rows = db_bool(rows, i, 3), .active = db_bool(rows, i, 4),
+            .id = DB_I32(rows, i, 0),
+            .project_id = DB_I32(rows, i, 1),
+            .name = db_dup(rows, i, 2),
+            .needs_rows = db_bool(rows, i, 3),
+            .active = db_bool(rows, i, 4),
         };
     return OK;
 }

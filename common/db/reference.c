@@ -36,8 +36,11 @@ static rc_t schema_one(struct db *db, const char *sql, const struct db_value *pa
     if (rc == E_NOTFOUND)
         return err_set(e, rc, "the endpoint has no such schema");
     if (!rc)
-        *ret = (struct endpoint_schema){.version = DB_I32(r, 0, 0), .seq = db_i64(r, 0, 1), .created_us = db_i64(r, 0, 2),
-                                        .named = db_bool(r, 0, 3), .document = db_dup(r, 0, 4)};
+        *ret = (struct endpoint_schema){.version = DB_I32(r, 0, 0),
+                                        .seq = db_i64(r, 0, 1),
+                                        .created_us = db_i64(r, 0, 2),
+                                        .named = db_bool(r, 0, 3),
+                                        .document = db_dup(r, 0, 4)};
     return rc;
 }
 
@@ -50,8 +53,7 @@ rc_t schema_get(struct db *db, int64_t endpoint_id, int version_or_0, int64_t ma
                       DB_PARAMS(DBV_I64(endpoint_id), DBV_I64(version_or_0), DBV_I64(max_seq)), ret, e);
 }
 
-static rc_t schema_same(struct db *db, int64_t endpoint_id, struct str document, struct endpoint_schema *ret,
-                        struct err *e)
+static rc_t schema_same(struct db *db, int64_t endpoint_id, struct str document, struct endpoint_schema *ret, struct err *e)
 {
     return schema_one(db,
                       "SELECT " SCHEMA " FROM endpoint_schemas WHERE endpoint_id = $1 AND document = $2 "
@@ -72,12 +74,12 @@ static rc_t schema_add(struct db *db, int32_t project_id, int64_t endpoint_id, s
             *ret = s;
         return rc;
     }
-    rc = schema_one(db,
-                    "INSERT INTO endpoint_schemas (project_id, endpoint_id, version, document, named, created_us) "
-                    "SELECT $1, $2, COALESCE(max(version), 0) + 1, $3, $4, $5 FROM endpoint_schemas "
-                    "WHERE endpoint_id = $2 RETURNING " SCHEMA,
-                    DB_PARAMS(DBV_I64(project_id), DBV_I64(endpoint_id), DBV_TEXT(document), DBV_BOOL(named), DBV_I64(now)),
-                    &s, e);
+    rc = schema_one(
+        db,
+        "INSERT INTO endpoint_schemas (project_id, endpoint_id, version, document, named, created_us) "
+        "SELECT $1, $2, COALESCE(max(version), 0) + 1, $3, $4, $5 FROM endpoint_schemas "
+        "WHERE endpoint_id = $2 RETURNING " SCHEMA,
+        DB_PARAMS(DBV_I64(project_id), DBV_I64(endpoint_id), DBV_TEXT(document), DBV_BOOL(named), DBV_I64(now)), &s, e);
     if (!rc)
         rc = db_run(db,
                     "UPDATE endpoints SET schema_version = $2, updated_us = $3, change_seq = nextval('change_seq') "
@@ -122,8 +124,10 @@ rc_t schema_seq_now(struct db *db, int64_t *ret, struct err *e)
 /* --- references --- */
 static struct endpoint_reference reference_read(const struct db_rows *r, size_t i)
 {
-    return (struct endpoint_reference){.version = DB_I32(r, i, 0), .statistics = db_dup(r, i, 1),
-                                       .labels = db_dup(r, i, 2), .source = db_dup(r, i, 3),
+    return (struct endpoint_reference){.version = DB_I32(r, i, 0),
+                                       .statistics = db_dup(r, i, 1),
+                                       .labels = db_dup(r, i, 2),
+                                       .source = db_dup(r, i, 3),
                                        .created_us = db_i64(r, i, 4)};
 }
 
@@ -131,7 +135,8 @@ rc_t reference_get(struct db *db, int64_t endpoint_id, int version_or_0, struct 
 {
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
     rc_t rc = db_one(db,
-                     "SELECT " REFERENCE " FROM endpoint_references WHERE endpoint_id = $1 AND ($2 = 0 OR version = $2) "
+                     "SELECT " REFERENCE
+                     " FROM endpoint_references WHERE endpoint_id = $1 AND ($2 = 0 OR version = $2) "
                      "ORDER BY version DESC LIMIT 1",
                      DB_PARAMS(DBV_I64(endpoint_id), DBV_I64(version_or_0)), &rows, e);
     if (rc == E_NOTFOUND)
@@ -159,12 +164,13 @@ static rc_t reference_add(struct db *db, int32_t project_id, int64_t endpoint_id
         return OK;
     }
     version++;
-    rc = db_run(db,
-                "INSERT INTO endpoint_references (project_id, endpoint_id, version, statistics, labels, source, created_us) "
-                "VALUES ($1, $2, $3, $4, $5, $6, $7)",
-                DB_PARAMS(DBV_I64(project_id), DBV_I64(endpoint_id), DBV_I64(version), DBV_TEXT(statistics),
-                          DBV_TEXT(labels), DBV_TEXTZ(source), DBV_I64(now)),
-                NULL, e);
+    rc = db_run(
+        db,
+        "INSERT INTO endpoint_references (project_id, endpoint_id, version, statistics, labels, source, created_us) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        DB_PARAMS(DBV_I64(project_id), DBV_I64(endpoint_id), DBV_I64(version), DBV_TEXT(statistics), DBV_TEXT(labels),
+                  DBV_TEXTZ(source), DBV_I64(now)),
+        NULL, e);
     if (!rc)
         rc = db_run(db,
                     "UPDATE endpoints SET reference_version = $2, updated_us = $3, change_seq = nextval('change_seq') "
@@ -182,8 +188,7 @@ rc_t reference_put(struct db *db, int32_t project_id, int64_t endpoint_id, struc
     int version = 0;
     rc_t rc = db_scope_begin(db, &own, e);
     if (!rc)
-        rc = db_scope_end(db, own,
-                          reference_add(db, project_id, endpoint_id, statistics, labels, source, &version, e), e);
+        rc = db_scope_end(db, own, reference_add(db, project_id, endpoint_id, statistics, labels, source, &version, e), e);
     if (!rc)
         *ret_version = version;
     return rc;

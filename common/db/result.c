@@ -8,7 +8,7 @@
 #include "db/driver.h"
 
 /* A row changes for a higher revision, or for the same one with other values. */
-#define CHANGES(table, values) \
+#define CHANGES(table, values)                                                                                         \
     "EXCLUDED.revision > " table ".revision OR (EXCLUDED.revision = " table ".revision AND " values ")"
 
 /* --- one row a key --- */
@@ -73,8 +73,8 @@ static rc_t copy_new(struct db *db, const char *table, const char *columns, cons
 }
 
 /* first: every row is a first revision, which only a replay has brought before. */
-static rc_t upsert(struct db *db, const char *stage, const char *table, const char *columns, const char *merge, bool first,
-                   const struct db_value *values, size_t n, size_t cols, int64_t *ret_changed, struct err *e)
+static rc_t upsert(struct db *db, const char *stage, const char *table, const char *columns, const char *merge,
+                   bool first, const struct db_value *values, size_t n, size_t cols, int64_t *ret_changed, struct err *e)
 {
     int64_t changed = (int64_t)n;
     rc_t rc = first && n ? copy_new(db, table, columns, values, n, cols, e) : E_CONFLICT;
@@ -99,8 +99,9 @@ static bool all_first(const struct item *items, size_t n)
 }
 
 /* --- results --- */
-#define RESULT \
-    "project_id, endpoint_id, metric_id, window_start_us, window_end_us, revision, value, status, extra, traceparent, " \
+#define RESULT                                                                                                         \
+    "project_id, endpoint_id, metric_id, window_start_us, window_end_us, revision, value, status, extra, "             \
+    "traceparent, "                                                                                                    \
     "written_us"
 enum { RESULT_COLS = 11 };
 
@@ -116,17 +117,20 @@ rc_t results_upsert(struct db *db, const struct result_row *rows, size_t n, int6
                                     "(results.value, results.status, results.extra)");
     CLEANUP(mem_freep) struct item *items = mem_array(n, sizeof *items);
     for (size_t i = 0; i < n; i++)
-        items[i] = (struct item){.key = {rows[i].project_id, rows[i].endpoint_id, rows[i].metric_id, rows[i].end_us,
-                                         rows[i].start_us},
-                                 .revision = rows[i].revision, .at = i};
+        items[i] = (struct item){
+            .key = {rows[i].project_id, rows[i].endpoint_id, rows[i].metric_id, rows[i].end_us, rows[i].start_us},
+            .revision = rows[i].revision,
+            .at = i};
     size_t kept = items_settle(items, n);
     CLEANUP(mem_freep) struct db_value *values = mem_array(kept * RESULT_COLS, sizeof *values);
     for (size_t i = 0; i < kept; i++) {
         const struct result_row *r = &rows[items[i].at];
         const struct db_value row[RESULT_COLS] = {
-            DBV_I64(r->project_id), DBV_I64(r->endpoint_id), DBV_I64(r->metric_id), DBV_I64(r->start_us),
-            DBV_I64(r->end_us), DBV_I64(r->revision), DBV_F64(r->value),
-            r->status == INT_MIN ? DBV_NULL : DBV_I64(r->status), DBV_TEXT(r->extra), DBV_TEXT(r->traceparent),
+            DBV_I64(r->project_id), DBV_I64(r->endpoint_id),
+            DBV_I64(r->metric_id),  DBV_I64(r->start_us),
+            DBV_I64(r->end_us),     DBV_I64(r->revision),
+            DBV_F64(r->value),      r->status == INT_MIN ? DBV_NULL : DBV_I64(r->status),
+            DBV_TEXT(r->extra),     DBV_TEXT(r->traceparent),
             DBV_I64(now_us),
         };
         memcpy(&values[i * RESULT_COLS], row, sizeof row);
@@ -136,7 +140,7 @@ rc_t results_upsert(struct db *db, const struct result_row *rows, size_t n, int6
 }
 
 /* --- statistics of apps --- */
-#define STATISTIC \
+#define STATISTIC                                                                                                      \
     "project_id, endpoint_id, app_id, name, window_start_us, window_end_us, revision, body, timestamp_us, written_us"
 enum { STATISTIC_COLS = 10 };
 
@@ -151,16 +155,18 @@ rc_t app_statistics_upsert(struct db *db, const struct app_statistic_row *rows, 
                                            "(app_statistics.body, app_statistics.timestamp_us)");
     CLEANUP(mem_freep) struct item *items = mem_array(n, sizeof *items);
     for (size_t i = 0; i < n; i++)
-        items[i] = (struct item){.key = {rows[i].project_id, rows[i].endpoint_id, rows[i].app_id, rows[i].end_us,
-                                         rows[i].start_us},
-                                 .name = rows[i].name, .revision = rows[i].revision, .at = i};
+        items[i] = (struct item){
+            .key = {rows[i].project_id, rows[i].endpoint_id, rows[i].app_id, rows[i].end_us, rows[i].start_us},
+            .name = rows[i].name,
+            .revision = rows[i].revision,
+            .at = i};
     size_t kept = items_settle(items, n);
     CLEANUP(mem_freep) struct db_value *values = mem_array(kept * STATISTIC_COLS, sizeof *values);
     for (size_t i = 0; i < kept; i++) {
         const struct app_statistic_row *r = &rows[items[i].at];
         const struct db_value row[STATISTIC_COLS] = {
-            DBV_I64(r->project_id), DBV_I64(r->endpoint_id), DBV_I64(r->app_id), DBV_TEXT(r->name),
-            DBV_I64(r->start_us), DBV_I64(r->end_us), DBV_I64(r->revision), DBV_TEXT(r->body),
+            DBV_I64(r->project_id),   DBV_I64(r->endpoint_id), DBV_I64(r->app_id),   DBV_TEXT(r->name),
+            DBV_I64(r->start_us),     DBV_I64(r->end_us),      DBV_I64(r->revision), DBV_TEXT(r->body),
             DBV_I64(r->timestamp_us), DBV_I64(now_us),
         };
         memcpy(&values[i * STATISTIC_COLS], row, sizeof row);
@@ -173,10 +179,11 @@ rc_t app_statistic_latest(struct db *db, int32_t project_id, int64_t endpoint_id
                           char **ret_body, int64_t *ret_timestamp_us, struct err *e)
 {
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
-    rc_t rc = db_one(db,
-                     "SELECT body, timestamp_us FROM app_statistics WHERE project_id = $1 AND endpoint_id = $2 "
-                     "AND name = $3 AND ($4 <= 0 OR app_id = $4) ORDER BY window_end_us DESC, timestamp_us DESC LIMIT 1",
-                     DB_PARAMS(DBV_I64(project_id), DBV_I64(endpoint_id), DBV_TEXTZ(name), DBV_I64(app_id)), &rows, e);
+    rc_t rc = db_one(
+        db,
+        "SELECT body, timestamp_us FROM app_statistics WHERE project_id = $1 AND endpoint_id = $2 "
+        "AND name = $3 AND ($4 <= 0 OR app_id = $4) ORDER BY window_end_us DESC, timestamp_us DESC LIMIT 1",
+        DB_PARAMS(DBV_I64(project_id), DBV_I64(endpoint_id), DBV_TEXTZ(name), DBV_I64(app_id)), &rows, e);
     if (rc == E_NOTFOUND)
         return err_set(e, rc, "no %s yet", name);
     if (rc)

@@ -6,8 +6,8 @@
 #include "base/mem.h"
 #include "db/driver.h"
 
-#define SLOT \
-    "project_id, endpoint_id, slot_start_us, slot_us, schema_version, reference_version, topic, partition, " \
+#define SLOT                                                                                                           \
+    "project_id, endpoint_id, slot_start_us, slot_us, schema_version, reference_version, topic, partition, "           \
     "flush_offset, requests, rows, errors, estimated, format, body"
 enum { SLOT_COLS = 15 };
 
@@ -17,10 +17,11 @@ static struct db_value *slot_values(const struct slot_row *rows, size_t n)
     for (size_t i = 0; i < n; i++) {
         const struct slot_row *r = &rows[i];
         const struct db_value row[SLOT_COLS] = {
-            DBV_I64(r->project_id), DBV_I64(r->endpoint_id), DBV_I64(r->slot_start_us), DBV_I64(r->slot_us),
-            DBV_I64(r->schema_version), DBV_I64(r->reference_version), DBV_TEXT(r->topic), DBV_I64(r->partition),
-            DBV_I64(r->flush_offset), DBV_I64(r->requests), DBV_I64(r->rows), DBV_I64(r->errors),
-            DBV_F64(r->estimated), DBV_I64(r->format), DBV_BYTES(r->body),
+            DBV_I64(r->project_id), DBV_I64(r->endpoint_id),    DBV_I64(r->slot_start_us),
+            DBV_I64(r->slot_us),    DBV_I64(r->schema_version), DBV_I64(r->reference_version),
+            DBV_TEXT(r->topic),     DBV_I64(r->partition),      DBV_I64(r->flush_offset),
+            DBV_I64(r->requests),   DBV_I64(r->rows),           DBV_I64(r->errors),
+            DBV_F64(r->estimated),  DBV_I64(r->format),         DBV_BYTES(r->body),
         };
         memcpy(v, row, sizeof row);
         v += SLOT_COLS;
@@ -37,11 +38,21 @@ rc_t slots_append(struct db *db, const struct slot_row *rows, size_t n, struct e
 static struct slot_row slot_read(const struct db_rows *r, size_t i)
 {
     return (struct slot_row){
-        .project_id = DB_I32(r, i, 0), .endpoint_id = db_i64(r, i, 1), .slot_start_us = db_i64(r, i, 2),
-        .slot_us = db_i64(r, i, 3), .schema_version = DB_I32(r, i, 4), .reference_version = DB_I32(r, i, 5),
-        .topic = db_text(r, i, 6), .partition = DB_I32(r, i, 7), .flush_offset = db_i64(r, i, 8),
-        .requests = db_i64(r, i, 9), .rows = db_i64(r, i, 10), .errors = db_i64(r, i, 11), .estimated = db_f64(r, i, 12),
-        .format = DB_I32(r, i, 13), .body = db_text(r, i, 14),
+        .project_id = DB_I32(r, i, 0),
+        .endpoint_id = db_i64(r, i, 1),
+        .slot_start_us = db_i64(r, i, 2),
+        .slot_us = db_i64(r, i, 3),
+        .schema_version = DB_I32(r, i, 4),
+        .reference_version = DB_I32(r, i, 5),
+        .topic = db_text(r, i, 6),
+        .partition = DB_I32(r, i, 7),
+        .flush_offset = db_i64(r, i, 8),
+        .requests = db_i64(r, i, 9),
+        .rows = db_i64(r, i, 10),
+        .errors = db_i64(r, i, 11),
+        .estimated = db_f64(r, i, 12),
+        .format = DB_I32(r, i, 13),
+        .body = db_text(r, i, 14),
     };
 }
 
@@ -75,13 +86,13 @@ static rc_t delete_staged(struct db *db, const struct slot_row *read, size_t n, 
         first = read[i].slot_start_us < first ? read[i].slot_start_us : first;
         last = read[i].slot_start_us > last ? read[i].slot_start_us : last;
     }
-    rc_t rc = db_run(db,
-                     "DELETE FROM slots s USING stage_slots k WHERE s.project_id = $1 AND s.endpoint_id = $2 "
-                     "AND s.slot_start_us BETWEEN $3 AND $4 AND s.slot_start_us = k.slot_start_us AND s.segment = k.segment "
-                     "AND s.schema_version = k.schema_version AND s.reference_version = k.reference_version "
-                     "AND s.topic = k.topic AND s.partition = k.partition AND s.flush_offset = k.flush_offset",
-                     DB_PARAMS(DBV_I64(read[0].project_id), DBV_I64(read[0].endpoint_id), DBV_I64(first), DBV_I64(last)),
-                     &deleted, e);
+    rc_t rc = db_run(
+        db,
+        "DELETE FROM slots s USING stage_slots k WHERE s.project_id = $1 AND s.endpoint_id = $2 "
+        "AND s.slot_start_us BETWEEN $3 AND $4 AND s.slot_start_us = k.slot_start_us AND s.segment = k.segment "
+        "AND s.schema_version = k.schema_version AND s.reference_version = k.reference_version "
+        "AND s.topic = k.topic AND s.partition = k.partition AND s.flush_offset = k.flush_offset",
+        DB_PARAMS(DBV_I64(read[0].project_id), DBV_I64(read[0].endpoint_id), DBV_I64(first), DBV_I64(last)), &deleted, e);
     if (!rc && deleted != (int64_t)n)
         rc = err_set(e, E_CONFLICT, "%lld of the %zu rows to fold are gone", (long long)n - (long long)deleted, n);
     return rc;
@@ -120,20 +131,21 @@ rc_t slots_sums(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t 
     if (step_us <= 0)
         return err_set(e, E_INVALID, "a step must be positive");
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
-    rc_t rc = db_exec(db,
-                      "SELECT slot_start_us - slot_start_us % $5, CAST(sum(requests) AS bigint), CAST(sum(rows) AS bigint), "
-                      "CAST(sum(errors) AS bigint), sum(estimated) FROM slots WHERE project_id = $1 AND endpoint_id = $2 "
-                      "AND slot_start_us >= $3 AND slot_start_us < $4 GROUP BY 1 ORDER BY 1",
-                      DB_PARAMS(DBV_I64(project_id), DBV_I64(endpoint_id), DBV_I64(from_us), DBV_I64(to_us),
-                                DBV_I64(step_us)),
-                      &rows, e);
+    rc_t rc = db_exec(
+        db,
+        "SELECT slot_start_us - slot_start_us % $5, CAST(sum(requests) AS bigint), CAST(sum(rows) AS bigint), "
+        "CAST(sum(errors) AS bigint), sum(estimated) FROM slots WHERE project_id = $1 AND endpoint_id = $2 "
+        "AND slot_start_us >= $3 AND slot_start_us < $4 GROUP BY 1 ORDER BY 1",
+        DB_PARAMS(DBV_I64(project_id), DBV_I64(endpoint_id), DBV_I64(from_us), DBV_I64(to_us), DBV_I64(step_us)), &rows, e);
     if (rc)
         return rc;
     *n = db_rows_n(rows);
     *ret = mem_array(*n, sizeof **ret);
     for (size_t i = 0; i < *n; i++)
-        (*ret)[i] = (struct slot_sum){.start_us = db_i64(rows, i, 0), .requests = db_i64(rows, i, 1),
-                                      .rows = db_i64(rows, i, 2), .errors = db_i64(rows, i, 3),
+        (*ret)[i] = (struct slot_sum){.start_us = db_i64(rows, i, 0),
+                                      .requests = db_i64(rows, i, 1),
+                                      .rows = db_i64(rows, i, 2),
+                                      .errors = db_i64(rows, i, 3),
                                       .estimated = db_f64(rows, i, 4)};
     return OK;
 }
@@ -171,8 +183,8 @@ static size_t pending_values(const struct pending_window *w, size_t n, struct db
             continue;
         }
         const struct db_value row[PENDING_COLS] = {
-            DBV_I64(p->project_id), DBV_I64(p->endpoint_id), DBV_I64(p->start_us), DBV_I64(p->end_us), DBV_I64(p->rows),
-            DBV_I64(p->last_handled_us), DBV_TEXT(p->traceparent),
+            DBV_I64(p->project_id), DBV_I64(p->endpoint_id),     DBV_I64(p->start_us),     DBV_I64(p->end_us),
+            DBV_I64(p->rows),       DBV_I64(p->last_handled_us), DBV_TEXT(p->traceparent),
         };
         memcpy(&values[rows++ * PENDING_COLS], row, sizeof row);
     }
@@ -188,8 +200,8 @@ rc_t pending_add(struct db *db, const struct pending_window *w, size_t n, struct
     rc_t rc = db_stage(db, "stage_pending", "pending_windows", e);
     if (!rc)
         rc = db_copy(db, "stage_pending",
-                     "project_id, endpoint_id, window_start_us, window_end_us, rows, last_handled_us, traceparent", values,
-                     rows, PENDING_COLS, e);
+                     "project_id, endpoint_id, window_start_us, window_end_us, rows, last_handled_us, traceparent",
+                     values, rows, PENDING_COLS, e);
     if (rc)
         return rc;
     return db_run(db,

@@ -4,19 +4,25 @@
 #include "base/mem.h"
 #include "db/driver.h"
 
-#define WINDOW \
-    "project_id, endpoint_id, window_start_us, window_end_us, revision, rows, late_rows, frontier_us, closed_us, " \
+#define WINDOW                                                                                                         \
+    "project_id, endpoint_id, window_start_us, window_end_us, revision, rows, late_rows, frontier_us, closed_us, "     \
     "schema_version, reference_version"
-#define KEY_OF(w) \
-    DBV_I64((w)->project_id), DBV_I64((w)->endpoint_id), DBV_I64((w)->start_us), DBV_I64((w)->end_us)
+#define KEY_OF(w) DBV_I64((w)->project_id), DBV_I64((w)->endpoint_id), DBV_I64((w)->start_us), DBV_I64((w)->end_us)
 #define BY_KEY "project_id = $1 AND endpoint_id = $2 AND window_start_us = $3 AND window_end_us = $4"
 
 static struct window window_read(const struct db_rows *r, size_t i)
 {
     return (struct window){
-        .project_id = DB_I32(r, i, 0), .endpoint_id = db_i64(r, i, 1), .start_us = db_i64(r, i, 2),
-        .end_us = db_i64(r, i, 3), .revision = DB_I32(r, i, 4), .rows = db_i64(r, i, 5), .late_rows = db_i64(r, i, 6),
-        .frontier_us = db_i64(r, i, 7), .closed_us = db_i64(r, i, 8), .schema_version = DB_I32(r, i, 9),
+        .project_id = DB_I32(r, i, 0),
+        .endpoint_id = db_i64(r, i, 1),
+        .start_us = db_i64(r, i, 2),
+        .end_us = db_i64(r, i, 3),
+        .revision = DB_I32(r, i, 4),
+        .rows = db_i64(r, i, 5),
+        .late_rows = db_i64(r, i, 6),
+        .frontier_us = db_i64(r, i, 7),
+        .closed_us = db_i64(r, i, 8),
+        .schema_version = DB_I32(r, i, 9),
         .reference_version = DB_I32(r, i, 10),
     };
 }
@@ -40,19 +46,24 @@ rc_t pending_due(struct db *db, int32_t project_id, int64_t frontier_us, int64_t
                  struct pending_window **ret, size_t *n, struct db_rows **ret_rows, struct err *e)
 {
     struct db_rows *rows = NULL;
-    rc_t rc = db_exec(db,
-                      "SELECT project_id, endpoint_id, window_start_us, window_end_us, rows, last_handled_us, traceparent "
-                      "FROM pending_windows WHERE project_id = $1 AND window_end_us <= $2 AND last_handled_us <= $2 "
-                      "ORDER BY window_end_us, endpoint_id, window_start_us LIMIT $3",
-                      DB_PARAMS(DBV_I64(project_id), DBV_I64(frontier_us - lateness_us), DBV_I64((int64_t)limit)), &rows, e);
+    rc_t rc = db_exec(
+        db,
+        "SELECT project_id, endpoint_id, window_start_us, window_end_us, rows, last_handled_us, traceparent "
+        "FROM pending_windows WHERE project_id = $1 AND window_end_us <= $2 AND last_handled_us <= $2 "
+        "ORDER BY window_end_us, endpoint_id, window_start_us LIMIT $3",
+        DB_PARAMS(DBV_I64(project_id), DBV_I64(frontier_us - lateness_us), DBV_I64((int64_t)limit)), &rows, e);
     if (rc)
         return rc;
     *n = db_rows_n(rows);
     *ret = mem_array(*n, sizeof **ret);
     for (size_t i = 0; i < *n; i++)
         (*ret)[i] = (struct pending_window){
-            .project_id = DB_I32(rows, i, 0), .endpoint_id = db_i64(rows, i, 1), .start_us = db_i64(rows, i, 2),
-            .end_us = db_i64(rows, i, 3), .rows = db_i64(rows, i, 4), .last_handled_us = db_i64(rows, i, 5),
+            .project_id = DB_I32(rows, i, 0),
+            .endpoint_id = db_i64(rows, i, 1),
+            .start_us = db_i64(rows, i, 2),
+            .end_us = db_i64(rows, i, 3),
+            .rows = db_i64(rows, i, 4),
+            .last_handled_us = db_i64(rows, i, 5),
             .traceparent = db_text(rows, i, 6),
         };
     *ret_rows = rows;
@@ -72,8 +83,8 @@ rc_t pending_next(struct db *db, int32_t project_id, int64_t *ret_end_us, struct
 rc_t pending_take(struct db *db, const struct pending_window *w, struct window *ret_known, struct err *e)
 {
     int64_t taken = 0;
-    struct window known = {.project_id = w->project_id, .endpoint_id = w->endpoint_id, .start_us = w->start_us,
-                           .end_us = w->end_us};
+    struct window known = {
+        .project_id = w->project_id, .endpoint_id = w->endpoint_id, .start_us = w->start_us, .end_us = w->end_us};
     rc_t rc = db_run(db, "DELETE FROM pending_windows WHERE " BY_KEY, DB_PARAMS(KEY_OF(w)), &taken, e);
     if (!rc && !taken)
         return err_set(e, E_NOTFOUND, "the window is not pending any more");
@@ -89,19 +100,19 @@ rc_t pending_take(struct db *db, const struct pending_window *w, struct window *
 rc_t window_put(struct db *db, const struct window *w, struct str traceparent, struct err *e)
 {
     int64_t put = 0;
-    rc_t rc = db_run(db,
-                     "INSERT INTO windows (project_id, endpoint_id, window_start_us, window_end_us, revision, rows, "
-                     "late_rows, frontier_us, closed_us, schema_version, reference_version, traceparent) "
-                     "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) "
-                     "ON CONFLICT (project_id, endpoint_id, window_end_us, window_start_us, segment) DO UPDATE SET "
-                     "revision = EXCLUDED.revision, rows = EXCLUDED.rows, frontier_us = EXCLUDED.frontier_us, "
-                     "closed_us = EXCLUDED.closed_us, schema_version = EXCLUDED.schema_version, "
-                     "reference_version = EXCLUDED.reference_version, traceparent = EXCLUDED.traceparent, folded = false "
-                     "WHERE windows.revision < EXCLUDED.revision",
-                     DB_PARAMS(KEY_OF(w), DBV_I64(w->revision), DBV_I64(w->rows), DBV_I64(w->late_rows),
-                               DBV_I64(w->frontier_us), DBV_I64(w->closed_us), DBV_I64(w->schema_version),
-                               DBV_I64(w->reference_version), DBV_TEXT(traceparent)),
-                     &put, e);
+    rc_t rc = db_run(
+        db,
+        "INSERT INTO windows (project_id, endpoint_id, window_start_us, window_end_us, revision, rows, "
+        "late_rows, frontier_us, closed_us, schema_version, reference_version, traceparent) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) "
+        "ON CONFLICT (project_id, endpoint_id, window_end_us, window_start_us, segment) DO UPDATE SET "
+        "revision = EXCLUDED.revision, rows = EXCLUDED.rows, frontier_us = EXCLUDED.frontier_us, "
+        "closed_us = EXCLUDED.closed_us, schema_version = EXCLUDED.schema_version, "
+        "reference_version = EXCLUDED.reference_version, traceparent = EXCLUDED.traceparent, folded = false "
+        "WHERE windows.revision < EXCLUDED.revision",
+        DB_PARAMS(KEY_OF(w), DBV_I64(w->revision), DBV_I64(w->rows), DBV_I64(w->late_rows), DBV_I64(w->frontier_us),
+                  DBV_I64(w->closed_us), DBV_I64(w->schema_version), DBV_I64(w->reference_version), DBV_TEXT(traceparent)),
+        &put, e);
     if (!rc && !put)
         rc = err_set(e, E_CONFLICT, "the window has revision %d or a higher one already", w->revision);
     return rc;
@@ -109,14 +120,15 @@ rc_t window_put(struct db *db, const struct window *w, struct str traceparent, s
 
 rc_t window_add_late(struct db *db, const struct window *w, int64_t rows, struct err *e)
 {
-    return db_run(db,
-                  "INSERT INTO windows (project_id, endpoint_id, window_start_us, window_end_us, revision, rows, late_rows, "
-                  "frontier_us, closed_us, schema_version, reference_version) VALUES ($1, $2, $3, $4, 0, 0, $5, $6, $7, $8, "
-                  "$9) ON CONFLICT (project_id, endpoint_id, window_end_us, window_start_us, segment) DO UPDATE SET "
-                  "late_rows = windows.late_rows + EXCLUDED.late_rows",
-                  DB_PARAMS(KEY_OF(w), DBV_I64(rows), DBV_I64(w->frontier_us), DBV_I64(w->closed_us),
-                            DBV_I64(w->schema_version), DBV_I64(w->reference_version)),
-                  NULL, e);
+    return db_run(
+        db,
+        "INSERT INTO windows (project_id, endpoint_id, window_start_us, window_end_us, revision, rows, late_rows, "
+        "frontier_us, closed_us, schema_version, reference_version) VALUES ($1, $2, $3, $4, 0, 0, $5, $6, $7, $8, "
+        "$9) ON CONFLICT (project_id, endpoint_id, window_end_us, window_start_us, segment) DO UPDATE SET "
+        "late_rows = windows.late_rows + EXCLUDED.late_rows",
+        DB_PARAMS(KEY_OF(w), DBV_I64(rows), DBV_I64(w->frontier_us), DBV_I64(w->closed_us), DBV_I64(w->schema_version),
+                  DBV_I64(w->reference_version)),
+        NULL, e);
 }
 
 rc_t window_get(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t start_us, int64_t end_us,
@@ -136,45 +148,48 @@ rc_t windows_list(struct db *db, int32_t project_id, int64_t endpoint_id, int64_
                   struct window **ret, size_t *n, struct err *e)
 {
     return windows_read(db,
-                        "SELECT " WINDOW " FROM windows WHERE project_id = $1 AND endpoint_id = $2 AND window_end_us > $3 "
+                        "SELECT " WINDOW
+                        " FROM windows WHERE project_id = $1 AND endpoint_id = $2 AND window_end_us > $3 "
                         "AND window_end_us <= $4 ORDER BY window_end_us, window_start_us",
                         DB_PARAMS(DBV_I64(project_id), DBV_I64(endpoint_id), DBV_I64(from_us), DBV_I64(to_us)), ret, n, e);
 }
 
 /* Slots that retention has dropped are no difference. */
-rc_t windows_sweep(struct db *db, int32_t project_id, int64_t from_us, int64_t to_us, int64_t now_us, int64_t *ret_found,
-                   struct err *e)
+rc_t windows_sweep(struct db *db, int32_t project_id, int64_t from_us, int64_t to_us, int64_t now_us,
+                   int64_t *ret_found, struct err *e)
 {
-    return db_run(db,
-                  "INSERT INTO pending_windows (project_id, endpoint_id, window_start_us, window_end_us, rows, "
-                  "last_handled_us) SELECT w.project_id, w.endpoint_id, w.window_start_us, w.window_end_us, s.rows, $4 "
-                  "FROM windows w CROSS JOIN LATERAL (SELECT CAST(sum(rows) AS bigint) AS rows FROM slots "
-                  "WHERE project_id = w.project_id AND endpoint_id = w.endpoint_id AND slot_start_us >= w.window_start_us "
-                  "AND slot_start_us < w.window_end_us) s WHERE w.project_id = $1 AND w.closed_us >= $2 "
-                  "AND w.closed_us < $3 AND w.revision > 0 AND s.rows IS NOT NULL AND s.rows <> w.rows "
-                  "ON CONFLICT DO NOTHING",
-                  DB_PARAMS(DBV_I64(project_id), DBV_I64(from_us), DBV_I64(to_us), DBV_I64(now_us)), ret_found, e);
+    return db_run(
+        db,
+        "INSERT INTO pending_windows (project_id, endpoint_id, window_start_us, window_end_us, rows, "
+        "last_handled_us) SELECT w.project_id, w.endpoint_id, w.window_start_us, w.window_end_us, s.rows, $4 "
+        "FROM windows w CROSS JOIN LATERAL (SELECT CAST(sum(rows) AS bigint) AS rows FROM slots "
+        "WHERE project_id = w.project_id AND endpoint_id = w.endpoint_id AND slot_start_us >= w.window_start_us "
+        "AND slot_start_us < w.window_end_us) s WHERE w.project_id = $1 AND w.closed_us >= $2 "
+        "AND w.closed_us < $3 AND w.revision > 0 AND s.rows IS NOT NULL AND s.rows <> w.rows "
+        "ON CONFLICT DO NOTHING",
+        DB_PARAMS(DBV_I64(project_id), DBV_I64(from_us), DBV_I64(to_us), DBV_I64(now_us)), ret_found, e);
 }
 
 /* Candidates that need no folding are marked on the way, so that each is looked at once. */
 rc_t windows_unfolded(struct db *db, int32_t project_id, int64_t closed_before_us, size_t limit, struct window **ret,
                       size_t *n, struct err *e)
 {
-    return windows_read(db,
-                        "WITH candidate AS MATERIALIZED (SELECT w.*, EXISTS (SELECT 1 FROM slots s WHERE "
-                        "s.project_id = w.project_id AND s.endpoint_id = w.endpoint_id "
-                        "AND s.slot_start_us >= w.window_start_us AND s.slot_start_us < w.window_end_us "
-                        "GROUP BY s.slot_start_us, s.segment, s.schema_version, s.reference_version "
-                        "HAVING count(*) > 1) AS many FROM windows w WHERE w.project_id = $1 AND NOT w.folded "
-                        "AND w.closed_us < $2 AND w.revision > 0 AND NOT EXISTS (SELECT 1 FROM pending_windows p "
-                        "WHERE p.project_id = w.project_id AND p.endpoint_id = w.endpoint_id "
-                        "AND p.window_end_us = w.window_end_us AND p.window_start_us = w.window_start_us) "
-                        "ORDER BY w.closed_us LIMIT $3), marked AS (UPDATE windows w SET folded = true FROM candidate c "
-                        "WHERE NOT c.many AND w.project_id = c.project_id AND w.endpoint_id = c.endpoint_id "
-                        "AND w.window_end_us = c.window_end_us AND w.window_start_us = c.window_start_us "
-                        "AND w.segment = c.segment AND w.revision = c.revision) "
-                        "SELECT " WINDOW " FROM candidate WHERE many ORDER BY closed_us",
-                        DB_PARAMS(DBV_I64(project_id), DBV_I64(closed_before_us), DBV_I64((int64_t)limit)), ret, n, e);
+    return windows_read(
+        db,
+        "WITH candidate AS MATERIALIZED (SELECT w.*, EXISTS (SELECT 1 FROM slots s WHERE "
+        "s.project_id = w.project_id AND s.endpoint_id = w.endpoint_id "
+        "AND s.slot_start_us >= w.window_start_us AND s.slot_start_us < w.window_end_us "
+        "GROUP BY s.slot_start_us, s.segment, s.schema_version, s.reference_version "
+        "HAVING count(*) > 1) AS many FROM windows w WHERE w.project_id = $1 AND NOT w.folded "
+        "AND w.closed_us < $2 AND w.revision > 0 AND NOT EXISTS (SELECT 1 FROM pending_windows p "
+        "WHERE p.project_id = w.project_id AND p.endpoint_id = w.endpoint_id "
+        "AND p.window_end_us = w.window_end_us AND p.window_start_us = w.window_start_us) "
+        "ORDER BY w.closed_us LIMIT $3), marked AS (UPDATE windows w SET folded = true FROM candidate c "
+        "WHERE NOT c.many AND w.project_id = c.project_id AND w.endpoint_id = c.endpoint_id "
+        "AND w.window_end_us = c.window_end_us AND w.window_start_us = c.window_start_us "
+        "AND w.segment = c.segment AND w.revision = c.revision) "
+        "SELECT " WINDOW " FROM candidate WHERE many ORDER BY closed_us",
+        DB_PARAMS(DBV_I64(project_id), DBV_I64(closed_before_us), DBV_I64((int64_t)limit)), ret, n, e);
 }
 
 rc_t window_set_folded(struct db *db, const struct window *w, struct err *e)

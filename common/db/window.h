@@ -6,7 +6,7 @@
 struct window {
     int32_t project_id;
     int64_t endpoint_id, start_us, end_us;
-    int revision;        /* 0: none yet */
+    int revision; /* 0: none yet */
     int64_t rows, late_rows, frontier_us, closed_us;
     int schema_version, reference_version;
 };
@@ -23,13 +23,17 @@ rc_t pending_take(struct db *db, const struct pending_window *w, struct window *
 rc_t window_put(struct db *db, const struct window *w, struct str traceparent, struct err *e) MUST_CHECK;
 /* Rows that no revision will use. A window that was never closed gets a row with revision 0; its day must be there. */
 rc_t window_add_late(struct db *db, const struct window *w, int64_t rows, struct err *e) MUST_CHECK;
-rc_t window_get(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t start_us, int64_t end_us, struct window *ret, struct err *e) MUST_CHECK;
+rc_t window_get(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t start_us, int64_t end_us,
+                struct window *ret, struct err *e) MUST_CHECK;
 /* Windows that end in (from, to]. */
-rc_t windows_list(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t from_us, int64_t to_us, struct window **ret, size_t *n, struct err *e) MUST_CHECK;
+rc_t windows_list(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t from_us, int64_t to_us,
+                  struct window **ret, size_t *n, struct err *e) MUST_CHECK;
 /* The sweep: windows closed in [from,to) of closed_us whose rows differ from their slots' sum become pending again. */
-rc_t windows_sweep(struct db *db, int32_t project_id, int64_t from_us, int64_t to_us, int64_t now_us, int64_t *ret_found, struct err *e) MUST_CHECK;
+rc_t windows_sweep(struct db *db, int32_t project_id, int64_t from_us, int64_t to_us, int64_t now_us,
+                   int64_t *ret_found, struct err *e) MUST_CHECK;
 /* Windows to fold: closed before, quiet, more than one slot row per slot. */
-rc_t windows_unfolded(struct db *db, int32_t project_id, int64_t closed_before_us, size_t limit, struct window **ret, size_t *n, struct err *e) MUST_CHECK;
+rc_t windows_unfolded(struct db *db, int32_t project_id, int64_t closed_before_us, size_t limit, struct window **ret,
+                      size_t *n, struct err *e) MUST_CHECK;
 rc_t window_set_folded(struct db *db, const struct window *w, struct err *e) MUST_CHECK;
 
 struct outbox_row {
@@ -40,6 +44,7 @@ struct outbox_row {
 };
 rc_t outbox_add(struct db *db, const struct outbox_row *rows, size_t n, struct err *e) MUST_CHECK; /* in the caller's transaction */
 /* Oldest first. A smaller id may appear after a larger one: begin again from 0 now and then. */
-rc_t outbox_read(struct db *db, int64_t after_id, size_t limit, struct outbox_row **ret, size_t *n, struct db_rows **ret_rows, struct err *e) MUST_CHECK;
+rc_t outbox_read(struct db *db, int64_t after_id, size_t limit, struct outbox_row **ret, size_t *n,
+                 struct db_rows **ret_rows, struct err *e) MUST_CHECK;
 rc_t outbox_delete(struct db *db, const int64_t *ids, size_t n, struct err *e) MUST_CHECK;
 rc_t outbox_depth(struct db *db, int64_t *ret_n, int64_t *ret_oldest_us, struct err *e) MUST_CHECK;

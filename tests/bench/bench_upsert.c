@@ -10,7 +10,15 @@
 #include "db/result.h"
 
 #define T0 (INT64_C(20416) * USEC_PER_DAY)
-enum { ENDPOINTS = 50, METRICS = 20, WINDOWS = 100, ROWS = ENDPOINTS * METRICS * WINDOWS, BATCH = 5000, COLS = 11, ROUNDS = 3 };
+enum {
+    ENDPOINTS = 50,
+    METRICS = 20,
+    WINDOWS = 100,
+    ROWS = ENDPOINTS * METRICS * WINDOWS,
+    BATCH = 5000,
+    COLS = 11,
+    ROUNDS = 3
+};
 
 static struct testdb t;
 static struct err e;
@@ -22,9 +30,15 @@ static struct result_row row_at(size_t i)
     int64_t window = (int64_t)(i / (ENDPOINTS * METRICS)), start = T0 + window * 600 * USEC_PER_SEC;
     bool is_result = i % METRICS < 3;
     return (struct result_row){
-        .project_id = 1, .endpoint_id = 1 + (int64_t)(i / METRICS % ENDPOINTS), .metric_id = 1 + (int32_t)(i % METRICS),
-        .start_us = start, .end_us = start + 600 * USEC_PER_SEC, .revision = 1, .value = (double)i / 7,
-        .status = is_result ? 0 : INT_MIN, .extra = is_result ? STR("{\"features\": 20}") : STR(""),
+        .project_id = 1,
+        .endpoint_id = 1 + (int64_t)(i / METRICS % ENDPOINTS),
+        .metric_id = 1 + (int32_t)(i % METRICS),
+        .start_us = start,
+        .end_us = start + 600 * USEC_PER_SEC,
+        .revision = 1,
+        .value = (double)i / 7,
+        .status = is_result ? 0 : INT_MIN,
+        .extra = is_result ? STR("{\"features\": 20}") : STR(""),
         .traceparent = STR("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
     };
 }
@@ -40,9 +54,17 @@ static void copy_batch(const struct result_row *rows, size_t n)
     for (size_t i = 0; i < n; i++) {
         const struct result_row *r = &rows[i];
         const struct db_value row[COLS] = {
-            DBV_I64(r->project_id), DBV_I64(r->endpoint_id), DBV_I64(r->metric_id), DBV_I64(r->start_us),
-            DBV_I64(r->end_us), DBV_I64(r->revision), DBV_F64(r->value),
-            r->status == INT_MIN ? DBV_NULL : DBV_I64(r->status), DBV_TEXT(r->extra), DBV_TEXT(r->traceparent), DBV_I64(1),
+            DBV_I64(r->project_id),
+            DBV_I64(r->endpoint_id),
+            DBV_I64(r->metric_id),
+            DBV_I64(r->start_us),
+            DBV_I64(r->end_us),
+            DBV_I64(r->revision),
+            DBV_F64(r->value),
+            r->status == INT_MIN ? DBV_NULL : DBV_I64(r->status),
+            DBV_TEXT(r->extra),
+            DBV_TEXT(r->traceparent),
+            DBV_I64(1),
         };
         memcpy(&values[i * COLS], row, sizeof row);
     }
@@ -88,9 +110,10 @@ static double measure(const struct result_row *rows, void (*batch)(const struct 
 static bool emit(const char *name, double value, double yardstick, double bar)
 {
     double ratio = value / yardstick;
-    printf("{\"bench\":\"%s\",\"value\":%.0f,\"unit\":\"rows/s\",\"yardstick\":%.0f,\"ratio\":%.3f,\"bar\":%.2f,\"ok\":%s,"
-           "\"settings\":\"binary COPY; synchronous_commit=on; %zu rows, %d a transaction\"}\n",
-           name, value, yardstick, ratio, bar, ratio >= bar ? "true" : "false", n_rows, BATCH);
+    printf(
+        "{\"bench\":\"%s\",\"value\":%.0f,\"unit\":\"rows/s\",\"yardstick\":%.0f,\"ratio\":%.3f,\"bar\":%.2f,\"ok\":%s,"
+        "\"settings\":\"binary COPY; synchronous_commit=on; %zu rows, %d a transaction\"}\n",
+        name, value, yardstick, ratio, bar, ratio >= bar ? "true" : "false", n_rows, BATCH);
     return ratio >= bar;
 }
 

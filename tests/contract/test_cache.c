@@ -157,8 +157,9 @@ static void without_a_url_nothing_is_there(void **state)
 static void bad_urls_are_told_at_once(void **state)
 {
     (void)state;
-    const char *urls[] = {"rediss://h:1", "http://h", "redis://", "redis://h:0", "redis://h:x", "redis://h:70000",
-                          "redis://h/x", "redis://u:s%zzecret@h", "redis://u:secret%4@h", "redis://[::1", "redis://[::1]x"};
+    const char *urls[] = {"rediss://h:1",         "http://h",        "redis://",      "redis://h:0",
+                          "redis://h:x",          "redis://h:70000", "redis://h/x",   "redis://u:s%zzecret@h",
+                          "redis://u:secret%4@h", "redis://[::1",    "redis://[::1]x"};
     for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
         struct cache *c = NULL;
         struct cache_config cfg = {.url = (char *)urls[i]};

@@ -14,7 +14,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-#define P(...) (const struct db_value[]){__VA_ARGS__}, sizeof((const struct db_value[]){__VA_ARGS__}) / sizeof(struct db_value)
+#define P(...)                                                                                                         \
+    (const struct db_value[]){__VA_ARGS__}, sizeof((const struct db_value[]){__VA_ARGS__}) / sizeof(struct db_value)
 
 static struct testdb t;
 static struct err e;
@@ -50,10 +51,11 @@ static void values_come_back_as_they_went(void **state)
     (void)state;
     const char bytes[] = {0, 1, (char)0xff, 0, 'x'};
     CLEANUP(db_rows_freep) struct db_rows *r = NULL;
-    ok(db_exec(t.db, "SELECT $1, $2, $3, $4, $5, $6, $7::text, $8, $9, $10", P(
-        DBV_I64(INT64_MIN), DBV_I64(INT64_MAX), DBV_F64(-0.1), DBV_BOOL(true), DBV_TEXTZ("ä\n\"'\\ 🙂"),
-        DBV_BYTES(((struct str){bytes, sizeof bytes})), DBV_NULL, DBV_F64((double)NAN), DBV_F64((double)-INFINITY),
-        DBV_TEXTZ("")), &r, &e));
+    ok(db_exec(t.db, "SELECT $1, $2, $3, $4, $5, $6, $7::text, $8, $9, $10",
+               P(DBV_I64(INT64_MIN), DBV_I64(INT64_MAX), DBV_F64(-0.1), DBV_BOOL(true), DBV_TEXTZ("ä\n\"'\\ 🙂"),
+                 DBV_BYTES(((struct str){bytes, sizeof bytes})), DBV_NULL, DBV_F64((double)NAN),
+                 DBV_F64((double)-INFINITY), DBV_TEXTZ("")),
+               &r, &e));
     assert_int_equal(db_rows_n(r), 1);
     assert_true(db_i64(r, 0, 0) == INT64_MIN && db_i64(r, 0, 1) == INT64_MAX);
     assert_true(db_f64(r, 0, 2) == -0.1);
@@ -70,8 +72,10 @@ static void types_of_the_server_are_read(void **state)
 {
     (void)state;
     CLEANUP(db_rows_freep) struct db_rows *r = NULL;
-    ok(db_exec(t.db, "SELECT CAST(-7 AS smallint), CAST(-8 AS integer), CAST(1.5 AS real), '{\"a\": 1}'::jsonb, "
-                     "'{\"a\":1}'::json, CAST('n' AS name), CAST(4294967295 AS oid)", NULL, 0, &r, &e));
+    ok(db_exec(t.db,
+               "SELECT CAST(-7 AS smallint), CAST(-8 AS integer), CAST(1.5 AS real), '{\"a\": 1}'::jsonb, "
+               "'{\"a\":1}'::json, CAST('n' AS name), CAST(4294967295 AS oid)",
+               NULL, 0, &r, &e));
     assert_int_equal(db_i64(r, 0, 0), -7);
     assert_int_equal(db_i64(r, 0, 1), -8);
     assert_true(db_f64(r, 0, 2) == 1.5);
@@ -143,15 +147,15 @@ static void errors_say_what_to_do(void **state)
         const char *sql;
         rc_t rc;
     } rows[] = {
-        {"INSERT INTO u VALUES (1, NULL)", E_CONFLICT},  /* 23505 */
-        {"INSERT INTO u VALUES (2, 9)", E_CONFLICT},     /* 23503 */
-        {"INSERT INTO u VALUES (NULL, 1)", E_CONFLICT},  /* 23502 */
-        {"SELECT 1 / 0", E_INVALID},                     /* 22012 */
-        {"SELECT CAST('x' AS integer)", E_INVALID},      /* 22P02 */
+        {"INSERT INTO u VALUES (1, NULL)", E_CONFLICT}, /* 23505 */
+        {"INSERT INTO u VALUES (2, 9)", E_CONFLICT},    /* 23503 */
+        {"INSERT INTO u VALUES (NULL, 1)", E_CONFLICT}, /* 23502 */
+        {"SELECT 1 / 0", E_INVALID},                    /* 22012 */
+        {"SELECT CAST('x' AS integer)", E_INVALID},     /* 22P02 */
         {"SELECT CAST(3000000000 AS integer)", E_INVALID},
-        {"SELECT nonsense FROM u", E_FATAL},             /* 42703 */
-        {"SELEC 1", E_FATAL},                            /* 42601 */
-        {"SELECT * FROM nowhere", E_FATAL},              /* 42P01 */
+        {"SELECT nonsense FROM u", E_FATAL}, /* 42703 */
+        {"SELEC 1", E_FATAL},                /* 42601 */
+        {"SELECT * FROM nowhere", E_FATAL},  /* 42P01 */
         {"DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '40001'; END $$", E_AGAIN},
         {"DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '40P01'; END $$", E_AGAIN},
         {"DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '55P03'; END $$", E_AGAIN},
@@ -188,9 +192,11 @@ static void sessions_are_set_up(void **state)
     (void)state;
     assert_int_equal(testdb_number(t.db, "SELECT CAST(current_setting('statement_timeout') = '30s' AS integer)"), 1);
     assert_int_equal(testdb_number(t.db, "SELECT CAST(current_setting('lock_timeout') = '5s' AS integer)"), 1);
-    assert_int_equal(testdb_number(t.db, "SELECT CAST(current_setting('idle_in_transaction_session_timeout') = '15s' AS integer)"), 1);
+    assert_int_equal(
+        testdb_number(t.db, "SELECT CAST(current_setting('idle_in_transaction_session_timeout') = '15s' AS integer)"), 1);
     assert_int_equal(testdb_number(t.db, "SELECT CAST(current_setting('client_encoding') = 'UTF8' AS integer)"), 1);
-    assert_int_equal(testdb_number(t.db, "SELECT CAST(current_setting('application_name') = 'modelmon-test' AS integer)"), 1);
+    assert_int_equal(
+        testdb_number(t.db, "SELECT CAST(current_setting('application_name') = 'modelmon-test' AS integer)"), 1);
     struct db_config cfg = t.cfg;
     CLEANUP(buf_done) struct buf url = {0};
     buf_addf(&url, "%s%s", t.url, strchr(t.url, '?') ? "&" : "?");
@@ -276,8 +282,8 @@ static struct db *through(struct proxy *p, int64_t statement_us)
 {
     struct db *db = NULL;
     CLEANUP(mem_freep) char *url = testdb_url(t.name, proxy_port(p));
-    struct db_config cfg = {.url = url, .connect_us = USEC_PER_SEC, .statement_us = statement_us,
-                            .app_name = (char[]){"modelmon-test"}};
+    struct db_config cfg = {
+        .url = url, .connect_us = USEC_PER_SEC, .statement_us = statement_us, .app_name = (char[]){"modelmon-test"}};
     ok(db_open(&db, &cfg, &e));
     return db;
 }
@@ -368,8 +374,13 @@ static void copy_brings_every_type(void **state)
     big = mem_grow(big, 300000, 1);
     memset(big, 'q', 300000);
     for (int i = 0; i < N; i++) {
-        struct db_value row[COLS] = {DBV_I64(i % 100 - 50), DBV_I64(-i), DBV_I64((int64_t)i << 40), DBV_F64(i / 7.0),
-                                     DBV_BOOL(i % 2), DBV_TEXTZ("tab\there"), DBV_BYTES(((struct str){"\0\xff", 2}))};
+        struct db_value row[COLS] = {DBV_I64(i % 100 - 50),
+                                     DBV_I64(-i),
+                                     DBV_I64((int64_t)i << 40),
+                                     DBV_F64(i / 7.0),
+                                     DBV_BOOL(i % 2),
+                                     DBV_TEXTZ("tab\there"),
+                                     DBV_BYTES(((struct str){"\0\xff", 2}))};
         if (i == 5)
             row[5] = DBV_TEXT(((struct str){big, 300000}));
         if (i == 6)
@@ -381,7 +392,8 @@ static void copy_brings_every_type(void **state)
     assert_int_equal(testdb_number(t.db, "SELECT count(*) FROM b WHERE a IS NULL AND f IS NULL AND g IS NULL"), 1);
     assert_int_equal(testdb_number(t.db, "SELECT max(length(f)) FROM b"), 300000);
     assert_int_equal(testdb_number(t.db, "SELECT count(*) FROM b WHERE b = -19999 AND c = 19999::bigint << 40 AND "
-                                         "d = 19999 / 7.0::float8 AND e AND a = 49 AND g = '\\x00ff'"), 1);
+                                         "d = 19999 / 7.0::float8 AND e AND a = 49 AND g = '\\x00ff'"),
+                     1);
     ok(db_copy(t.db, "b", "a", v, 0, 1, &e));
 }
 

@@ -46,8 +46,12 @@ static char fn[] = "fn";
 
 static struct endpoint wanted(const char *uid, const char *name)
 {
-    return (struct endpoint){.project_id = project, .uid = (char *)uid, .name = (char *)name,
-                             .function_name = fn, .endpoint_type = 1, .sampling_percentage = 100};
+    return (struct endpoint){.project_id = project,
+                             .uid = (char *)uid,
+                             .name = (char *)name,
+                             .function_name = fn,
+                             .endpoint_type = 1,
+                             .sampling_percentage = 100};
 }
 
 static struct endpoint registered(const char *uid, const char *name)
@@ -69,8 +73,11 @@ static struct endpoint created(const char *uid, const char *name, const char *st
 static void projects_are_made_and_changed(void **state)
 {
     (void)state;
-    struct project p = {.name = (char[]){"q"}, .artifact_path = (char[]){"/a"}, .document = (char[]){"{\"x\":1}"},
-                        .base_period_us = 60000000, .default_app = true};
+    struct project p = {.name = (char[]){"q"},
+                        .artifact_path = (char[]){"/a"},
+                        .document = (char[]){"{\"x\":1}"},
+                        .base_period_us = 60000000,
+                        .default_app = true};
     ok(project_put(t.db, &p, &e));
     int32_t id = p.id;
     int64_t made = p.created_us;
@@ -446,7 +453,8 @@ static void delete_takes_every_row(void **state)
             "INSERT INTO manifest VALUES ($1, $2, 0, 't', 0, 0, 1, 1, 'p', 1, 1, 0, 0, '', 0)",
             "INSERT INTO results VALUES ($1, $2, 1, 0, 1, 0, 1, 1, 1, '', '', 0)",
             "INSERT INTO app_statistics VALUES ($1, $2, 1, 'n', 0, 1, 0, 1, '', 0, 0)",
-            "INSERT INTO dead_letters (pipeline, topic, partition, \"offset\", at_us, project_id, endpoint_id, reason, error, "
+            "INSERT INTO dead_letters (pipeline, topic, partition, \"offset\", at_us, project_id, endpoint_id, reason, "
+            "error, "
             "payload, size) VALUES ('p', 't', 0, $2, 0, $1, $2, 'r', 'e', '', 0)",
         };
         for (size_t j = 0; j < sizeof sql / sizeof *sql; j++)
@@ -454,8 +462,9 @@ static void delete_takes_every_row(void **state)
     }
     ok(endpoint_delete(t.db, a.id, &e));
     assert_int_equal(endpoint_delete(t.db, a.id, &e), E_NOTFOUND);
-    const char *tables[] = {"endpoints", "endpoint_aliases", "endpoint_schemas", "endpoint_references", "slots",
-                            "pending_windows", "windows", "manifest", "results", "app_statistics", "dead_letters"};
+    const char *tables[] = {"endpoints", "endpoint_aliases", "endpoint_schemas", "endpoint_references",
+                            "slots",     "pending_windows",  "windows",          "manifest",
+                            "results",   "app_statistics",   "dead_letters"};
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
         char sql[128];
         snprintf(sql, sizeof sql, "SELECT count(*) FROM %s", tables[i]);
@@ -534,8 +543,12 @@ static void references_are_in_force_by_time(void **state)
     const struct {
         int64_t end;
         int version;
-    } rows[] = {{1, 1}, {all[0].created_us, 1}, {all[1].created_us - 1, 1}, {all[1].created_us, 2},
-                {all[2].created_us, 3}, {INT64_MAX, 3}};
+    } rows[] = {{1, 1},
+                {all[0].created_us, 1},
+                {all[1].created_us - 1, 1},
+                {all[1].created_us, 2},
+                {all[2].created_us, 3},
+                {INT64_MAX, 3}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         ok(reference_in_force(t.db, ep.id, rows[i].end, &version, &e));
         assert_int_equal(version, rows[i].version);

@@ -86,7 +86,8 @@ static void four_at_once_migrate_once(void **state)
             fail_msg("%d: %s: %s", i, rc_name(w[i].rc), w[i].e.text);
     assert_int_equal(testdb_number(t.db, "SELECT count(*) FROM schema_migrations"), 1);
     assert_int_equal(testdb_number(t.db, "SELECT count(*) FROM schema_migrations WHERE name = '0001_spine' AND "
-                                         "length(checksum) = 64 AND applied_us > 1600000000000000"), 1);
+                                         "length(checksum) = 64 AND applied_us > 1600000000000000"),
+                     1);
     ok(db_schema_check(t.db, &e));
     ok(db_migrate(t.db, &e));
 }
@@ -120,7 +121,8 @@ static void a_failed_migration_leaves_nothing(void **state)
     assert_int_not_equal(db_migrate(t.db, &e), OK);
     assert_non_null(strstr(e.text, "0001_spine"));
     assert_int_equal(testdb_number(t.db, "SELECT CAST(to_regclass('projects') IS NULL AND "
-                                         "to_regclass('schema_migrations') IS NULL AS integer)"), 1);
+                                         "to_regclass('schema_migrations') IS NULL AS integer)"),
+                     1);
 }
 
 /* --- days --- */
@@ -147,7 +149,8 @@ static void days_are_made(void **state)
     assert_int_equal(testdb_number(t.db, "SELECT CAST(to_regclass('slots_p20251124') IS NOT NULL AND "
                                          "to_regclass('dead_letters_p20251125') IS NOT NULL AND "
                                          "to_regclass('results_p20251123') IS NOT NULL AND "
-                                         "to_regclass('windows_p19691231') IS NOT NULL AS integer)"), 1);
+                                         "to_regclass('windows_p19691231') IS NOT NULL AS integer)"),
+                     1);
     ok(db_days_ensure(t.db, days, 5, &e));
     assert_int_equal(partitions(), 4 * 6);
     ok(slot_insert(DAY0));
@@ -158,8 +161,9 @@ static void days_are_made(void **state)
     assert_int_equal(slot_insert(DAY0), E_CONFLICT); /* the key came along */
     assert_int_equal(slot_insert(DAY0 + 2 * DAY), E_AGAIN);
     /* every index of the table is on the partition */
-    assert_int_equal(testdb_number(t.db, "SELECT count(*) FROM pg_index WHERE indrelid = 'windows_p20251124'::regclass"),
-                     testdb_number(t.db, "SELECT count(*) FROM pg_index WHERE indrelid = 'windows'::regclass"));
+    assert_int_equal(
+        testdb_number(t.db, "SELECT count(*) FROM pg_index WHERE indrelid = 'windows_p20251124'::regclass"),
+        testdb_number(t.db, "SELECT count(*) FROM pg_index WHERE indrelid = 'windows'::regclass"));
 }
 
 static void impossible_days_are_refused(void **state)
@@ -265,7 +269,8 @@ static void one_leads(void **state)
     assert_true(mine && !theirs && elsewhere);
     ok(db_lock_try(t.db, "controller", &mine, &e));
     assert_true(mine);
-    assert_int_equal(testdb_number(t.db, "SELECT CAST(current_setting('client_connection_check_interval') = '1s' AS integer)"), 1);
+    assert_int_equal(
+        testdb_number(t.db, "SELECT CAST(current_setting('client_connection_check_interval') = '1s' AS integer)"), 1);
     db_free(t.db);
     t.db = NULL;
     int64_t until = clock_mono_us() + 10 * USEC_PER_SEC;

@@ -221,10 +221,21 @@ static void closer_and_sink_wait_for_each_other(void **state)
 /* --- slots --- */
 static struct slot_row slot(int64_t start, int64_t offset)
 {
-    return (struct slot_row){.project_id = 5, .endpoint_id = 8, .slot_start_us = start, .slot_us = MIN,
-                             .schema_version = 1, .reference_version = 2, .topic = {"t", 1}, .partition = 3,
-                             .flush_offset = offset, .requests = 10, .rows = 20, .errors = 1, .estimated = 12.5,
-                             .format = 1, .body = {"\0body", 5}};
+    return (struct slot_row){.project_id = 5,
+                             .endpoint_id = 8,
+                             .slot_start_us = start,
+                             .slot_us = MIN,
+                             .schema_version = 1,
+                             .reference_version = 2,
+                             .topic = {"t", 1},
+                             .partition = 3,
+                             .flush_offset = offset,
+                             .requests = 10,
+                             .rows = 20,
+                             .errors = 1,
+                             .estimated = 12.5,
+                             .format = 1,
+                             .body = {"\0body", 5}};
 }
 
 static void append(const struct slot_row *rows, size_t n)
@@ -299,8 +310,12 @@ static void sums_are_by_step(void **state)
 /* --- windows --- */
 static void pend(int64_t endpoint, int64_t start, int64_t rows, int64_t handled)
 {
-    const struct pending_window w = {.project_id = 5, .endpoint_id = endpoint, .start_us = start,
-                                     .end_us = start + 10 * MIN, .rows = rows, .last_handled_us = handled};
+    const struct pending_window w = {.project_id = 5,
+                                     .endpoint_id = endpoint,
+                                     .start_us = start,
+                                     .end_us = start + 10 * MIN,
+                                     .rows = rows,
+                                     .last_handled_us = handled};
     ok(db_begin(t.db, &e));
     ok(pending_add(t.db, &w, 1, &e));
     ok(db_commit(t.db, &e));
@@ -312,7 +327,12 @@ static void pending_windows_add_up(void **state)
     struct pending_window w[] = {
         {.project_id = 5, .endpoint_id = 8, .start_us = T0, .end_us = T0 + MIN, .rows = 3, .last_handled_us = 50},
         {.project_id = 5, .endpoint_id = 7, .start_us = T0, .end_us = T0 + MIN, .rows = 1, .last_handled_us = 10},
-        {.project_id = 5, .endpoint_id = 8, .start_us = T0, .end_us = T0 + MIN, .rows = 4, .last_handled_us = 40,
+        {.project_id = 5,
+         .endpoint_id = 8,
+         .start_us = T0,
+         .end_us = T0 + MIN,
+         .rows = 4,
+         .last_handled_us = 40,
          .traceparent = S("trace")},
     };
     for (int i = 0; i < 2; i++) {
@@ -356,7 +376,7 @@ static void windows_are_due_when_settled(void **state)
     pend(8, T0, 1, end + late);
     ok(pending_next(t.db, 5, &next, &e));
     assert_int_equal(next, end);
-    expect_due(end + late, 10, 0, 0);         /* ended, but a row of it has just been handled */
+    expect_due(end + late, 10, 0, 0); /* ended, but a row of it has just been handled */
     expect_due(end + 2 * late - 1, 10, 0, 0);
     expect_due(end + 2 * late, 10, 1, T0);
     expect_due(end + 10 * MIN + late, 10, 2, T0);
@@ -432,8 +452,13 @@ static void two_takers_one_window(void **state)
 
 static void put_window(int64_t endpoint, int64_t start, int64_t rows, int64_t closed)
 {
-    const struct window w = {.project_id = 5, .endpoint_id = endpoint, .start_us = start, .end_us = start + 10 * MIN,
-                             .revision = 1, .rows = rows, .closed_us = closed};
+    const struct window w = {.project_id = 5,
+                             .endpoint_id = endpoint,
+                             .start_us = start,
+                             .end_us = start + 10 * MIN,
+                             .revision = 1,
+                             .rows = rows,
+                             .closed_us = closed};
     ok(window_put(t.db, &w, S(""), &e));
 }
 
@@ -462,9 +487,10 @@ static void the_sweep_finds_what_was_missed(void **state)
 static void closed_quiet_windows_are_folded_once(void **state)
 {
     (void)state;
-    struct slot_row rows[] = {slot(T0, 1), slot(T0, 2), slot(T0 + 10 * MIN, 1), slot(T0 + 20 * MIN, 1), slot(T0 + 20 * MIN, 2)};
+    struct slot_row rows[] = {slot(T0, 1), slot(T0, 2), slot(T0 + 10 * MIN, 1), slot(T0 + 20 * MIN, 1),
+                              slot(T0 + 20 * MIN, 2)};
     append(rows, 5);
-    put_window(8, T0, 40, 100);           /* two rows of a slot: to fold */
+    put_window(8, T0, 40, 100);            /* two rows of a slot: to fold */
     put_window(8, T0 + 10 * MIN, 20, 100); /* one: nothing to do */
     put_window(8, T0 + 20 * MIN, 40, 100); /* pending again */
     pend(8, T0 + 20 * MIN, 1, 1);
@@ -495,10 +521,12 @@ static void closed_quiet_windows_are_folded_once(void **state)
 static void the_outbox_keeps_promises(void **state)
 {
     (void)state;
-    struct outbox_row rows[] = {
-        {.project_id = 5, .topic = S("a"), .key = S("k"), .payload = S("{\"x\":1}"), .traceparent = S("tp"), .created_us = 70},
-        {.project_id = 5, .topic = S("b"), .key = S(""), .payload = S(""), .created_us = 60},
-    }, *got = NULL;
+    struct outbox_row rows[] =
+        {
+            {.project_id = 5, .topic = S("a"), .key = S("k"), .payload = S("{\"x\":1}"), .traceparent = S("tp"), .created_us = 70},
+            {.project_id = 5, .topic = S("b"), .key = S(""), .payload = S(""), .created_us = 60},
+        },
+                      *got = NULL;
     int64_t depth = -1, oldest = -1;
     size_t n = 0;
     ok(outbox_depth(t.db, &depth, &oldest, &e));
@@ -542,8 +570,14 @@ static int64_t upsert(const struct result_row *rows, size_t n)
 
 static struct result_row result(int32_t metric, int revision, double value)
 {
-    return (struct result_row){.project_id = 5, .metric_id = metric, .endpoint_id = 8, .start_us = T0,
-                               .end_us = T0 + 10 * MIN, .revision = revision, .value = value, .status = 1,
+    return (struct result_row){.project_id = 5,
+                               .metric_id = metric,
+                               .endpoint_id = 8,
+                               .start_us = T0,
+                               .end_us = T0 + 10 * MIN,
+                               .revision = revision,
+                               .value = value,
+                               .status = 1,
                                .extra = {"{}", 2}};
 }
 
@@ -564,7 +598,7 @@ static void a_result_changes_only_forward(void **state)
     (void)state;
     struct result_row rows[] = {result(1, 1, 0.5), result(2, 1, (double)NAN)};
     assert_int_equal(upsert(rows, 2), 2);
-    assert_int_equal(upsert(rows, 2), 0); /* NaN is the same as NaN */
+    assert_int_equal(upsert(rows, 2), 0);        /* NaN is the same as NaN */
     struct result_row other = result(1, 1, 0.6); /* the same revision, another value */
     assert_int_equal(upsert(&other, 1), 1);
     assert_true(value_of(1) == 0.6);
@@ -584,7 +618,8 @@ static void a_result_changes_only_forward(void **state)
 static void a_batch_may_hold_a_key_twice(void **state)
 {
     (void)state;
-    struct result_row rows[] = {result(1, 2, 0.1), result(1, 3, 0.2), result(1, 3, 0.3), result(1, 1, 0.4), result(2, 1, 0.5)};
+    struct result_row rows[] = {result(1, 2, 0.1), result(1, 3, 0.2), result(1, 3, 0.3), result(1, 1, 0.4),
+                                result(2, 1, 0.5)};
     assert_int_equal(upsert(rows, 5), 2);
     assert_true(value_of(1) == 0.3); /* the highest revision, the last of it */
     assert_true(value_of(2) == 0.5);
@@ -674,14 +709,42 @@ static void statistics_of_apps_have_a_newest(void **state)
 {
     (void)state;
     struct app_statistic_row rows[] = {
-        {.project_id = 5, .app_id = 1, .endpoint_id = 8, .start_us = T0, .end_us = T0 + MIN, .timestamp_us = 10,
-         .revision = 1, .name = S("current_stats"), .body = S("{\"a\":1}")},
-        {.project_id = 5, .app_id = 2, .endpoint_id = 8, .start_us = T0 + MIN, .end_us = T0 + 2 * MIN, .timestamp_us = 20,
-         .revision = 1, .name = S("current_stats"), .body = S("{\"a\":2}")},
-        {.project_id = 5, .app_id = 1, .endpoint_id = 8, .start_us = T0, .end_us = T0 + MIN, .timestamp_us = 11,
-         .revision = 2, .name = S("current_stats"), .body = S("{\"a\":3}")},
-        {.project_id = 5, .app_id = 1, .endpoint_id = 8, .start_us = T0, .end_us = T0 + MIN, .timestamp_us = 11,
-         .revision = 1, .name = S("drift_measures"), .body = S("{}")},
+        {.project_id = 5,
+         .app_id = 1,
+         .endpoint_id = 8,
+         .start_us = T0,
+         .end_us = T0 + MIN,
+         .timestamp_us = 10,
+         .revision = 1,
+         .name = S("current_stats"),
+         .body = S("{\"a\":1}")},
+        {.project_id = 5,
+         .app_id = 2,
+         .endpoint_id = 8,
+         .start_us = T0 + MIN,
+         .end_us = T0 + 2 * MIN,
+         .timestamp_us = 20,
+         .revision = 1,
+         .name = S("current_stats"),
+         .body = S("{\"a\":2}")},
+        {.project_id = 5,
+         .app_id = 1,
+         .endpoint_id = 8,
+         .start_us = T0,
+         .end_us = T0 + MIN,
+         .timestamp_us = 11,
+         .revision = 2,
+         .name = S("current_stats"),
+         .body = S("{\"a\":3}")},
+        {.project_id = 5,
+         .app_id = 1,
+         .endpoint_id = 8,
+         .start_us = T0,
+         .end_us = T0 + MIN,
+         .timestamp_us = 11,
+         .revision = 1,
+         .name = S("drift_measures"),
+         .body = S("{}")},
     };
     for (int i = 0; i < 2; i++) {
         ok(db_begin(t.db, &e));
@@ -707,13 +770,35 @@ static void files_are_found_by_time(void **state)
 {
     (void)state;
     const int64_t hour = 60 * MIN;
-    struct manifest_row rows[] = {
-        {.project_id = 5, .endpoint_id = 8, .hour_us = T0, .partition = 1, .start_offset = 0, .end_offset = 10, .rows = 10,
-         .bytes = 100, .min_us = T0 + 5, .max_us = T0 + 30 * MIN, .schema_version = 1, .topic = S("t"), .path = S("a"),
-         .sha256 = S("ff")},
-        {.project_id = 5, .endpoint_id = 8, .hour_us = T0 + hour, .start_offset = 10, .end_offset = 20, .rows = 10,
-         .min_us = T0 + hour, .max_us = T0 + hour + 1, .schema_version = 1, .topic = S("t"), .path = S("b")},
-    }, *got = NULL;
+    struct manifest_row rows[] =
+        {
+            {.project_id = 5,
+             .endpoint_id = 8,
+             .hour_us = T0,
+             .partition = 1,
+             .start_offset = 0,
+             .end_offset = 10,
+             .rows = 10,
+             .bytes = 100,
+             .min_us = T0 + 5,
+             .max_us = T0 + 30 * MIN,
+             .schema_version = 1,
+             .topic = S("t"),
+             .path = S("a"),
+             .sha256 = S("ff")},
+            {.project_id = 5,
+             .endpoint_id = 8,
+             .hour_us = T0 + hour,
+             .start_offset = 10,
+             .end_offset = 20,
+             .rows = 10,
+             .min_us = T0 + hour,
+             .max_us = T0 + hour + 1,
+             .schema_version = 1,
+             .topic = S("t"),
+             .path = S("b")},
+        },
+                        *got = NULL;
     for (int i = 0; i < 2; i++) {
         ok(db_begin(t.db, &e));
         ok(manifest_add(t.db, rows, 2, 42, &e));
@@ -726,8 +811,11 @@ static void files_are_found_by_time(void **state)
         int64_t start, end;
         size_t n;
         const char *first;
-    } windows[] = {{T0, T0 + 2 * hour, 2, "a"}, {T0, T0 + 5, 0, ""}, {T0 + 30 * MIN, T0 + 31 * MIN, 1, "a"},
-                   {T0 + 30 * MIN + 1, T0 + hour, 0, ""}, {T0 + 30 * MIN + 1, T0 + hour + 1, 1, "b"},
+    } windows[] = {{T0, T0 + 2 * hour, 2, "a"},
+                   {T0, T0 + 5, 0, ""},
+                   {T0 + 30 * MIN, T0 + 31 * MIN, 1, "a"},
+                   {T0 + 30 * MIN + 1, T0 + hour, 0, ""},
+                   {T0 + 30 * MIN + 1, T0 + hour + 1, 1, "b"},
                    {T0 - hour, T0, 0, ""}};
     for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
         CLEANUP(db_rows_freep) struct db_rows *held = NULL;
@@ -748,10 +836,29 @@ static void dead_letters_are_kept_once(void **state)
     (void)state;
     CLEANUP(mem_freep) char *big = mem_alloc(100000);
     struct dead_letter rows[] = {
-        {.project_id = 5, .partition = 1, .pipeline = S("statistics"), .topic = S("t"), .reason = S("syntax"),
-         .field = S("a.b"), .error = S("bad"), .payload = {"\0\xff", 2}, .offset = 9, .at_us = T0, .position = 4, .size = 2},
-        {.project_id = 5, .partition = 1, .pipeline = S("statistics"), .topic = S("t"), .reason = S("size"),
-         .error = S("large"), .payload = {big, 100000}, .offset = 10, .at_us = T0, .position = -1, .size = 100000,
+        {.project_id = 5,
+         .partition = 1,
+         .pipeline = S("statistics"),
+         .topic = S("t"),
+         .reason = S("syntax"),
+         .field = S("a.b"),
+         .error = S("bad"),
+         .payload = {"\0\xff", 2},
+         .offset = 9,
+         .at_us = T0,
+         .position = 4,
+         .size = 2},
+        {.project_id = 5,
+         .partition = 1,
+         .pipeline = S("statistics"),
+         .topic = S("t"),
+         .reason = S("size"),
+         .error = S("large"),
+         .payload = {big, 100000},
+         .offset = 10,
+         .at_us = T0,
+         .position = -1,
+         .size = 100000,
          .endpoint_id = 8},
     };
     for (int i = 0; i < 2; i++) {
@@ -761,10 +868,13 @@ static void dead_letters_are_kept_once(void **state)
         ok(db_commit(t.db, &e));
     }
     assert_int_equal(number("SELECT count(*) FROM dead_letters"), 2);
-    assert_int_equal(number("SELECT count(*) FROM dead_letters WHERE \"offset\" = 9 AND payload = '\\x00ff' AND position = 4 "
-                            "AND field = 'a.b' AND reason = 'syntax' AND endpoint_id = 0"), 1);
+    assert_int_equal(
+        number("SELECT count(*) FROM dead_letters WHERE \"offset\" = 9 AND payload = '\\x00ff' AND position = 4 "
+               "AND field = 'a.b' AND reason = 'syntax' AND endpoint_id = 0"),
+        1);
     assert_int_equal(number("SELECT count(*) FROM dead_letters WHERE \"offset\" = 10 AND length(payload) = 65536 AND "
-                            "position IS NULL AND size = 100000 AND endpoint_id = 8"), 1);
+                            "position IS NULL AND size = 100000 AND endpoint_id = 8"),
+                     1);
 }
 
 int main(void)

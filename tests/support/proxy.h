@@ -2,10 +2,10 @@
 #pragma once
 
 enum proxy_mode {
-    PROXY_PASS,        /* bytes go through */
-    PROXY_STALL,       /* connections are taken, nothing moves */
-    PROXY_CUT,         /* connections are closed, new ones at once */
-    PROXY_EAT_REPLY,   /* what holds `trigger` goes to the server; at its answer the client's connection is closed instead */
+    PROXY_PASS,      /* bytes go through */
+    PROXY_STALL,     /* connections are taken, nothing moves */
+    PROXY_CUT,       /* connections are closed, new ones at once */
+    PROXY_EAT_REPLY, /* what holds `trigger` goes to the server; at its answer the client's connection is closed instead */
     PROXY_EAT_REQUEST, /* what holds `trigger` is not sent: both sides are closed */
 };
 struct proxy;

@@ -94,8 +94,8 @@ void testdb_open(struct testdb *t, bool migrate)
     *t = (struct testdb){0};
     snprintf(t->name, sizeof t->name, "mmtest_%016llx", (unsigned long long)number);
     t->url = testdb_url(t->name, 0);
-    t->cfg = (struct db_config){.url = t->url, .connect_us = 3 * USEC_PER_SEC, .statement_us = 30 * USEC_PER_SEC,
-                                .app_name = app_name};
+    t->cfg = (struct db_config){
+        .url = t->url, .connect_us = 3 * USEC_PER_SEC, .statement_us = 30 * USEC_PER_SEC, .app_name = app_name};
     testdb_must(db_open(&t->db, &t->cfg, &e), &e, "opening the test's database");
     if (migrate)
         testdb_must(db_migrate(t->db, &e), &e, "migrating the test's database");

@@ -15,6 +15,6 @@ int testdb_port(void);
 void testdb_must(rc_t rc, const struct err *e, const char *what);
 /* Runs sql without parameters on db; the first cell of the first row as a number (0: none). */
 int64_t testdb_number(struct db *db, const char *sql);
-void testdb_admin(const char *sql);               /* on the server's own database */
+void testdb_admin(const char *sql); /* on the server's own database */
 /* Ends the backends of this database and waits until they are gone. */
 void testdb_kill(const struct testdb *t);
