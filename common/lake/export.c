@@ -6,6 +6,8 @@
  * straight from the held cells, so there is no table in between. What is the same for a whole file is a constant vector. */
 #include "lake/lake_export.h"
 #include <math.h>
+#include <string.h>
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/time.h"
 
@@ -133,6 +135,18 @@ static void fill_latency(duckdb_vector v, const struct slice *s)
     }
 }
 
+/* MLRun's form of an instant, given that text holds that of another: within the same second only the fraction differs. */
+static size_t next_time(char text[TIME_TEXT], size_t n, int64_t shown_us, int64_t us)
+{
+    if (n == 0 || time_floor(us, USEC_PER_SEC) != time_floor(shown_us, USEC_PER_SEC))
+        return time_mlrun(text, us);
+    char *dot = memchr(text, '.', n);
+    int64_t fraction = us - time_floor(us, USEC_PER_SEC);
+    for (int i = 6; i >= 1; i--, fraction /= 10)
+        dot[i] = (char)('0' + fraction % 10);
+    return n;
+}
+
 static void fill_times(duckdb_vector v, const struct slice *s, size_t member)
 {
     char text[TIME_TEXT];
@@ -141,7 +155,8 @@ static void fill_times(duckdb_vector v, const struct slice *s, size_t member)
     for (size_t i = 0; i < s->n; i++) {
         const int64_t *us = (const void *)((const char *)s->events[i] + member);
         if (n == 0 || *us != shown)
-            n = time_mlrun(text, shown = *us);
+            n = next_time(text, n, shown, *us);
+        shown = *us;
         set_text(v, i, (struct str){text, n});
     }
 }

@@ -314,6 +314,27 @@ static void test_metadata(void **state)
     schema_done(&s);
 }
 
+static void test_times_as_text(void **state)
+{
+    struct place *p = *state;
+    struct schema s = number_schema(1);
+    static const int64_t at[] = {LAKE_T0, LAKE_T0 + 1, LAKE_T0 + 876543, LAKE_T0 + 876544, LAKE_T0 + 59 * USEC_PER_SEC};
+    for (int i = 0; i < 5; i++)
+        add(p, &part0, i, &s, at[i], "r", i);
+    add(p, &part0, 5, &s, at[0] - 2 * USEC_PER_SEC, "r", 5);
+    struct manifest_row *m = flush(p, 0, 6, 2);
+    const char *paths[] = {m[0].path.p, m[1].path.p};
+    assert_rows(p, paths, 2,
+                "0 '2025-01-01 00:00:01.123456+00:00'\n"
+                "1 '2025-01-01 00:00:01.123457+00:00'\n"
+                "2 '2025-01-01 00:00:01.999999+00:00'\n"
+                "3 '2025-01-01 00:00:02.000000+00:00'\n"
+                "4 '2025-01-01 00:01:00.123456+00:00'\n"
+                "5 '2024-12-31 23:59:59.123456+00:00'\n",
+                "f0", "last_request");
+    schema_done(&s);
+}
+
 static void test_replay_writes_the_same(void **state)
 {
     struct place *p = *state;
@@ -601,6 +622,7 @@ int main(void)
         TEST(test_open_costs_nothing),
         TEST(test_round_trip),
         TEST(test_metadata),
+        TEST(test_times_as_text),
         TEST(test_replay_writes_the_same),
         TEST(test_hours_and_schemas_split),
         TEST(test_partitions_are_apart),
