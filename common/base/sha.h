@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include "base/rc.h"
 
-#define SHA1_TEXT 41   /* with its NUL */
+#define SHA1_TEXT 41 /* with its NUL */
 #define SHA256_TEXT 65
 
 void sha1_hex(const void *p, size_t n, char out[SHA1_TEXT]);

@@ -12,7 +12,8 @@
 rc_t time_parse(struct str s, int tz_required, int64_t *ret_us) MUST_CHECK;
 size_t time_rfc3339(char out[TIME_TEXT], int64_t us); /* 2025-01-01T00:00:01.123456Z */
 size_t time_mlrun(char out[TIME_TEXT], int64_t us);   /* 2025-01-01 00:00:01.123456+00:00, always six digits */
-size_t time_iso_offset(char out[TIME_TEXT], int64_t us); /* 2025-01-01T00:00:01.123456+00:00 as Python's isoformat(): no fraction when it is 0 */
+size_t time_iso_offset(char out[TIME_TEXT],
+                       int64_t us); /* 2025-01-01T00:00:01.123456+00:00 as Python's isoformat(): no fraction when it is 0 */
 /* Civil parts of an instant, UTC. */
 struct civil {
     int year, month, day, hour, minute, second, usec;

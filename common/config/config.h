@@ -18,14 +18,14 @@
 #include "base/buf.h"
 #include "base/rc.h"
 
-enum config_type {        /* the field's C type */
-    CONFIG_STR,           /* char * or const char *, never NULL; the struct config owns it: never free, never write */
-    CONFIG_I64,           /* int64_t */
-    CONFIG_DURATION,      /* int64_t, µs; as num_duration_us reads it */
-    CONFIG_BYTES,         /* int64_t; as num_bytes reads it */
-    CONFIG_BOOL,          /* bool */
-    CONFIG_ENUM,          /* int, out of .values */
-    CONFIG_F64,           /* double */
+enum config_type {             /* the field's C type */
+                   CONFIG_STR, /* char * or const char *, never NULL; the struct config owns it: never free, never write */
+                   CONFIG_I64,      /* int64_t */
+                   CONFIG_DURATION, /* int64_t, µs; as num_duration_us reads it */
+                   CONFIG_BYTES,    /* int64_t; as num_bytes reads it */
+                   CONFIG_BOOL,     /* bool */
+                   CONFIG_ENUM,     /* int, out of .values */
+                   CONFIG_F64,      /* double */
 };
 
 enum config_flags {
@@ -39,14 +39,14 @@ struct config_value {
 };
 
 struct config_key {
-    const char *env;  /* the name; its flag is derived */
-    const char *def;  /* default, as text */
+    const char *env; /* the name; its flag is derived */
+    const char *def; /* default, as text */
     enum config_type type;
     unsigned flags;
-    size_t offset;    /* into the table's target */
-    int64_t min, max; /* I64, DURATION, BYTES, F64: inclusive; both 0: no bounds */
+    size_t offset;                     /* into the table's target */
+    int64_t min, max;                  /* I64, DURATION, BYTES, F64: inclusive; both 0: no bounds */
     const struct config_value *values; /* ENUM */
-    const char *help; /* one sentence */
+    const char *help;                  /* one sentence */
 };
 
 struct config_table {
@@ -55,9 +55,9 @@ struct config_table {
     size_t count;
     void *target;
 };
-#define CONFIG_TABLE(name, key_array, into) \
-    ((struct config_table){.title = (name), .keys = (key_array), .count = sizeof(key_array) / sizeof *(key_array), \
-                           .target = (into)})
+#define CONFIG_TABLE(name, key_array, into)                                                                            \
+    ((struct config_table){                                                                                            \
+        .title = (name), .keys = (key_array), .count = sizeof(key_array) / sizeof *(key_array), .target = (into)})
 
 struct config_default { /* another default than the row's, for one program */
     const char *env;    /* NULL ends a list */
@@ -86,6 +86,6 @@ rc_t config_load(struct config **ret, const struct config_spec *spec, int argc, 
 void config_free(struct config *cfg); /* wipes secrets; NULL is fine */
 
 const char *config_command(const struct config_spec *spec, int argc, char *const argv[]); /* the one given, or NULL */
-void config_print(const struct config *cfg, struct buf *to);       /* NAME=value lines, secrets masked */
-void config_help(const struct config_spec *spec, struct buf *to);  /* for people */
+void config_print(const struct config *cfg, struct buf *to);          /* NAME=value lines, secrets masked */
+void config_help(const struct config_spec *spec, struct buf *to);     /* for people */
 void config_markdown(const struct config_spec *spec, struct buf *to); /* the reference table of a README */

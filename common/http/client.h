@@ -14,10 +14,10 @@ enum http_reach {
 
 struct http_client_options {
     enum http_reach reach;
-    bool plain_ok;                 /* http: too, else https: alone */
-    const char *ca_file;           /* NULL: the system's */
-    int64_t connect_us, total_us;  /* 0: 3 s and 10 s */
-    size_t answer_max;             /* 0: 64 KiB */
+    bool plain_ok;                /* http: too, else https: alone */
+    const char *ca_file;          /* NULL: the system's */
+    int64_t connect_us, total_us; /* 0: 3 s and 10 s */
+    size_t answer_max;            /* 0: 64 KiB */
 };
 
 struct http_call {

@@ -28,12 +28,12 @@ struct http_request {
     struct uri uri;
     struct guard guard;
     const struct route *route;
-    bool headed;     /* the head was judged */
-    bool drain;      /* an answer is there, the body is only read off */
-    bool close;      /* the connection ends with this answer */
-    bool suspended;  /* written by the handler's thread before it hands over */
+    bool headed;    /* the head was judged */
+    bool drain;     /* an answer is there, the body is only read off */
+    bool close;     /* the connection ends with this answer */
+    bool suspended; /* written by the handler's thread before it hands over */
     bool too_long;
-    size_t seen;     /* body bytes so far */
+    size_t seen; /* body bytes so far */
     struct buf body, out;
     struct arena arena;
     int64_t received_us, received_mono_us;
@@ -74,8 +74,15 @@ struct http_server {
 void *watchdog_run(void *server);
 
 /* Counters; rows in counters.c. */
-enum refusal { REFUSED_HEAD, REFUSED_TARGET, REFUSED_NOT_FOUND, REFUSED_METHOD, REFUSED_TOO_LONG, REFUSED_DEADLINE,
-               REFUSED_DRAINING };
+enum refusal {
+    REFUSED_HEAD,
+    REFUSED_TARGET,
+    REFUSED_NOT_FOUND,
+    REFUSED_METHOD,
+    REFUSED_TOO_LONG,
+    REFUSED_DEADLINE,
+    REFUSED_DRAINING
+};
 void counters_register(void);
 void counters_refuse(enum refusal why);
 void counters_connections(size_t n);

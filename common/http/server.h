@@ -46,7 +46,7 @@ struct http_routes {
     size_t count;
     void *arg; /* the handlers' */
 };
-#define HTTP_ROUTES(row_array, handler_arg) \
+#define HTTP_ROUTES(row_array, handler_arg)                                                                            \
     ((struct http_routes){.rows = (row_array), .count = sizeof(row_array) / sizeof *(row_array), .arg = (handler_arg)})
 
 struct http_options {
@@ -61,8 +61,8 @@ extern const size_t http_keys_n;
 rc_t http_server_start(struct http_server **ret, const struct http_options *o, const struct http_routes *tables,
                        size_t table_count, struct err *e) MUST_CHECK;
 int http_server_port(const struct http_server *s);
-void http_server_drain(struct http_server *s);   /* from now on a new request is answered 503, unless its scope is open */
-void http_server_quiesce(struct http_server *s); /* takes no new connection; open ones close after their request */
+void http_server_drain(struct http_server *s); /* from now on a new request is answered 503, unless its scope is open */
+void http_server_quiesce(struct http_server *s);      /* takes no new connection; open ones close after their request */
 size_t http_server_busy(const struct http_server *s); /* requests that are not fully answered */
 /* Waits until every request is answered, at most that long, then closes. E_AGAIN: suspended requests are left, nothing
  * was freed, the process should exit. */
@@ -70,7 +70,7 @@ rc_t http_server_stop(struct http_server *s, int64_t wait_us) MUST_CHECK; /* NUL
 
 /* ---- what was asked; valid until the request is answered ---- */
 struct str http_method(const struct http_request *r);
-struct str http_path(const struct http_request *r); /* as sent, without the query */
+struct str http_path(const struct http_request *r);                    /* as sent, without the query */
 struct str http_param(const struct http_request *r, const char *name); /* of the pattern; asserted to be there */
 /* The nth value of a repeated key, decoded (+ is a blank). False: no such. */
 bool http_query(const struct http_request *r, const char *name, size_t nth, struct str *ret);
@@ -85,8 +85,8 @@ int64_t http_received_us(const struct http_request *r); /* wall clock when the r
 /* ---- the answer ---- */
 void http_suspend(struct http_request *r); /* only in the handler, and before the request is handed over */
 void http_add_header(struct http_request *r, const char *name, const char *value); /* before the answer; copied; not if empty */
-void http_answer(struct http_request *r, int status, const char *type, struct str body);        /* copies body */
-void http_answer_take(struct http_request *r, int status, const char *type, struct buf *body);  /* takes body's memory */
+void http_answer(struct http_request *r, int status, const char *type, struct str body);       /* copies body */
+void http_answer_take(struct http_request *r, int status, const char *type, struct buf *body); /* takes body's memory */
 void http_answer_empty(struct http_request *r, int status);
 
 struct http_problem {
@@ -95,8 +95,8 @@ struct http_problem {
     const char *detail; /* words for a person */
     const char *field;  /* path of the field in the body, or the name of the parameter; NULL: none */
     bool has_position;
-    int64_t position;   /* byte offset in the body */
-    int retry_after_s;  /* 0: no Retry-After */
+    int64_t position;  /* byte offset in the body */
+    int retry_after_s; /* 0: no Retry-After */
 };
 void http_problem(struct http_request *r, const struct http_problem *p);
 void http_fail(struct http_request *r, int status, const char *code, const char *fmt, ...) PRINTF(4, 5); /* the short form */

@@ -32,14 +32,17 @@ struct log_field {
 #define LF_F64(key, v) ((struct log_field){.name = (key), .kind = LOG_FIELD_F64, .f64 = (v)})
 #define LF_BOOL(key, v) ((struct log_field){.name = (key), .kind = LOG_FIELD_BOOL, .boolean = (v)})
 /* v: a struct str, or NUL-terminated text (NULL is written as null) */
-#define LF_STR(key, v) \
-    _Generic((v), struct str: log_field_str, char *: log_field_text, const char *: log_field_text)((key), (v))
+#define LF_STR(key, v)                                                                                                 \
+    _Generic((v), struct str : log_field_str, char * : log_field_text, const char * : log_field_text)((key), (v))
 #define LF_ERR(e) log_field_text("error", (e)->text) /* a struct err */
 #define LF_END ((struct log_field){.name = NULL})
 
-#define LOG_LIST(event, ...) (event), (const struct log_field[]){__VA_ARGS__}
-#define log_event(level, ...) \
-    (log_enabled(level) ? log_write((level), LOG_LIST(__VA_ARGS__, LF_END)) : (void)0)
+#define LOG_LIST(event, ...)                                                                                           \
+    (event), (const struct log_field[])                                                                                \
+    {                                                                                                                  \
+        __VA_ARGS__                                                                                                    \
+    }
+#define log_event(level, ...) (log_enabled(level) ? log_write((level), LOG_LIST(__VA_ARGS__, LF_END)) : (void)0)
 #define log_error(...) log_event(LOG_ERROR, __VA_ARGS__)
 #define log_warn(...) log_event(LOG_WARN, __VA_ARGS__)
 #define log_info(...) log_event(LOG_INFO, __VA_ARGS__)

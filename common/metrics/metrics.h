@@ -32,8 +32,8 @@ struct metric_row {
     const char *name, *help;
     enum metric_kind kind;
     struct metric_label labels[2];
-    double scale;           /* COUNTER: shown as count × scale (0 means 1): microseconds as seconds with 1e-6 */
-    const double *buckets;  /* HISTOGRAM: upper bounds; NULL: 1 ms … 10 s */
+    double scale;          /* COUNTER: shown as count × scale (0 means 1): microseconds as seconds with 1e-6 */
+    const double *buckets; /* HISTOGRAM: upper bounds; NULL: 1 ms … 10 s */
     size_t bucket_count;
 };
 
@@ -45,9 +45,12 @@ struct metric_set {
     struct metric_cells *cells; /* one a row, made by metrics_register */
     struct metric_set *next;
 };
-#define METRIC_SET(row_array) {.rows = (row_array), .count = sizeof(row_array) / sizeof *(row_array)}
+#define METRIC_SET(row_array)                                                                                          \
+    {                                                                                                                  \
+        .rows = (row_array), .count = sizeof(row_array) / sizeof *(row_array)                                          \
+    }
 
-void metrics_register(struct metric_set *set);           /* again is fine */
+void metrics_register(struct metric_set *set);            /* again is fine */
 void metrics_on_render(void (*fn)(void *arg), void *arg); /* called before each rendering: for gauges that are looked up */
 void metrics_off_render(void (*fn)(void *arg), void *arg);
 
@@ -56,10 +59,10 @@ struct metric *metrics_at(const struct metric_set *set, size_t row, size_t first
 /* The index of a learned value: learns it below the cap, else that of "other". */
 size_t metrics_label(struct metric_set *set, size_t row, size_t label, struct str value);
 
-void metric_add(struct metric *m, int64_t n);        /* COUNTER: n >= 0 */
-void metric_set(struct metric *m, double v);         /* GAUGE */
-void metric_observe(struct metric *m, double v);     /* HISTOGRAM */
-double metric_read(const struct metric *m);          /* counter × scale, gauge, or a histogram's count */
+void metric_add(struct metric *m, int64_t n);    /* COUNTER: n >= 0 */
+void metric_set(struct metric *m, double v);     /* GAUGE */
+void metric_observe(struct metric *m, double v); /* HISTOGRAM */
+double metric_read(const struct metric *m);      /* counter × scale, gauge, or a histogram's count */
 
 void metrics_render(struct buf *to);   /* all registered sets, and process_* */
 void metrics_markdown(struct buf *to); /* name, kind, labels, help */

@@ -50,7 +50,7 @@ int service_main(const struct service_def *def, int argc, char **argv);
 
 struct loop *service_loop(struct service *s);
 struct health *service_health(struct service *s);
-void service_drained(struct service *s);                                   /* any thread */
-void service_stop(struct service *s);                                      /* any thread: as SIGTERM does */
-void service_fail(struct service *s, const char *fmt, ...) PRINTF(2, 3);   /* any thread: logs, drains, exit code 1 */
+void service_drained(struct service *s);                                 /* any thread */
+void service_stop(struct service *s);                                    /* any thread: as SIGTERM does */
+void service_fail(struct service *s, const char *fmt, ...) PRINTF(2, 3); /* any thread: logs, drains, exit code 1 */
 const char *service_version(void);

@@ -577,6 +577,25 @@ static void another_thread_answers(void **state)
     buf_done(&b);
 }
 
+static void a_late_answer_is_not_an_idle_connection(void **state)
+{
+    struct fixture *f = *state;
+    f->options.idle_us = USEC_PER_SEC;
+    restart(f);
+    static const char one[] = "POST /later HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nevent";
+    struct buf b = {0};
+    int fd = dial(f);
+    assert_true(put(fd, one, sizeof one - 1));
+    struct http_request *r = wait_for_request(f);
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    assert_int_equal(poll(&p, 1, 2500), 0); /* nothing happens meanwhile */
+    http_answer(r, 200, HTTP_TEXT, STR("late"));
+    assert_true(read_to_end(fd, &b)); /* then it is idle, and closed */
+    assert_has(&b, "\r\n\r\nlate");
+    close(fd);
+    buf_done(&b);
+}
+
 static void a_client_that_left_does_no_harm(void **state)
 {
     struct fixture *f = *state;
@@ -751,6 +770,7 @@ int main(void)
         CASE(an_idle_connection_is_not_cut),
         CASE(a_slow_reader_is_cut),
         CASE(another_thread_answers),
+        CASE(a_late_answer_is_not_an_idle_connection),
         CASE(a_client_that_left_does_no_harm),
         CASE(connections_of_one_address_have_a_limit),
         CASE(stopping_answers_what_was_accepted),
