@@ -201,6 +201,10 @@ static void post(struct http_request *r, struct str route_project, const struct 
         answer_problem(r, &why, 0);
         return;
     }
+    if (!bus_producer_up(f->producer)) { /* known to be away: better told now than after the time-out of a message */
+        answer_unavailable(r, "no broker answers: send it again");
+        return;
+    }
     http_suspend(r);
     atomic_store(&c->open, 1); /* ours, until everything is given to the producer */
     for (struct form_item *it = c->first; it; it = it->next)

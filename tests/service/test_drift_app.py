@@ -1,0 +1,282 @@
+"""The default app as a black box: real statistics by the real stream service, a window event in, results out."""
+import json
+
+import numpy
+import pytest
+
+import mm
+
+APP = "histogram-data-drift"
+PERIOD = 10 * mm.MINUTE_US
+START = mm.now_us() // PERIOD * PERIOD - 2 * PERIOD
+END = START + PERIOD
+NAMES = ["a", "b"]
+
+
+@pytest.fixture
+def world():
+    with mm.World() as w:
+        yield w
+
+
+def statistics(columns):
+    """What a training set looks like, as MLRun has it but for the padding."""
+    out = {}
+    for name, x in columns.items():
+        counts, edges = numpy.histogram(x, bins=20)
+        out[name] = {"count": float(len(x)), "mean": float(x.mean()), "std": float(x.std(ddof=1)), "min": float(x.min()),
+                     "max": float(x.max()), "hist": [counts.tolist(), edges.tolist()]}
+    return out
+
+
+def distances(train, sample):
+    """TVD and Hellinger with all that is outside in two outer cells: an independent count."""
+    _, edges = numpy.histogram(train, bins=20)
+    wide = numpy.concatenate([[-numpy.inf], edges, [numpy.inf]])
+    wide[-2] = numpy.nextafter(wide[-2], numpy.inf)  # the last bin holds its upper edge
+    u = numpy.histogram(train, wide)[0] / len(train)
+    t = numpy.histogram(sample, wide)[0] / len(sample)
+    return abs(t - u).sum() / 2, numpy.sqrt(max(1 - numpy.sqrt(t * u).sum(), 0))
+
+
+class Scene:
+    def __init__(self, world, app, **stream_env):
+        self.w, self.app = world, app
+        self.stream_env = dict(STATISTICS_INTERVAL="100ms", LAKE_AGE="100ms", **stream_env)
+        world.migrated()
+        self.project = world.project("p")
+        self.endpoint = world.endpoint(self.project)
+        self.uid = self.endpoint["uid"]
+        self.topic, self.out = world.topic("p", APP), world.topic("p", "model-monitoring-writer")
+        mm.wait_for(lambda: world.rows("SELECT 1 FROM ledger WHERE topic = %s", self.topic), 30, "the topic is read")
+        self.rng = numpy.random.default_rng(7)
+        self.sent = 0
+
+    def train(self, version=1):
+        self.training = {name: self.rng.normal(size=2000) for name in NAMES}
+        self.w.reference(self.project, self.endpoint["id"], statistics(self.training), version=version)
+
+    def event(self, row, k):
+        return {"model": "model", "model_class": "M", "microsec": 100, "when": mm.mlrun_time(START + 1 + k), "endpoint_id": self.uid,
+                "labels": {}, "function_uri": "p/serving:latest", "resp": {"outputs": [0], "output_schema": ["y"]}, "error": None,
+                "request": {"inputs": [row], "id": f"r{k}", "input_schema": NAMES}, "metrics": None, "sampling_percentage": 100,
+                "effective_sample_count": 1}
+
+    def serve(self, rows, stream=None, lake=False):
+        """Through the stream service until they are in the slots (and in the lake)."""
+        def post(s):
+            s.wait_ready()
+            first = self.sent
+            self.sent += len(rows)
+            body = "\n".join(json.dumps(self.event(list(map(float, r)), first + i)) for i, r in enumerate(rows))
+            answer = mm.wait_for(lambda: s.post("/p", body), 20)
+            assert answer.status_code == 202, answer.text
+            mm.wait_for(lambda: self.w.one("SELECT COALESCE(sum(rows), 0) AS n FROM slots")["n"] == self.sent, 30, "rows in slots")
+            if lake:
+                mm.wait_for(lambda: self.w.one("SELECT COALESCE(sum(rows), 0) AS n FROM manifest")["n"] == self.sent, 30, "rows in the lake")
+        if stream:
+            post(stream)
+        else:
+            with self.w.service("stream", **self.stream_env) as s:
+                post(s)
+
+    def window(self, revision=1, reference=1, uid=None, **more):
+        own = {"project": "p", "window_start_us": START, "window_end_us": END, "revision": revision}
+        if reference:
+            own["reference_version"] = reference
+        return {"start_infer_time": mm.mlrun_time(START - 1), "end_infer_time": mm.mlrun_time(END - 1), "endpoint_id": uid or self.uid,
+                "endpoint_name": "model", "endpoint_updated": "2025-01-01T00:00:00+00:00", "application_name": APP,
+                "modelmon": own, **more}
+
+    def send(self, *events):
+        return self.w.produce(self.topic, *events, key=self.uid)
+
+    def records(self):
+        return [json.loads(r.value) for r in self.w.consume(self.out)]
+
+    def answers(self, n):
+        """The n window events' outputs, as {name: data}, in their order."""
+        def check():
+            outputs = [dict(json.loads(r["data"]), event=r) for r in self.records()]
+            starts = [i for i, d in enumerate(outputs) if d.get("result_name") == "general_drift"]
+            assert len(starts) == n, f"{len(starts)} answers"
+            return [{d.get("result_name") or d.get("metric_name") or d.get("stats_name"): d for d in outputs[a:b]}
+                    for a, b in zip(starts, starts[1:] + [len(outputs)])]
+        return mm.wait_for(check, 30, f"{n} answers")
+
+
+@pytest.fixture
+def scene(world):
+    with world.service("histogram-drift-app") as app:
+        yield Scene(world, app)
+
+
+def test_drift_is_what_numpy_says(world, scene):
+    scene.train()
+    rows = numpy.column_stack([scene.rng.normal(size=500), scene.rng.normal(loc=3, size=500)])
+    scene.serve(rows)
+    scene.send(scene.window())
+    (answer,) = scene.answers(1)
+    want = {name: distances(scene.training[name], rows[:, i]) for i, name in enumerate(NAMES)}
+    means = numpy.mean([want[n] for n in NAMES], axis=0)
+    assert answer["tvd_mean"]["metric_value"] == pytest.approx(means[0], abs=1e-9)
+    assert answer["hellinger_mean"]["metric_value"] == pytest.approx(means[1], abs=1e-9)
+    general = answer["general_drift"]
+    assert general["result_value"] == pytest.approx(means.mean(), abs=1e-9)
+    assert general["result_status"] == (2 if means.mean() >= 0.7 else 1 if means.mean() >= 0.5 else 0)
+    extra = json.loads(general["result_extra_data"])
+    assert extra["samples"] == 500 and extra["reference_version"] == 1 and extra["edges"] == "closed"
+    for name in NAMES:
+        assert extra["features"][name]["tvd"] == pytest.approx(want[name][0], abs=1e-9)
+    assert list(answer) == ["general_drift", "hellinger_mean", "kld_mean", "tvd_mean", "current_stats", "drift_measures"]
+    assert answer["current_stats"]["stats"]["a"]["count"] == 500
+    measures = answer["drift_measures"]["stats"]
+    assert measures["b"]["tvd"] == pytest.approx(want["b"][0], abs=1e-9)
+    assert measures["tvd_mean"] == answer["tvd_mean"]["metric_value"]
+    record = general["event"]
+    assert record["application_name"] == APP and record["endpoint_id"] == scene.uid
+    assert record["modelmon"]["window_start_us"] == START and record["modelmon"]["revision"] == 1
+
+
+def test_a_repeat_gives_the_same_bytes(world, scene):
+    scene.train()
+    scene.serve(scene.rng.normal(size=(100, 2)))
+    scene.send(scene.window())
+    scene.answers(1)
+    scene.send(scene.window())
+    scene.answers(2)
+    values = [r.value for r in world.consume(scene.out)]
+    assert values[:len(values) // 2] == values[len(values) // 2:]
+
+
+def test_no_reference_and_too_few_samples(world, scene):
+    scene.serve(scene.rng.normal(size=(29, 2)))
+    scene.send(scene.window(reference=None))
+    (answer,) = scene.answers(1)
+    assert answer["general_drift"]["result_status"] == -1
+    assert json.loads(answer["general_drift"]["result_extra_data"])["reason"] == "no_reference"
+    assert set(answer) == {"general_drift"}
+
+
+def test_too_few_samples(world, scene):
+    scene.train()
+    scene.serve(scene.rng.normal(size=(29, 2)))
+    scene.send(scene.window())
+    (answer,) = scene.answers(1)
+    assert answer["general_drift"]["result_status"] == -1
+    assert json.loads(answer["general_drift"]["result_extra_data"])["reason"] == "insufficient_samples"
+    scene.serve(scene.rng.normal(size=(1, 2)))
+    scene.send(scene.window(revision=2))
+    assert scene.answers(2)[1]["general_drift"]["result_status"] >= 0
+
+
+def test_rows_from_before_the_reference_are_recounted_from_the_lake(world, scene):
+    """The first reference comes in the middle of a window: all of the window counts against it."""
+    with world.service("stream", **scene.stream_env) as stream:
+        rows = scene.rng.normal(size=(200, 2))
+        scene.serve(rows[:80], stream, lake=True)
+        scene.train()
+        mm.wait_for(lambda: world.rows("SELECT 1 FROM slots WHERE reference_version = 1") or one_more(scene, stream, rows), 30)
+    n = scene.sent
+    scene.send(scene.window())
+    (answer,) = scene.answers(1)
+    extra = json.loads(answer["general_drift"]["result_extra_data"])
+    assert extra["samples"] == n and "rows_missing" not in extra
+    assert {r["reference_version"] for r in world.rows("SELECT DISTINCT reference_version FROM slots")} == {0, 1}
+    want = [distances(scene.training[name], rows[:n, i])[0] for i, name in enumerate(NAMES)]
+    assert answer["tvd_mean"]["metric_value"] == pytest.approx(numpy.mean(want), abs=1e-9)
+    assert scene.app.metric("modelmon_app_rows_missing_total") == 0
+
+
+def one_more(scene, stream, rows):
+    scene.serve(rows[scene.sent:scene.sent + 10], stream, lake=True)
+    return False
+
+
+def test_poison_among_good_ones(world, scene):
+    scene.train()
+    scene.serve(scene.rng.normal(size=(50, 2)))
+    poison = [b"{", b"[]", json.dumps(scene.window(uid="0" * 32)).encode(), json.dumps(scene.window(application_name="other")).encode()]
+    sent = scene.send(poison[0], scene.window(), poison[1], poison[2], scene.window(revision=2), poison[3])
+    scene.answers(2)
+    dead = mm.wait_for(lambda: len(world.rows("SELECT 1 FROM dead_letters")) == 4 and
+                       world.rows("SELECT * FROM dead_letters ORDER BY \"offset\""))
+    assert [bytes(d["payload"]) for d in dead] == poison
+    assert {(d["partition"], d["offset"]) for d in dead} == {sent[i] for i in (0, 2, 3, 5)}
+    assert dead[0]["reason"] == "malformed_json" and dead[2]["reason"] == "unknown_endpoint"
+    assert {d["pipeline"] for d in dead} == {f"app:{APP}"}
+    assert len(mm.wait_for(lambda: world.consume(scene.topic + ".dlt"))) == 4
+
+
+def test_http_has_the_same_effect(world, scene):
+    scene.train()
+    scene.serve(scene.rng.normal(size=(50, 2)))
+    scene.app.wait_ready()
+    assert scene.app.post("/", scene.window()).status_code == 202
+    (answer,) = scene.answers(1)
+    assert json.loads(answer["general_drift"]["result_extra_data"])["samples"] == 50
+    answer = scene.app.post("/p", dict(scene.window(), end_infer_time=7))
+    assert answer.status_code == 400 and answer.json()["field"] == "end_infer_time"
+    assert scene.app.post("/nobody", scene.window(modelmon={})).status_code == 404
+    assert not world.rows("SELECT 1 FROM dead_letters")
+
+
+def test_registers_itself_where_it_is_wanted(world, scene):
+    mm.wait_for(lambda: world.rows("SELECT 1 FROM apps WHERE project_id = %s AND name = %s AND active AND NOT needs_rows",
+                                   scene.project, APP))
+    off = world.project("off", default_app=False)
+    on = world.project("on")
+    mm.wait_for(lambda: world.rows("SELECT 1 FROM apps WHERE project_id = %s", on))
+    assert not world.rows("SELECT 1 FROM apps WHERE project_id = %s", off)
+    world.rows("UPDATE apps SET active = false WHERE project_id = %s", on)  # as the writer notes an app it hears of first
+    mm.wait_for(lambda: world.rows("SELECT 1 FROM apps WHERE project_id = %s AND active", on))
+
+
+def test_kill_9_loses_no_window(world, scene):
+    scene.train()
+    scene.serve(scene.rng.normal(size=(50, 2)))
+    n = 60
+    for k in range(3):
+        scene.send(*[scene.window(revision=k * n // 3 + i + 1) for i in range(n // 3)])
+        scene.app.kill9()
+        scene.app.start()
+
+    def revisions():
+        return {r["modelmon"]["revision"] for r in scene.records() if r["event_kind"] == "result"} == set(range(1, n + 1))
+    mm.wait_for(revisions, 60)
+    by_revision = {}
+    for r in world.consume(scene.out):
+        by_revision.setdefault(json.loads(r.value)["modelmon"]["revision"], []).append(r.value)
+    assert all(len(set(v)) == 6 for v in by_revision.values())  # a window sent twice is the same bytes twice
+
+
+def test_database_down_at_start_waits_and_sigterm_ends(world):
+    mm.stack("stop", "postgres")
+    try:
+        with world.service("histogram-drift-app") as app:
+            mm.wait_for(lambda: app.get("/readyz").status_code == 503)
+            assert app.get("/livez").status_code == 200
+            mm.stack("start", "postgres")
+            scene = Scene(world, app)
+            scene.train()
+            scene.serve(scene.rng.normal(size=(40, 2)))
+            scene.send(scene.window())
+            scene.answers(1)
+            app.wait_ready()
+            code, seconds = app.term()
+            assert code == 0 and seconds < 10
+    finally:
+        mm.stack("start", "postgres")
+
+
+@pytest.mark.parametrize("env, names", [
+    ({"DRIFT_EDGES": "open", "MIN_SAMPLES": "-5", "APP_BATCH": "0"}, ["DRIFT_EDGES", "MIN_SAMPLES", "APP_BATCH"]),
+    ({"DRIFT_POTENTIAL": "0.8"}, ["DRIFT_POTENTIAL", "DRIFT_DETECTED"]),
+    ({"APP_NAME": "a b"}, ["APP_NAME"]),
+])
+def test_wrong_configuration_exits_2(world, env, names):
+    app = world.service("histogram-drift-app", **env)
+    app.start(serve=False)
+    assert app.child.wait(10) == 2
+    for name in names:
+        assert name in app.text()
