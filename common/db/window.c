@@ -106,7 +106,8 @@ rc_t window_put(struct db *db, const struct window *w, struct str traceparent, s
         "late_rows, frontier_us, closed_us, schema_version, reference_version, traceparent) "
         "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) "
         "ON CONFLICT (project_id, endpoint_id, window_end_us, window_start_us, segment) DO UPDATE SET "
-        "revision = EXCLUDED.revision, rows = EXCLUDED.rows, frontier_us = EXCLUDED.frontier_us, "
+        "revision = EXCLUDED.revision, rows = EXCLUDED.rows, late_rows = EXCLUDED.late_rows, frontier_us = "
+        "EXCLUDED.frontier_us, "
         "closed_us = EXCLUDED.closed_us, schema_version = EXCLUDED.schema_version, "
         "reference_version = EXCLUDED.reference_version, traceparent = EXCLUDED.traceparent, folded = false "
         "WHERE windows.revision < EXCLUDED.revision",
@@ -154,7 +155,7 @@ rc_t windows_list(struct db *db, int32_t project_id, int64_t endpoint_id, int64_
                         DB_PARAMS(DBV_I64(project_id), DBV_I64(endpoint_id), DBV_I64(from_us), DBV_I64(to_us)), ret, n, e);
 }
 
-/* Slots that retention has dropped are no difference. */
+/* Fewer rows than were used are no difference to act on: retention has dropped slots. */
 rc_t windows_sweep(struct db *db, int32_t project_id, int64_t from_us, int64_t to_us, int64_t now_us,
                    int64_t *ret_found, struct err *e)
 {
@@ -165,7 +166,7 @@ rc_t windows_sweep(struct db *db, int32_t project_id, int64_t from_us, int64_t t
         "FROM windows w CROSS JOIN LATERAL (SELECT CAST(sum(rows) AS bigint) AS rows FROM slots "
         "WHERE project_id = w.project_id AND endpoint_id = w.endpoint_id AND slot_start_us >= w.window_start_us "
         "AND slot_start_us < w.window_end_us) s WHERE w.project_id = $1 AND w.closed_us >= $2 "
-        "AND w.closed_us < $3 AND w.revision > 0 AND s.rows IS NOT NULL AND s.rows <> w.rows "
+        "AND w.closed_us < $3 AND w.revision > 0 AND s.rows > w.rows + w.late_rows "
         "ON CONFLICT DO NOTHING",
         DB_PARAMS(DBV_I64(project_id), DBV_I64(from_us), DBV_I64(to_us), DBV_I64(now_us)), ret_found, e);
 }

@@ -19,16 +19,16 @@ rc_t pending_next(struct db *db, int32_t project_id, int64_t *ret_end_us, struct
 /* Inside a transaction. Takes the pending row (E_NOTFOUND: gone), and answers what is known of the window. */
 rc_t pending_take(struct db *db, const struct pending_window *w, struct window *ret_known, struct err *e) MUST_CHECK;
 /* Inside the same transaction: inserts or raises the revision; w->revision is the new one (known.revision + 1).
- * E_CONFLICT: it has that revision already. late_rows is used only when it inserts. */
+ * E_CONFLICT: it has that revision already. late_rows becomes w's. */
 rc_t window_put(struct db *db, const struct window *w, struct str traceparent, struct err *e) MUST_CHECK;
-/* Rows that no revision will use. A window that was never closed gets a row with revision 0; its day must be there. */
+/* Rows in the slots that no revision will use. A window that was never closed gets a row with revision 0; its day must be there. */
 rc_t window_add_late(struct db *db, const struct window *w, int64_t rows, struct err *e) MUST_CHECK;
 rc_t window_get(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t start_us, int64_t end_us,
                 struct window *ret, struct err *e) MUST_CHECK;
 /* Windows that end in (from, to]. */
 rc_t windows_list(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t from_us, int64_t to_us,
                   struct window **ret, size_t *n, struct err *e) MUST_CHECK;
-/* The sweep: windows closed in [from,to) of closed_us whose rows differ from their slots' sum become pending again. */
+/* The sweep: windows closed in [from,to) of closed_us whose slots hold more than their rows and late rows become pending again. */
 rc_t windows_sweep(struct db *db, int32_t project_id, int64_t from_us, int64_t to_us, int64_t now_us,
                    int64_t *ret_found, struct err *e) MUST_CHECK;
 /* Windows to fold: closed before, quiet, more than one slot row per slot. */
