@@ -6,6 +6,8 @@
 
 #include "base/mem.h"
 
+#define CELLS_KEPT 65536
+
 void rows_reset(struct rows *rows)
 {
     rows->form = ROWS_ABSENT;
@@ -14,6 +16,11 @@ void rows_reset(struct rows *rows)
     rows->shape.code = REJECT_NONE;
     if (rows->by_name.len > 0)
         map_done(&rows->by_name);
+    if (rows->cap > CELLS_KEPT) { /* one huge event must not cost its memory for ever */
+        mem_free(rows->values);
+        rows->values = NULL;
+        rows->cap = 0;
+    }
 }
 
 void rows_done(struct rows *rows)

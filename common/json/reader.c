@@ -5,60 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/map.h"
 #include "base/mem.h"
+#include "json/keys.h"
 #include "json/number.h"
 #include "json/scan.h"
 
 #define KEYS_BEFORE_TABLE 16 /* up to here an object's keys are compared one by one */
-#define TABLE_KEEP 4096      /* a larger table is not kept for the next text */
-
-struct json_key_slot {
-    uint64_t hash;
-    uint32_t serial; /* of the object; 0: free */
-    uint32_t key;    /* in json_reader.keys; meant only while the object is open */
-};
-
-static const struct {
-    const char *name, *text;
-} errors[] = {
-    [JSON_OK] = {"ok", "no error"},
-    [JSON_E_SYNTAX] = {"syntax", "this is not JSON"},
-    [JSON_E_EOF] = {"truncated", "the text ends too early"},
-    [JSON_E_TRAILING] = {"trailing", "something stands behind the JSON value"},
-    [JSON_E_UTF8] = {"utf8", "this is not UTF-8"},
-    [JSON_E_ESCAPE] = {"escape", "not an escape that may stand in a string"},
-    [JSON_E_CONTROL] = {"control", "a control character stands in a string"},
-    [JSON_E_NUMBER] = {"number", "this is not a number of JSON"},
-    [JSON_E_RANGE] = {"range", "the number is too large"},
-    [JSON_E_DUPLICATE] = {"duplicate_key", "a key occurs twice in this object"},
-    [JSON_E_TYPE] = {"type", "another type is wanted"},
-    [JSON_E_DEPTH] = {"depth", "nested too deeply"},
-    [JSON_E_VALUES] = {"values", "too many values"},
-    [JSON_E_BYTES] = {"bytes", "the text is too long"},
-    [JSON_E_STRING_BYTES] = {"string_bytes", "a string is too long"},
-    [JSON_E_KEYS] = {"keys", "an object has too many keys"},
-};
-
-static const char *const type_names[] = {
-    [JSON_NONE] = "nothing",  [JSON_NULL] = "null",   [JSON_BOOL] = "boolean",  [JSON_NUMBER] = "number",
-    [JSON_STRING] = "string", [JSON_ARRAY] = "array", [JSON_OBJECT] = "object",
-};
-
-const char *json_error_name(enum json_error code)
-{
-    return errors[code].name;
-}
-
-const char *json_error_text(enum json_error code)
-{
-    return errors[code].text;
-}
-
-const char *json_type_name(enum json_type type)
-{
-    return type_names[type];
-}
 
 static size_t or_default(size_t v, size_t def)
 {
@@ -86,14 +38,7 @@ void jr_init(struct json_reader *r, const char *p, size_t n, const struct json_l
     r->n_keys = 0;
     if (r->arena.used > 0 || r->arena.total > 0)
         arena_reset(&r->arena);
-    if (r->table_cap > TABLE_KEEP) {
-        mem_free(r->table);
-        r->table = NULL;
-        r->table_cap = 0;
-    } else if (r->table_len > 0) {
-        memset(r->table, 0, r->table_cap * sizeof *r->table);
-    }
-    r->table_len = 0;
+    keys_reset(r);
     if (n > l->bytes)
         (void)jr_fail(r, JSON_E_BYTES, l->bytes);
 }
@@ -276,43 +221,6 @@ bool jr_item(struct json_reader *r)
 
 /* --- keys: each at most once in its object */
 
-static void table_put(struct json_reader *r, struct json_key_slot slot)
-{
-    size_t mask = r->table_cap - 1, i = slot.hash & mask;
-    while (r->table[i].serial != 0)
-        i = (i + 1) & mask;
-    r->table[i] = slot;
-}
-
-static void table_grow(struct json_reader *r)
-{
-    struct json_key_slot *old = r->table;
-    size_t old_cap = r->table_cap;
-    r->table_cap = old_cap ? old_cap * 2 : 256;
-    r->table = mem_array(r->table_cap, sizeof *r->table);
-    for (size_t i = 0; i < old_cap; i++)
-        if (old[i].serial != 0)
-            table_put(r, old[i]);
-    mem_free(old);
-}
-
-/* False: the key is in the table already. Adds it otherwise. */
-static bool table_add(struct json_reader *r, const struct json_frame *f, size_t key)
-{
-    if ((r->table_len + 1) * 2 > r->table_cap)
-        table_grow(r);
-    struct str k = r->keys[key];
-    uint64_t hash = hash_bytes(k.p, k.n) ^ f->serial * UINT64_C(0x9E3779B97F4A7C15);
-    size_t mask = r->table_cap - 1;
-    size_t i = hash & mask;
-    for (; r->table[i].serial != 0; i = (i + 1) & mask)
-        if (r->table[i].hash == hash && r->table[i].serial == f->serial && str_eq(r->keys[r->table[i].key], k))
-            return false;
-    r->table[i] = (struct json_key_slot){hash, f->serial, (uint32_t)key};
-    r->table_len++;
-    return true;
-}
-
 static bool in_list(const struct json_reader *r, const struct json_frame *f, struct str key)
 {
     for (size_t i = f->first_key; i < r->n_keys; i++)
@@ -346,7 +254,6 @@ static inline bool add_key(struct json_reader *r, struct json_frame *f, struct s
         r->keys = mem_grow(r->keys, r->cap_keys, sizeof *r->keys);
     }
     uint64_t bit = filter_bit(key);
-    size_t at = r->n_keys;
     if (f->count <= KEYS_BEFORE_TABLE) {
         if (f->seen & bit && in_list(r, f, key))
             return false;
@@ -354,14 +261,7 @@ static inline bool add_key(struct json_reader *r, struct json_frame *f, struct s
         r->keys[r->n_keys++] = key;
         return true;
     }
-    if (!f->in_table) {
-        f->in_table = true;
-        f->serial = ++r->serial;
-        for (size_t i = f->first_key; i < r->n_keys; i++)
-            (void)table_add(r, f, i); /* known to differ */
-    }
-    r->keys[r->n_keys++] = key;
-    return table_add(r, f, at);
+    return keys_add(r, f, key);
 }
 
 static bool read_long_string(struct json_reader *r, struct str *ret)
@@ -615,87 +515,4 @@ bool jr_end(struct json_reader *r)
     assert(r->depth == 0);
     r->at = skip_space(r->at, r->end);
     return r->at == r->end || fail_at(r, JSON_E_TRAILING, r->at);
-}
-
-/* --- where it went wrong */
-
-struct text {
-    char *out;
-    size_t n, cap;
-};
-
-static void put(struct text *t, const char *p, size_t n)
-{
-    if (t->cap == 0)
-        return;
-    size_t room = t->cap - 1 - t->n;
-    n = n < room ? n : room;
-    memcpy(t->out + t->n, p, n);
-    t->n += n;
-}
-
-static bool is_plain_key(struct str key)
-{
-    for (size_t i = 0; i < key.n; i++) {
-        char c = key.p[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-'))
-            return false;
-    }
-    return key.n > 0 && key.n <= 64;
-}
-
-/* Any other key in brackets, without what would not be safe in a log line, and cut. */
-static void put_odd_key(struct text *t, struct str key)
-{
-    put(t, "[\"", 2);
-    const char *p = key.p, *end = key.p + key.n;
-    for (size_t n, shown = 0; p < end && shown < 32; p += n, shown++) {
-        n = scan_utf8(p, end);
-        bool safe = n > 1 || (n == 1 && (unsigned char)*p >= 0x20 && *p != '"' && *p != '\\' && *p != 0x7F);
-        put(t, safe ? p : "?", safe ? n : 1);
-        n = n ? n : 1;
-    }
-    if (p < end)
-        put(t, "...", 3);
-    put(t, "\"]", 2);
-}
-
-size_t jr_path(const struct json_reader *r, char *out, size_t cap)
-{
-    struct text t = {out, 0, cap};
-    for (unsigned d = 1; d <= r->depth; d++) {
-        const struct json_frame *f = &r->frames[d];
-        char index[16];
-        if (!f->is_object && f->count > 0) {
-            put(&t, index, (size_t)snprintf(index, sizeof index, "[%u]", f->count - 1));
-        } else if (f->is_object && f->key.p != NULL) {
-            if (!is_plain_key(f->key)) {
-                put_odd_key(&t, f->key);
-                continue;
-            }
-            put(&t, ".", t.n > 0);
-            put(&t, f->key.p, f->key.n);
-        }
-    }
-    size_t whole = 0; /* the last character may have been cut */
-    for (size_t n; whole < t.n && (n = scan_utf8(out + whole, out + t.n)) > 0;)
-        whole += n;
-    if (cap > 0)
-        out[whole] = '\0';
-    return whole;
-}
-
-rc_t jr_error(const struct json_reader *r, struct err *e)
-{
-    char path[160];
-    size_t n = jr_path(r, path, sizeof path);
-    rc_t rc = r->error.code >= JSON_E_DEPTH ? E_LIMIT : E_INVALID;
-    const char *sep = n > 0 ? ", " : "";
-    if (r->error.code == JSON_E_TYPE && r->error.want != JSON_NONE) {
-        const char *got = json_type_name(r->error.got), *want = json_type_name(r->error.want);
-        const char *got_a = r->error.got == JSON_NULL ? "" : strchr("ao", *got) ? "an " : "a ";
-        return err_set(e, rc, "%s%sbyte %zu: %s %s is wanted, this is %s%s", path, sep, r->error.offset,
-                       strchr("ao", *want) ? "an" : "a", want, got_a, got);
-    }
-    return err_set(e, rc, "%s%sbyte %zu: %s", path, sep, r->error.offset, json_error_text(r->error.code));
 }

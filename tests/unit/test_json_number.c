@@ -141,7 +141,7 @@ static void known_hard_cases(void **state)
 static void random_doubles(void **state)
 {
     (void)state;
-    int64_t stop = clock_mono_us() + 1500 * USEC_PER_MSEC;
+    int64_t stop = clock_mono_us() + 700 * USEC_PER_MSEC;
     int done = 0;
     for (; done < 1000000 && (done < 20000 || clock_mono_us() < stop); done++) {
         uint64_t bits = next_random();
@@ -164,7 +164,7 @@ static void random_doubles(void **state)
 static void random_texts(void **state)
 {
     (void)state;
-    int64_t stop = clock_mono_us() + 1500 * USEC_PER_MSEC;
+    int64_t stop = clock_mono_us() + 700 * USEC_PER_MSEC;
     int done = 0;
     for (; done < 1000000 && (done < 20000 || clock_mono_us() < stop); done++) {
         char text[128];
