@@ -16,6 +16,7 @@ static void *run(void *arg)
 {
     struct worker *w = arg;
     w->run(w, w->arg);
+    atomic_store(&w->ended, true);
     return NULL;
 }
 
@@ -81,7 +82,7 @@ rc_t worker_join(struct worker *w, int64_t us)
     int rc = pthread_clockjoin_np(w->thread, NULL, CLOCK_MONOTONIC, &ts);
     if (rc == ETIMEDOUT)
         return E_AGAIN;
-    assert(rc == 0);
+    assert(rc == 0 && atomic_load(&w->ended));
     (void)close(w->wake_fd);
     atomic_store(&w->running, false);
     return OK;

@@ -9,7 +9,7 @@
 
 struct worker {
     pthread_t thread;
-    atomic_bool stop, running;
+    atomic_bool stop, running, ended;
     int wake_fd; /* eventfd: readable after worker_wake and worker_stop; for the thread's own poll set */
     void (*run)(struct worker *w, void *arg);
     void *arg;
