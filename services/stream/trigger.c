@@ -233,6 +233,8 @@ static struct str record_of(struct post *p, struct str raw, struct inference_eve
 
 static rc_t produce(struct post *p, const char *topic, const struct inference_event *ev, struct str record, struct err *e)
 {
+    if (!bus_producer_up(p->st->producer)) /* known to be away: said at once, not when the message has timed out */
+        return err_set(e, E_AGAIN, "the message bus cannot be reached");
     struct str trace = ev->traceparent.n ? ev->traceparent : p->trace;
     struct bus_header header = {"traceparent", trace};
     atomic_fetch_add(&p->open, 1);

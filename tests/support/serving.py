@@ -298,11 +298,11 @@ class Load:
 
     `ids` maps each acknowledged request id to (uid, hour)."""
 
-    def __init__(self, world, project, port, uids, start_us, hours=3, pause=0.002):
+    def __init__(self, world, project, port, uids, start_us, hours=3, pause=0.002, kafka=True):
         import threading
         self.w, self.project, self.port, self.uids, self.start_us, self.hours, self.pause = \
             world, project, port, uids, start_us, hours, pause
-        self.ids, self.failure, self.n, self.again = {}, None, 0, 0
+        self.ids, self.failure, self.n, self.again, self.kafka = {}, None, 0, 0, kafka
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -334,7 +334,7 @@ class Load:
         hour = i // len(self.uids) % self.hours
         rid = f"r{i}"
         made = event(uid, [[float(i), i % 7], [0.5, "x"]], [0, 1], self.start_us + hour * mm.HOUR_US + i * 1000, rid, self.project)
-        if i % 3:
+        if i % 3 or not self.kafka:
             self._post(made)
         else:
             self.w.produce(self.w.topic(self.project), made, key=uid)
