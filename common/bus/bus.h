@@ -11,17 +11,17 @@
 #include "config/config.h"
 
 struct bus_config {
-    int kind;                 /* BUS: a row of buses[]; 0: kafka */
-    char *brokers;            /* KAFKA_BROKERS, "host:port,…" */
-    char *extra;              /* KAFKA_OPTIONS: more librdkafka keys "a=b;c=d" (SASL, TLS, compression …), secret */
-    int64_t inflight_bytes;   /* PRODUCER_MAX_INFLIGHT 64MiB: beyond it bus_produce answers E_AGAIN */
-    int64_t linger_us;        /* PRODUCER_LINGER 2ms */
-    int64_t session_us;       /* CONSUMER_SESSION 10s */
-    char *instance_id;        /* CONSUMER_INSTANCE: static membership, empty: none */
-    char *client_id;          /* CLIENT_ID */
-    int64_t retention_us;     /* TOPIC_RETENTION 7d of topics we make */
-    int64_t partitions;       /* TOPIC_PARTITIONS 8 */
-    int64_t replication;      /* TOPIC_REPLICATION 1 */
+    int kind;               /* BUS: a row of buses[]; 0: kafka */
+    char *brokers;          /* KAFKA_BROKERS, "host:port,…" */
+    char *extra;            /* KAFKA_OPTIONS: more librdkafka keys "a=b;c=d" (SASL, TLS, compression …), secret */
+    int64_t inflight_bytes; /* PRODUCER_MAX_INFLIGHT 64MiB: beyond it bus_produce answers E_AGAIN */
+    int64_t linger_us;      /* PRODUCER_LINGER 2ms */
+    int64_t session_us;     /* CONSUMER_SESSION 10s */
+    char *instance_id;      /* CONSUMER_INSTANCE: static membership, empty: none */
+    char *client_id;        /* CLIENT_ID */
+    int64_t retention_us;   /* TOPIC_RETENTION 7d of topics we make */
+    int64_t partitions;     /* TOPIC_PARTITIONS 8 */
+    int64_t replication;    /* TOPIC_REPLICATION 1 */
 };
 /* In a config made without rows 0 or NULL means: that row's default (inflight, session, topics), or none. */
 extern const struct config_key bus_keys[];
@@ -44,7 +44,8 @@ rc_t bus_producer_open(struct bus_producer **ret, const struct bus_config *cfg, 
 /* Copies key and value. key.p NULL: no key; value.p NULL: a tombstone. fn may be NULL. OK: accepted, fn will be called.
  * E_AGAIN: full, nothing happened. E_INVALID: it can never be sent (larger than BUS_MESSAGE_MAX). */
 rc_t bus_produce(struct bus_producer *p, const char *topic, struct str key, struct str value,
-                 const struct bus_header *headers, size_t n_headers, bus_delivered_fn *fn, void *arg, struct err *e) MUST_CHECK;
+                 const struct bus_header *headers, size_t n_headers, bus_delivered_fn *fn, void *arg,
+                 struct err *e) MUST_CHECK;
 rc_t bus_flush(struct bus_producer *p, int64_t timeout_us, struct err *e) MUST_CHECK; /* E_AGAIN: some are still open */
 bool bus_producer_up(const struct bus_producer *p); /* brokers answered lately; any thread */
 /* Waits ≤ 5 s for what is open; the callbacks of what is still open then get E_AGAIN. No callback comes after it. */
@@ -58,14 +59,14 @@ struct bus_partition {
     int64_t offset;
 };
 enum bus_event_type {
-    BUS_NONE,     /* nothing within the time-out */
+    BUS_NONE, /* nothing within the time-out */
     BUS_RECORD,
     BUS_ASSIGNED, /* parts (offset -1; n may be 0): all that is ours now; the owner answers with one bus_consumer_start */
-    BUS_REVOKED,  /* parts: give them up (finish or drop), then bus_consumer_release. No record comes in between */
-    BUS_LOST,     /* as REVOKED, but another may own them already: drop */
-    BUS_END,      /* parts[0]: everything below .offset has been delivered (partition EOF) */
-    BUS_RANGE,    /* parts[0]: the offset asked for is not retained any more (or not there yet); the partition stands still */
-    BUS_ERROR,    /* informational, rc/words; keep polling */
+    BUS_REVOKED, /* parts: give them up (finish or drop), then bus_consumer_release. No record comes in between */
+    BUS_LOST,    /* as REVOKED, but another may own them already: drop */
+    BUS_END,     /* parts[0]: everything below .offset has been delivered (partition EOF) */
+    BUS_RANGE, /* parts[0]: the offset asked for is not retained any more (or not there yet); the partition stands still */
+    BUS_ERROR, /* informational, rc/words; keep polling */
 };
 struct bus_event {
     enum bus_event_type type;
@@ -88,18 +89,24 @@ rc_t bus_consumer_poll(struct bus_consumer *c, int64_t timeout_us, struct bus_ev
 /* Answer to ASSIGNED: exactly those partitions, offsets explicit (BUS_OFFSET_EARLIEST allowed). One assign. */
 rc_t bus_consumer_start(struct bus_consumer *c, const struct bus_partition *parts, size_t n, struct err *e) MUST_CHECK;
 rc_t bus_consumer_release(struct bus_consumer *c, struct err *e) MUST_CHECK;
-rc_t bus_consumer_pause(struct bus_consumer *c, const struct bus_partition *parts, size_t n, bool paused, struct err *e) MUST_CHECK;
+rc_t bus_consumer_pause(struct bus_consumer *c, const struct bus_partition *parts, size_t n, bool paused,
+                        struct err *e) MUST_CHECK;
 rc_t bus_consumer_seek(struct bus_consumer *c, const struct bus_partition *part, struct err *e) MUST_CHECK;
 /* High watermarks now (asks the brokers; one request a broker, ≤ timeout): parts[i].offset is set. Low ones for first starts.
  * E_AGAIN: not all answered in time; E_NOTFOUND: a partition does not exist. Then no offset is changed. */
-rc_t bus_consumer_ends(struct bus_consumer *c, struct bus_partition *parts, size_t n, int64_t timeout_us, struct err *e) MUST_CHECK;
-rc_t bus_consumer_begins(struct bus_consumer *c, struct bus_partition *parts, size_t n, int64_t timeout_us, struct err *e) MUST_CHECK;
+rc_t bus_consumer_ends(struct bus_consumer *c, struct bus_partition *parts, size_t n, int64_t timeout_us,
+                       struct err *e) MUST_CHECK;
+rc_t bus_consumer_begins(struct bus_consumer *c, struct bus_partition *parts, size_t n, int64_t timeout_us,
+                         struct err *e) MUST_CHECK;
 /* First offset whose record time is >= at_us (the end when there is none): start of the dedupe horizon. */
-rc_t bus_consumer_at(struct bus_consumer *c, struct bus_partition *parts, size_t n, int64_t at_us, int64_t timeout_us, struct err *e) MUST_CHECK;
-void bus_consumer_note(struct bus_consumer *c, const struct bus_partition *parts, size_t n); /* async Kafka commit, for lag tools only */
+rc_t bus_consumer_at(struct bus_consumer *c, struct bus_partition *parts, size_t n, int64_t at_us, int64_t timeout_us,
+                     struct err *e) MUST_CHECK;
+void bus_consumer_note(struct bus_consumer *c, const struct bus_partition *parts,
+                       size_t n);               /* async Kafka commit, for lag tools only */
 void bus_consumer_free(struct bus_consumer *c); /* leaves the group (a static member stays listed); ≤ 8 s */
 #define BUS_OFFSET_EARLIEST INT64_C(-2)
 
 /* ---- topics ---- */
 /* Makes it if missing; *ret_partitions is what it has. partitions 0: cfg's. E_AGAIN: not settled in time. */
-rc_t bus_topic_ensure(struct bus_producer *p, const char *topic, int32_t partitions, int32_t *ret_partitions, int64_t timeout_us, struct err *e) MUST_CHECK;
+rc_t bus_topic_ensure(struct bus_producer *p, const char *topic, int32_t partitions, int32_t *ret_partitions,
+                      int64_t timeout_us, struct err *e) MUST_CHECK;

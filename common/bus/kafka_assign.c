@@ -122,5 +122,9 @@ static rc_t assign_look(void *self, struct bus_partition *parts, size_t n, int64
 }
 
 const struct bus_assign_ops kafka_assign_ops = {
-    .start = assign_start, .release = assign_release, .pause = assign_pause, .seek = assign_seek, .look = assign_look,
+    .start = assign_start,
+    .release = assign_release,
+    .pause = assign_pause,
+    .seek = assign_seek,
+    .look = assign_look,
 };

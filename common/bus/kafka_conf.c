@@ -126,12 +126,8 @@ rc_t kafka_conf_make(const struct bus_config *cfg, const struct kafka_option *so
 {
     /* A broker that hangs is noticed by socket.timeout; one that comes back, within reconnect.backoff.max. */
     static const struct kafka_option both[] = {
-        {"socket.timeout.ms", "10000"},
-        {"socket.keepalive.enable", "true"},
-        {"reconnect.backoff.ms", "100"},
-        {"reconnect.backoff.max.ms", "1000"},
-        {"log.connection.close", "false"},
-        {NULL, NULL},
+        {"socket.timeout.ms", "10000"},       {"socket.keepalive.enable", "true"}, {"reconnect.backoff.ms", "100"},
+        {"reconnect.backoff.max.ms", "1000"}, {"log.connection.close", "false"},   {NULL, NULL},
     };
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     const char *id = cfg->client_id && *cfg->client_id ? cfg->client_id : "modelmon";

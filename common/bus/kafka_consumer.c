@@ -402,5 +402,9 @@ static void consumer_free(void *self)
 }
 
 const struct bus_consumer_ops kafka_consumer_ops = {
-    .open = consumer_open, .topics = consumer_topics, .poll = consumer_poll, .note = consumer_note, .free = consumer_free,
+    .open = consumer_open,
+    .topics = consumer_topics,
+    .poll = consumer_poll,
+    .note = consumer_note,
+    .free = consumer_free,
 };

@@ -14,16 +14,16 @@ struct kafka_pending { /* a rebalance event on its way from the callback to poll
 
 struct kafka_consumer {
     rd_kafka_t *rk;
-    struct map names;       /* topic → its interned text */
+    struct map names; /* topic → its interned text */
     const char *last_name;
-    char **topics;          /* subscribed, sorted */
+    char **topics; /* subscribed, sorted */
     size_t n_topics;
     rd_kafka_message_t *held;    /* behind the pending events */
     rd_kafka_message_t *current; /* what the last event borrows from */
     struct kafka_pending *pending, **pending_tail;
     struct kafka_pending *shown;
-    struct bus_partition part;   /* of END and RANGE */
-    bool revoking;               /* REVOKED or LOST given out, not yet released */
+    struct bus_partition part; /* of END and RANGE */
+    bool revoking;             /* REVOKED or LOST given out, not yet released */
     bool closing;
 };
 

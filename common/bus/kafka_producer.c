@@ -20,20 +20,20 @@
 
 #define POLL_MS 200
 #define PROBE_US (500 * USEC_PER_MSEC)
-#define SILENCE_US (5 * USEC_PER_SEC)    /* open messages and no acknowledgement for so long: not up */
+#define SILENCE_US (5 * USEC_PER_SEC) /* open messages and no acknowledgement for so long: not up */
 #define FREE_WAIT_US (5 * USEC_PER_SEC)
 #define PURGE_WAIT_US (2 * USEC_PER_SEC)
-#define OVERHEAD 128                     /* what librdkafka and we add to a message, about */
+#define OVERHEAD 128 /* what librdkafka and we add to a message, about */
 
 struct kafka_producer {
     struct bus_config cfg;
     rd_kafka_conf_t *conf; /* of which every handle gets a copy */
     int64_t limit_bytes;
-    pthread_mutex_t lock;  /* rk, topics, users */
+    pthread_mutex_t lock;   /* rk, topics, users */
     pthread_cond_t changed; /* open reached 0, or users did */
     rd_kafka_t *rk;
-    struct map topics;     /* name → rd_kafka_topic_t of rk */
-    size_t users;          /* of kafka_producer_hold */
+    struct map topics; /* name → rd_kafka_topic_t of rk */
+    size_t users;      /* of kafka_producer_hold */
     pthread_t thread;
     atomic_bool stop, broken, up;
     atomic_llong bytes, open, heard_us;
@@ -394,5 +394,9 @@ const struct bus_config *kafka_producer_config(const struct kafka_producer *p)
 }
 
 const struct bus_producer_ops kafka_producer_ops = {
-    .open = producer_open, .produce = producer_produce, .flush = producer_flush, .up = producer_up, .free = producer_free,
+    .open = producer_open,
+    .produce = producer_produce,
+    .flush = producer_flush,
+    .up = producer_up,
+    .free = producer_free,
 };

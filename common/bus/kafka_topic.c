@@ -36,8 +36,8 @@ static rc_t verdict(rd_kafka_event_t *ev, const char *topic, struct err *e)
     return err_set(e, kafka_rc(err), "making topic %.100s: %s", topic, why ? why : rd_kafka_err2str(err));
 }
 
-static rc_t create(rd_kafka_t *rk, const struct bus_config *cfg, const char *topic, int32_t partitions, int64_t timeout_us,
-                   struct err *e)
+static rc_t create(rd_kafka_t *rk, const struct bus_config *cfg, const char *topic, int32_t partitions,
+                   int64_t timeout_us, struct err *e)
 {
     char text[128];
     int64_t replication = kafka_or(cfg->replication, 1);
@@ -98,8 +98,8 @@ static rc_t count(rd_kafka_t *rk, const char *topic, int32_t *ret, int64_t end_u
     return OK;
 }
 
-static rc_t topic_ensure(void *producer, const char *topic, int32_t partitions, int32_t *ret_partitions, int64_t timeout_us,
-                         struct err *e)
+static rc_t topic_ensure(void *producer, const char *topic, int32_t partitions, int32_t *ret_partitions,
+                         int64_t timeout_us, struct err *e)
 {
     struct kafka_producer *p = producer;
     const struct bus_config *cfg = kafka_producer_config(p);

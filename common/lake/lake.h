@@ -94,7 +94,8 @@ struct lake_range {
  * until lake_forget, so a repeat writes the same files again. ret: manifest rows (the writer's until its next flush or
  * forget), paths relative to LAKE_DIR. What is held of other partitions stays.
  * E_AGAIN: disk full or read-only (temporaries are gone); E_FATAL: fsync or rename failed (what is on disk is not known: exit). */
-rc_t lake_flush(struct lake_writer *w, const struct lake_range *ranges, size_t n, struct manifest_row **ret, size_t *ret_n, struct err *e) MUST_CHECK;
+rc_t lake_flush(struct lake_writer *w, const struct lake_range *ranges, size_t n, struct manifest_row **ret,
+                size_t *ret_n, struct err *e) MUST_CHECK;
 /* part NULL: everything. */
 void lake_forget(struct lake_writer *w, const struct lake_part *part);
 /* Temporaries of writers that are no more are removed (called once at start); those of living ones stay. */
@@ -120,5 +121,5 @@ struct lake_batch {
     const int64_t *when_us;
 };
 typedef rc_t lake_batch_fn(void *arg, const struct lake_batch *b, struct err *e);
-rc_t lake_read(struct lake_reader *r, const char *const *paths, size_t n_paths, const char *const *columns, size_t n_columns,
-               int64_t start_us, int64_t end_us, lake_batch_fn *fn, void *arg, struct err *e) MUST_CHECK;
+rc_t lake_read(struct lake_reader *r, const char *const *paths, size_t n_paths, const char *const *columns,
+               size_t n_columns, int64_t start_us, int64_t end_us, lake_batch_fn *fn, void *arg, struct err *e) MUST_CHECK;

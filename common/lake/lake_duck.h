@@ -10,7 +10,7 @@ struct duck {
     duckdb_connection con;
 };
 rc_t duck_open(struct duck *ret, const struct lake_config *cfg, struct err *e) MUST_CHECK;
-void duck_close(struct duck *d); /* {0} is fine */
+void duck_close(struct duck *d);                                          /* {0} is fine */
 rc_t duck_run(struct duck *d, const char *sql, struct err *e) MUST_CHECK; /* E_AGAIN with DuckDB's words */
 void duck_quote(struct buf *b, const char *text, char quote);             /* 'it''s' or "a ""b""" */
 

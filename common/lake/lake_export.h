@@ -3,7 +3,8 @@
 #include "lake/lake_duck.h"
 #include "lake/lake_rows.h"
 
-struct export {
+struct export
+{
     struct duck duck;
     const struct lake_file *file; /* being written */
 };

@@ -21,10 +21,19 @@
 
 #define AT(field) offsetof(struct lake_config, field)
 const struct config_key lake_keys[] = {
-    {.env = "LAKE_DIR", .def = "/var/lib/modelmon/lake", .type = CONFIG_STR, .flags = CONFIG_REQUIRED, .offset = AT(root),
+    {.env = "LAKE_DIR",
+     .def = "/var/lib/modelmon/lake",
+     .type = CONFIG_STR,
+     .flags = CONFIG_REQUIRED,
+     .offset = AT(root),
      .help = "Folder of the Parquet lake."},
-    {.env = "LAKE_MEMORY", .def = "256MiB", .type = CONFIG_BYTES, .offset = AT(memory_bytes), .min = 1 << 20,
-     .max = INT64_C(1) << 40, .help = "Rows held in memory before they are written; beyond it everything is."},
+    {.env = "LAKE_MEMORY",
+     .def = "256MiB",
+     .type = CONFIG_BYTES,
+     .offset = AT(memory_bytes),
+     .min = 1 << 20,
+     .max = INT64_C(1) << 40,
+     .help = "Rows held in memory before they are written; beyond it everything is."},
 };
 const size_t lake_keys_n = sizeof lake_keys / sizeof *lake_keys;
 
@@ -49,8 +58,8 @@ rc_t lake_check_names(struct str project, struct str uid, const char *topic, str
 void lake_folder(struct buf *ret, const struct lake_file *f)
 {
     struct civil c = time_civil(f->hour_us);
-    buf_addf(ret, "%s/model-endpoints/parquet/key=%s/year=%04d/month=%02d/day=%02d/hour=%02d", f->project, f->uid, c.year,
-             c.month, c.day, c.hour);
+    buf_addf(ret, "%s/model-endpoints/parquet/key=%s/year=%04d/month=%02d/day=%02d/hour=%02d", f->project, f->uid,
+             c.year, c.month, c.day, c.hour);
 }
 
 void lake_file_name(struct buf *ret, const struct lake_range *range, const struct lake_file *f, bool with_schema)

@@ -204,8 +204,8 @@ static void make_query(const struct group *g, enum kind *kinds, struct buf *sql)
 
 static struct columns columns_new(size_t n, size_t rows)
 {
-    struct columns c = {mem_array(n + 1, sizeof *c.cols), mem_array(n + 1, sizeof *c.num), mem_array(n + 1, sizeof *c.text),
-                        mem_array(n + 1, sizeof *c.missing)};
+    struct columns c = {mem_array(n + 1, sizeof *c.cols), mem_array(n + 1, sizeof *c.num),
+                        mem_array(n + 1, sizeof *c.text), mem_array(n + 1, sizeof *c.missing)};
     for (size_t i = 0; i < n; i++) {
         c.num[i] = mem_array(rows, sizeof **c.num);
         c.text[i] = mem_array(rows, sizeof **c.text);
@@ -323,8 +323,8 @@ static rc_t read_group(struct lake_reader *r, const struct group *g, const struc
     return rc;
 }
 
-rc_t lake_read(struct lake_reader *r, const char *const *paths, size_t n_paths, const char *const *columns, size_t n_columns,
-               int64_t start_us, int64_t end_us, lake_batch_fn *fn, void *arg, struct err *e)
+rc_t lake_read(struct lake_reader *r, const char *const *paths, size_t n_paths, const char *const *columns,
+               size_t n_columns, int64_t start_us, int64_t end_us, lake_batch_fn *fn, void *arg, struct err *e)
 {
     const struct wanted want = {columns, n_columns, start_us, end_us, fn, arg};
     struct group *groups = NULL;

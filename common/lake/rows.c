@@ -137,8 +137,12 @@ rc_t lake_file_add(struct lake_file *f, const struct inference_event *ev, int64_
     make_room(f, ev->n_rows);
     struct lake_event *to = &f->events[f->n_events++];
     *to = (struct lake_event){
-        .offset = offset, .when_us = ev->when_us, .latency_us = ev->latency_us, .first_request_us = first_request_us,
-        .sample_count = ev->effective_sample_count, .prediction_count = ev->estimated_prediction_count,
+        .offset = offset,
+        .when_us = ev->when_us,
+        .latency_us = ev->latency_us,
+        .first_request_us = first_request_us,
+        .sample_count = ev->effective_sample_count,
+        .prediction_count = ev->estimated_prediction_count,
         .request_id = ev->request_id.p ? keep(f, ev->request_id) : TEXT_NONE,
         .labels = ev->labels.n ? keep(f, ev->labels) : TEXT_NONE,
         .metrics = ev->metrics.n ? keep(f, ev->metrics) : TEXT_NONE,

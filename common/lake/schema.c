@@ -9,16 +9,37 @@
 #include "lake/lake_duck.h"
 
 static const char *const type_names[] = {
-    [COLUMN_NUMBER] = "number", [COLUMN_STRING] = "string", [COLUMN_BOOL] = "bool", [COLUMN_JSON] = "json",
-    [COLUMN_UNKNOWN] = "unknown",
+    [COLUMN_NUMBER] = "number", [COLUMN_STRING] = "string",   [COLUMN_BOOL] = "bool",
+    [COLUMN_JSON] = "json",     [COLUMN_UNKNOWN] = "unknown",
 };
 #define TYPES (sizeof type_names / sizeof *type_names)
 
 static const char *const reserved[] = {
-    "function_uri", "endpoint_name", "model_class", "timestamp", "request_id", "latency", "first_request", "last_request",
-    "last_request_timestamp", "labels", "metrics", "entities", "effective_sample_count", "estimated_prediction_count",
-    "feature_names", "label_names", "modelmon_offset", "modelmon_row", "endpoint_type", "endpoint_id",
-    "key", "year", "month", "day", "hour", /* of the path: a reader adds them */
+    "function_uri",
+    "endpoint_name",
+    "model_class",
+    "timestamp",
+    "request_id",
+    "latency",
+    "first_request",
+    "last_request",
+    "last_request_timestamp",
+    "labels",
+    "metrics",
+    "entities",
+    "effective_sample_count",
+    "estimated_prediction_count",
+    "feature_names",
+    "label_names",
+    "modelmon_offset",
+    "modelmon_row",
+    "endpoint_type",
+    "endpoint_id",
+    "key",
+    "year",
+    "month",
+    "day",
+    "hour", /* of the path: a reader adds them */
 };
 
 const char *column_type_name(enum column_type type)

@@ -231,8 +231,8 @@ static struct str own(struct buf *b)
     return (struct str){mem_dup(s.p, s.n), s.n};
 }
 
-static rc_t fill_manifest(struct manifest_row *m, const char *tmp, const struct lake_range *range, const struct lake_file *f,
-                          bool sibling, struct err *e)
+static rc_t fill_manifest(struct manifest_row *m, const char *tmp, const struct lake_range *range,
+                          const struct lake_file *f, bool sibling, struct err *e)
 {
     CLEANUP(buf_done) struct buf path = {0};
     char sha[SHA256_TEXT];
@@ -246,11 +246,20 @@ static rc_t fill_manifest(struct manifest_row *m, const char *tmp, const struct 
     buf_addc(&path, '/');
     lake_file_name(&path, range, f, sibling);
     *m = (struct manifest_row){
-        .project_id = f->project_id, .partition = range->part.partition, .endpoint_id = f->endpoint_id,
-        .hour_us = f->hour_us, .start_offset = range->start_offset, .end_offset = range->end_offset,
-        .rows = (int64_t)f->n_rows, .bytes = st.st_size, .min_us = f->min_us, .max_us = f->max_us,
-        .schema_version = f->schema.version, .topic = {mem_dupz(range->part.topic), strlen(range->part.topic)},
-        .path = own(&path), .sha256 = {mem_dupz(sha), strlen(sha)},
+        .project_id = f->project_id,
+        .partition = range->part.partition,
+        .endpoint_id = f->endpoint_id,
+        .hour_us = f->hour_us,
+        .start_offset = range->start_offset,
+        .end_offset = range->end_offset,
+        .rows = (int64_t)f->n_rows,
+        .bytes = st.st_size,
+        .min_us = f->min_us,
+        .max_us = f->max_us,
+        .schema_version = f->schema.version,
+        .topic = {mem_dupz(range->part.topic), strlen(range->part.topic)},
+        .path = own(&path),
+        .sha256 = {mem_dupz(sha), strlen(sha)},
     };
     return OK;
 }
@@ -316,8 +325,8 @@ static size_t count_files(struct lake_writer *w, const struct lake_range *ranges
     return files;
 }
 
-rc_t lake_flush(struct lake_writer *w, const struct lake_range *ranges, size_t n, struct manifest_row **ret, size_t *ret_n,
-                struct err *e)
+rc_t lake_flush(struct lake_writer *w, const struct lake_range *ranges, size_t n, struct manifest_row **ret,
+                size_t *ret_n, struct err *e)
 {
     manifest_clear(w);
     size_t files = count_files(w, ranges, n);

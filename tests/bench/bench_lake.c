@@ -33,8 +33,9 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 static void print(const char *bench, double value, const char *unit, double yardstick, double bar)
 {
     double ratio = value / yardstick;
-    (void)printf("{\"bench\":\"%s\",\"value\":%.3f,\"unit\":\"%s\",\"yardstick\":%.3f,\"ratio\":%.3f,\"bar\":%.3f,\"ok\":%s}\n",
-                 bench, value, unit, yardstick, ratio, bar, ratio <= bar ? "true" : "false");
+    (void)printf(
+        "{\"bench\":\"%s\",\"value\":%.3f,\"unit\":\"%s\",\"yardstick\":%.3f,\"ratio\":%.3f,\"bar\":%.3f,\"ok\":%s}\n",
+        bench, value, unit, yardstick, ratio, bar, ratio <= bar ? "true" : "false");
 }
 
 /* ---- ours ---- */
@@ -111,15 +112,20 @@ static struct plain plain_open(size_t rows)
     if (duckdb_open(NULL, &d.db) == DuckDBError || duckdb_connect(d.db, &d.con) == DuckDBError)
         exit(1);
     run(&d, "SET threads = 1");
-    buf_addz(&sql, "CREATE TABLE t AS SELECT 'my-proj/serving' AS function_uri, 'my-model' AS endpoint_name, 'M' AS model_class, "
-                   "now() AS timestamp, uuid()::VARCHAR AS request_id, 7100::BIGINT AS latency, now()::VARCHAR AS first_request, "
-                   "(now() + to_microseconds(i))::VARCHAR AS last_request, i::DOUBLE AS last_request_timestamp, NULL::VARCHAR AS labels, "
-                   "NULL::VARCHAR AS metrics, NULL::VARCHAR AS entities, 1::BIGINT AS effective_sample_count, "
-                   "1::DOUBLE AS estimated_prediction_count, ['f0'] AS feature_names, ['y'] AS label_names");
+    buf_addz(
+        &sql,
+        "CREATE TABLE t AS SELECT 'my-proj/serving' AS function_uri, 'my-model' AS endpoint_name, 'M' AS model_class, "
+        "now() AS timestamp, uuid()::VARCHAR AS request_id, 7100::BIGINT AS latency, now()::VARCHAR AS first_request, "
+        "(now() + to_microseconds(i))::VARCHAR AS last_request, i::DOUBLE AS last_request_timestamp, NULL::VARCHAR AS "
+        "labels, "
+        "NULL::VARCHAR AS metrics, NULL::VARCHAR AS entities, 1::BIGINT AS effective_sample_count, "
+        "1::DOUBLE AS estimated_prediction_count, ['f0'] AS feature_names, ['y'] AS label_names");
     for (int k = 0; k < FEATURES; k++)
         buf_addf(&sql, ", random() AS f%d", k);
-    buf_addf(&sql, ", 1.0::DOUBLE AS y, i AS modelmon_offset, 0::INT AS modelmon_row, 1::BIGINT AS endpoint_type, "
-                   "'%032d' AS endpoint_id FROM range(%zu) r(i)", 1, rows);
+    buf_addf(&sql,
+             ", 1.0::DOUBLE AS y, i AS modelmon_offset, 0::INT AS modelmon_row, 1::BIGINT AS endpoint_type, "
+             "'%032d' AS endpoint_id FROM range(%zu) r(i)",
+             1, rows);
     run(&d, sql.data);
     buf_done(&sql);
     return d;
@@ -139,7 +145,8 @@ static double plain_copy_us(size_t n_files, size_t rows)
     (void)mkdir(root, 0755);
     int64_t cpu = clock_cpu_us();
     for (size_t i = 0; i < n_files; i++) {
-        (void)snprintf(sql, sizeof sql, "COPY t TO '%s/plain-%zu.parquet' (FORMAT parquet, COMPRESSION snappy, USE_TMP_FILE false)",
+        (void)snprintf(sql, sizeof sql,
+                       "COPY t TO '%s/plain-%zu.parquet' (FORMAT parquet, COMPRESSION snappy, USE_TMP_FILE false)",
                        root, i);
         run(&d, sql);
     }
@@ -180,8 +187,9 @@ static void bench_rows(const struct lake_config *cfg)
     double held = (double)lake_held(w).bytes / (double)many;
     double plain = plain_copy_us(1, many);
     double rows = (double)many;
-    (void)fprintf(stderr, "bench_lake: a row of %d doubles: held %.0f bytes, taking it %.2f us (with making it), writing it %.2f us\n",
-                  FEATURES, held, t.add_us / rows, t.flush_us / rows);
+    (void)fprintf(
+        stderr, "bench_lake: a row of %d doubles: held %.0f bytes, taking it %.2f us (with making it), writing it %.2f us\n",
+        FEATURES, held, t.add_us / rows, t.flush_us / rows);
     print("lake_write_rows", t.flush_us / rows, "us/row", plain / rows, 2.0);
 
     const char *path = t.m[0].path.p;
@@ -212,8 +220,8 @@ static void bench_files(const struct lake_config *cfg)
     lake_forget(w, NULL);
     struct timing t = write_lake(w, files, few);
     double n = (double)files, plain = plain_copy_us(files, few) / 1000;
-    (void)fprintf(stderr, "bench_lake: %zu files of %zu rows: %.3f ms of CPU a file, %.1f us a row, %.0f ms until durable\n", files,
-                  few, t.flush_us / n / 1000, t.flush_us / n / (double)few, t.wall_ms);
+    (void)fprintf(stderr, "bench_lake: %zu files of %zu rows: %.3f ms of CPU a file, %.1f us a row, %.0f ms until durable\n",
+                  files, few, t.flush_us / n / 1000, t.flush_us / n / (double)few, t.wall_ms);
     print("lake_small_file", t.flush_us / n / 1000, "ms/file", plain, 2.0);
     lake_writer_free(w);
 }

@@ -19,10 +19,11 @@
 
 static struct bus_config config(void)
 {
+    static char client[] = "test";
     char *brokers = getenv("MM_TEST_KAFKA");
     if (!brokers)
         fail_msg("MM_TEST_KAFKA is not set");
-    return (struct bus_config){.brokers = brokers, .client_id = (char[]){"test"}, .linger_us = 1000};
+    return (struct bus_config){.brokers = brokers, .client_id = client, .linger_us = 1000};
 }
 
 static void ok(rc_t rc, const struct err *e)
@@ -525,7 +526,8 @@ static void test_nobody_answers(void **state)
     int32_t n;
     assert_int_equal(bus_topic_ensure(p, "t", 1, &n, SEC, &e), E_AGAIN);
     char *huge = mem_alloc(BUS_MESSAGE_MAX + 1);
-    assert_int_equal(bus_produce(p, "t", STR(""), (struct str){huge, BUS_MESSAGE_MAX + 1}, NULL, 0, on_ack, &a, &e), E_INVALID);
+    assert_int_equal(bus_produce(p, "t", STR(""), (struct str){huge, BUS_MESSAGE_MAX + 1}, NULL, 0, on_ack, &a, &e),
+                     E_INVALID);
     mem_free(huge);
     int64_t begun = clock_mono_us();
     bus_producer_free(p);
@@ -691,7 +693,8 @@ static void test_producer_cpu(void **state)
     int64_t cpu = clock_cpu_us();
     for (int i = 0; i < N; i++) {
         rc_t rc;
-        while ((rc = bus_produce(p, topic, (struct str){NULL, 0}, (struct str){value, sizeof value}, NULL, 0, on_ack, &a, &e)) == E_AGAIN)
+        while ((rc = bus_produce(p, topic, (struct str){NULL, 0}, (struct str){value, sizeof value}, NULL, 0, on_ack,
+                                 &a, &e)) == E_AGAIN)
             (void)!bus_flush(p, 5000, NULL);
         ok(rc, &e);
     }

@@ -144,11 +144,11 @@ static char *rows_of(struct place *p, const char *const *paths, size_t n, const 
 #define COLS(...) (const char *const[]){__VA_ARGS__}, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *)
 #define ALWAYS INT64_MIN / 2, INT64_MAX / 2
 
-#define assert_rows(p, paths, n, want, ...) \
-    do { \
-        char *got_ = rows_of((p), (paths), (n), COLS(__VA_ARGS__), INT64_C(0), LAKE_T0 + 100 * HOUR); \
-        assert_string_equal(got_, want); \
-        mem_free(got_); \
+#define assert_rows(p, paths, n, want, ...)                                                                            \
+    do {                                                                                                               \
+        char *got_ = rows_of((p), (paths), (n), COLS(__VA_ARGS__), INT64_C(0), LAKE_T0 + 100 * HOUR);                  \
+        assert_string_equal(got_, want);                                                                               \
+        mem_free(got_);                                                                                                \
     } while (0)
 
 static struct manifest_row *flush(struct place *p, int64_t start, int64_t end, size_t want)
@@ -183,7 +183,8 @@ static struct schema mixed_schema(void)
     ok(schema_parse(STR("{\"features\":[{\"name\":\"num\",\"type\":\"number\"},{\"name\":\"txt\",\"type\":\"string\"},"
                         "{\"name\":\"yes\",\"type\":\"bool\"},{\"name\":\"doc\",\"type\":\"json\"},"
                         "{\"name\":\"new\",\"type\":\"unknown\"}],\"labels\":[{\"name\":\"y\",\"type\":\"string\"}]}"),
-                    &s, &e), &e);
+                    &s, &e),
+       &e);
     s.version = 1;
     return s;
 }
@@ -195,10 +196,13 @@ static void test_schema_documents(void **state)
     struct buf out = {0};
     struct err e;
     char name[64];
-    const char *text = "{\"features\":[{\"name\":\"a\",\"type\":\"number\"},{\"name\":\"feature_Hour\",\"type\":\"bool\"}],"
-                       "\"labels\":[{\"name\":\"feature_timestamp\",\"type\":\"json\"}]}";
+    const char *text =
+        "{\"features\":[{\"name\":\"a\",\"type\":\"number\"},{\"name\":\"feature_Hour\",\"type\":\"bool\"}],"
+        "\"labels\":[{\"name\":\"feature_timestamp\",\"type\":\"json\"}]}";
     ok(schema_parse(STR("{\"features\":[{\"name\":\"a\",\"type\":\"number\"},{\"type\":\"bool\",\"name\":\"Hour\"}],"
-                        "\"labels\":[{\"name\":\"timestamp\",\"type\":\"json\"}]}"), &s, &e), &e);
+                        "\"labels\":[{\"name\":\"timestamp\",\"type\":\"json\"}]}"),
+                    &s, &e),
+       &e);
     assert_int_equal(s.n_features, 2);
     assert_string_equal(s.features[1].name, "feature_Hour");
     assert_int_equal(s.labels[0].type, COLUMN_JSON);
@@ -216,7 +220,8 @@ static void test_schema_documents(void **state)
     assert_string_equal(name, "feature_Endpoint_ID");
     assert_int_equal(schema_parse(STR("{\"features\":[]}"), &s, &e), E_INVALID);
     assert_int_equal(schema_parse(STR("{\"features\":[{\"name\":\"a\",\"type\":\"x\"}],\"labels\":[]}"), &s, &e), E_INVALID);
-    assert_int_equal(schema_parse(STR("{\"features\":[{\"name\":\"\",\"type\":\"bool\"}],\"labels\":[]}"), &s, &e), E_INVALID);
+    assert_int_equal(schema_parse(STR("{\"features\":[{\"name\":\"\",\"type\":\"bool\"}],\"labels\":[]}"), &s, &e),
+                     E_INVALID);
     assert_int_equal(schema_parse(STR("nonsense"), &s, &e), E_INVALID);
     buf_done(&out);
 }
@@ -229,16 +234,17 @@ static void test_round_trip(void **state)
     struct err e;
     size_t nulled;
     struct value in[] = {
-        number(0.1), text("it's \"ä\" 漢"), boolean(1), json_text("[1,{\"a\":null}]"), number(3),
-        number(NAN), text(""), boolean(0), json_text("{}"), (struct value){0},
-        number(INFINITY), text("longer than twelve bytes, surely"), (struct value){0}, (struct value){0}, (struct value){0}};
+        number(0.1),       text("it's \"ä\" 漢"), boolean(1),       json_text("[1,{\"a\":null}]"),
+        number(3),         number(NAN),           text(""),         boolean(0),
+        json_text("{}"),   (struct value){0},     number(INFINITY), text("longer than twelve bytes, surely"),
+        (struct value){0}, (struct value){0},     (struct value){0}};
     struct value out[] = {text("cat"), number(5), (struct value){0}};
     struct inference_event ev = lake_event(LAKE_T0, "r1", 3, in, 5, out, 1);
     ev.effective_sample_count = 4;
     ev.estimated_prediction_count = 12;
     ev.labels = STR("{\"k\":\"v\"}");
     ok(lake_add(p->w, &part0, 100, &ep, &ev, LAKE_T0 - 1000000, &nulled, &e), &e);
-    assert_int_equal(nulled, 2); /* a number where nothing was known, and one in a text column */
+    assert_int_equal(nulled, 2);        /* a number where nothing was known, and one in a text column */
     struct value less[] = {boolean(1)}; /* fewer than the columns */
     ev = lake_event(LAKE_T0 + 1, "r2", 1, less, 1, NULL, 0);
     ev.latency_us = -1;
@@ -303,8 +309,8 @@ static void test_metadata(void **state)
                 "'2025-01-01 00:00:01.123456+00:00' 1735689601.123456 2\n"
                 "'my-proj/serving' 'my-model' 'M' 'r1' 7100 '2025-01-01 00:00:00.000000+00:00' "
                 "'2025-01-01 00:00:01.123456+00:00' 1735689601.123456 3\n",
-                "function_uri", "endpoint_name", "model_class", "request_id", "latency", "first_request", "last_request",
-                "last_request_timestamp", "f0");
+                "function_uri", "endpoint_name", "model_class", "request_id", "latency", "first_request",
+                "last_request", "last_request_timestamp", "f0");
     assert_rows(p, &path, 1, /* shares add up: 2+1+1 samples, 3 x 4 predictions */
                 "- '{\"m\":1}' - 1 4 '[f0]' '[y]' 5 1 1 '" UID "' -\n"
                 "- '{\"m\":1}' - 1 4 '[f0]' '[y]' 5 2 1 '" UID "' -\n"
@@ -434,7 +440,9 @@ static void test_names_that_collide(void **state)
     size_t nulled;
     ok(schema_parse(STR("{\"features\":[{\"name\":\"Age\",\"type\":\"number\"},{\"name\":\"age\",\"type\":\"number\"},"
                         "{\"name\":\"timestamp\",\"type\":\"number\"},{\"name\":\"a\\\"b';--\",\"type\":\"number\"}],"
-                        "\"labels\":[{\"name\":\"AGE\",\"type\":\"number\"}]}"), &s, &e), &e);
+                        "\"labels\":[{\"name\":\"AGE\",\"type\":\"number\"}]}"),
+                    &s, &e),
+       &e);
     struct value in[] = {number(1), number(2), number(3), number(4)}, out[] = {number(5)};
     struct inference_event ev = lake_event(LAKE_T0, "r", 1, in, 4, out, 1);
     ok(lake_add(p->w, &part0, 0, &ep, &ev, LAKE_T0, &nulled, &e), &e);
@@ -499,7 +507,8 @@ static void test_bad_input_is_refused(void **state)
     struct err e;
     size_t nulled;
     struct value in[] = {number(1), number(2)}, out[] = {number(1)};
-    struct inference_event ev = lake_event(LAKE_T0, "r", 1, in, 1, out, 1), wide = lake_event(LAKE_T0, "r", 1, in, 2, out, 1);
+    struct inference_event ev = lake_event(LAKE_T0, "r", 1, in, 1, out, 1),
+                           wide = lake_event(LAKE_T0, "r", 1, in, 2, out, 1);
     struct lake_endpoint ep = lake_endpoint(1, "../../etc", &s);
     assert_int_equal(lake_add(p->w, &part0, 0, &ep, &ev, LAKE_T0, &nulled, &e), E_INVALID);
     ep = lake_endpoint(1, UID, &s);

@@ -42,16 +42,29 @@ static inline struct schema number_schema(size_t n)
 
 static inline struct lake_endpoint lake_endpoint(int64_t id, const char *uid, const struct schema *s)
 {
-    return (struct lake_endpoint){
-        .project_id = 7, .project = STR("my-proj"), .endpoint_id = id, .uid = str_of(uid), .name = STR("my-model"),
-        .function_uri = STR("my-proj/serving"), .model_class = STR("M"), .endpoint_type = 1, .schema = s};
+    return (struct lake_endpoint){.project_id = 7,
+                                  .project = STR("my-proj"),
+                                  .endpoint_id = id,
+                                  .uid = str_of(uid),
+                                  .name = STR("my-model"),
+                                  .function_uri = STR("my-proj/serving"),
+                                  .model_class = STR("M"),
+                                  .endpoint_type = 1,
+                                  .schema = s};
 }
 
 static inline struct inference_event lake_event(int64_t when_us, const char *id, size_t rows, const struct value *inputs,
                                                 size_t n_cols, const struct value *outputs, size_t n_labels)
 {
-    return (struct inference_event){
-        .when_us = when_us, .latency_us = 7100, .request_id = str_of(id), .sampling_percentage = 100,
-        .effective_sample_count = (double)rows, .estimated_prediction_count = (double)rows, .n_rows = rows,
-        .n_cols = n_cols, .n_label_cols = n_labels, .inputs = inputs, .outputs = outputs};
+    return (struct inference_event){.when_us = when_us,
+                                    .latency_us = 7100,
+                                    .request_id = str_of(id),
+                                    .sampling_percentage = 100,
+                                    .effective_sample_count = (double)rows,
+                                    .estimated_prediction_count = (double)rows,
+                                    .n_rows = rows,
+                                    .n_cols = n_cols,
+                                    .n_label_cols = n_labels,
+                                    .inputs = inputs,
+                                    .outputs = outputs};
 }
