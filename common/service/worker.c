@@ -12,12 +12,27 @@
 
 #include "base/clock.h"
 
+static void signal_fd(int fd)
+{
+    uint64_t one = 1;
+    ssize_t n = write(fd, &one, sizeof one);
+    (void)n; /* EAGAIN: it is as readable as can be */
+}
+
 static void *run(void *arg)
 {
     struct worker *w = arg;
     w->run(w, w->arg);
-    atomic_store(&w->ended, true);
+    signal_fd(w->end_fd);
     return NULL;
+}
+
+static void close_fds(const struct worker *w)
+{
+    if (w->wake_fd >= 0)
+        (void)close(w->wake_fd); /* nothing is buffered in these */
+    if (w->end_fd >= 0)
+        (void)close(w->end_fd);
 }
 
 rc_t worker_start(struct worker *w, const char *name, void (*fn)(struct worker *w, void *arg), void *arg, struct err *e)
@@ -26,11 +41,10 @@ rc_t worker_start(struct worker *w, const char *name, void (*fn)(struct worker *
     *w = (struct worker){.run = fn, .arg = arg};
     (void)snprintf(w->name, sizeof w->name, "%s", name); /* cut to fit is fine */
     w->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (w->wake_fd < 0)
-        return err_set(e, E_FATAL, "thread %s: %s", name, strerror(errno));
-    int rc = pthread_create(&w->thread, NULL, run, w);
+    w->end_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    int rc = w->wake_fd < 0 || w->end_fd < 0 ? errno : pthread_create(&w->thread, NULL, run, w);
     if (rc != 0) {
-        (void)close(w->wake_fd);
+        close_fds(w);
         return err_set(e, E_FATAL, "thread %s: %s", name, strerror(rc));
     }
     atomic_store(&w->running, true);
@@ -60,9 +74,7 @@ bool worker_wait(struct worker *w, int64_t us)
 
 void worker_wake(struct worker *w)
 {
-    uint64_t one = 1;
-    ssize_t n = write(w->wake_fd, &one, sizeof one);
-    (void)n; /* EAGAIN: it is as awake as can be */
+    signal_fd(w->wake_fd);
 }
 
 void worker_stop(struct worker *w)
@@ -77,13 +89,19 @@ rc_t worker_join(struct worker *w, int64_t us)
 {
     if (!atomic_load(&w->running))
         return OK;
-    int64_t until = clock_mono_us() + us;
-    struct timespec ts = {.tv_sec = until / USEC_PER_SEC, .tv_nsec = until % USEC_PER_SEC * 1000};
-    int rc = pthread_clockjoin_np(w->thread, NULL, CLOCK_MONOTONIC, &ts);
-    if (rc == ETIMEDOUT)
+    int64_t until = clock_mono_us() + us, left;
+    struct pollfd p = {.fd = w->end_fd, .events = POLLIN};
+    do {
+        left = until - clock_mono_us();
+        left = left > 0 ? left : 0;
+        struct timespec ts = {.tv_sec = left / USEC_PER_SEC, .tv_nsec = left % USEC_PER_SEC * 1000};
+        (void)ppoll(&p, 1, &ts, NULL); /* interrupted: revents is 0, and it goes on */
+    } while (!(p.revents & POLLIN) && left > 0);
+    if (!(p.revents & POLLIN))
         return E_AGAIN;
-    assert(rc == 0 && atomic_load(&w->ended));
-    (void)close(w->wake_fd);
+    int rc = pthread_join(w->thread, NULL);
+    assert(rc == 0);
+    close_fds(w);
     atomic_store(&w->running, false);
     return OK;
 }

@@ -9,8 +9,9 @@
 
 struct worker {
     pthread_t thread;
-    atomic_bool stop, running, ended;
+    atomic_bool stop, running;
     int wake_fd; /* eventfd: readable after worker_wake and worker_stop; for the thread's own poll set */
+    int end_fd;  /* eventfd: readable once it has ended */
     void (*run)(struct worker *w, void *arg);
     void *arg;
     char name[16];
