@@ -14,6 +14,7 @@ struct pg {
     PGconn *conn;       /* NULL: not connected */
     int64_t generation; /* of conn; grows */
     int64_t next_attempt_us, backoff_us;
+    bool tried; /* the last call that needed a connection tried to make one, instead of waiting */
     char last_error[160];
     /* What this connection knows; forgotten with it. */
     struct map statements; /* parameter types + SQL → number of the prepared statement */

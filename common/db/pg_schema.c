@@ -47,17 +47,18 @@ static rc_t create_on(const struct pg *pg, PGconn **conn, struct err *e)
         return err_set(e, rc, "%s", why.text);
     if (!sql)
         return E_AGAIN; /* it is there and does not let us in: e says why already */
-    return admin(pg, conn, sql, NULL, NULL, e);
+    rc = admin(pg, conn, sql, NULL, NULL, e);
+    return rc ? E_AGAIN : OK; /* without the right to: somebody else has to make it */
 }
 
-/* libpq does not tell why a connection was refused, so the server is asked for its list of databases. */
+/* After a failed attempt to connect, whose words are in e. libpq does not tell why it was refused, so the server is asked for
+ * its list of databases. */
 static rc_t pg_create(void *self, struct err *e)
 {
     struct pg *pg = self;
-    struct err why, raced;
-    if (pg->conn || is_there(pg, &why))
-        return OK;
-    (void)err_set(e, E_AGAIN, "%s", why.text);
+    struct err raced;
+    if (!pg->tried)
+        return E_AGAIN; /* the back-off is for every database of the server */
     PGconn *conn = pg_connect_to(pg, "postgres", &raced);
     if (!conn)
         return E_AGAIN; /* e says what is wrong with the database that is wanted */

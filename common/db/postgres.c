@@ -186,7 +186,8 @@ PGconn *pg_connect_to(struct pg *pg, const char *dbname, struct err *e)
 static rc_t reconnect(struct pg *pg, struct err *e)
 {
     int64_t now = clock_mono_us();
-    if (now < pg->next_attempt_us)
+    pg->tried = now >= pg->next_attempt_us;
+    if (!pg->tried)
         return err_set(e, E_AGAIN, "no connection to PostgreSQL, next attempt in %lld ms: %s",
                        (long long)((pg->next_attempt_us - now + 999) / 1000), pg->last_error);
     PGconn *conn = pg_connect_to(pg, NULL, e);

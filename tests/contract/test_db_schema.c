@@ -97,7 +97,10 @@ static void another_schema_is_told_in_words(void **state)
     (void)state;
     struct err why;
     assert_int_equal(db_schema_check(t.db, &why), E_AGAIN); /* no database at all */
-    ok(db_migrate(t.db, &e));
+    rc_t rc;
+    while ((rc = db_migrate(t.db, &e)) == E_AGAIN && strstr(e.text, "next attempt"))
+        usleep(10000);
+    ok(rc);
     run("INSERT INTO schema_migrations VALUES (7, '0007_future', 'x', 1)");
     assert_int_equal(db_schema_check(t.db, &e), E_AGAIN);
     assert_string_equal(e.text, "database is at 7, this binary wants 1: upgrade the binary");
@@ -110,6 +113,29 @@ static void another_schema_is_told_in_words(void **state)
     run("DROP TABLE schema_migrations");
     assert_int_equal(db_schema_check(t.db, &e), E_AGAIN);
     assert_string_equal(e.text, "database is at 0, this binary wants 1: migrate it");
+}
+
+/* What services call: with DATABASE_MIGRATE it makes what is missing, without it waits for somebody who does. */
+static void readiness_migrates_or_waits(void **state)
+{
+    (void)state;
+    struct db *db = NULL;
+    ok(db_open(&db, &t.cfg, &e));
+    assert_int_equal(db_ready(db, &e), E_AGAIN);
+    assert_non_null(strstr(e.text, t.name)); /* the database that is missing is named */
+    struct db_config cfg = t.cfg;
+    cfg.migrate = true;
+    struct db *migrator = NULL;
+    ok(db_open(&migrator, &cfg, &e));
+    ok(db_ready(migrator, &e));
+    ok(db_ready(migrator, &e));
+    int64_t until = clock_mono_us() + 5 * USEC_PER_SEC;
+    rc_t rc;
+    while ((rc = db_ready(db, &e)) == E_AGAIN && clock_mono_us() < until)
+        usleep(10000);
+    ok(rc);
+    db_free(db);
+    db_free(migrator);
 }
 
 /* A migration that fails half-way leaves nothing of itself. */
@@ -307,6 +333,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(four_at_once_migrate_once, setup_bare, teardown),
         cmocka_unit_test_setup_teardown(another_schema_is_told_in_words, setup_bare, teardown),
+        cmocka_unit_test_setup_teardown(readiness_migrates_or_waits, setup_bare, teardown),
         cmocka_unit_test_setup_teardown(a_failed_migration_leaves_nothing, setup_bare, teardown),
         cmocka_unit_test_setup_teardown(days_are_made, setup, teardown),
         cmocka_unit_test_setup_teardown(impossible_days_are_refused, setup, teardown),
