@@ -14,7 +14,7 @@
 #include "json/doc.h"
 #include "pool.h"
 
-#define API_CLIENT_VERSION "1.12.1"  /* of MLRun: what client-spec answers, and whose wire forms these are */
+#define API_CLIENT_VERSION "1.12.1"       /* of MLRun: what client-spec answers, and whose wire forms these are */
 #define API_ENDPOINTS_CHANNEL "endpoints" /* mm:endpoints in Redis: a message "project/uid" after every write */
 #define API_LIST_MAX 10000
 #define API_DAY_US (INT64_C(86400) * 1000000)
@@ -87,21 +87,21 @@ rc_t call_name_columns(struct call *c, const struct endpoint *ep, const struct r
 void call_answer(struct call *c, int status, const struct json *j);
 
 /* ---- handlers, by file ---- */
-rc_t get_client_spec(struct call *c, struct err *e);     /* project.c */
+rc_t get_client_spec(struct call *c, struct err *e); /* project.c */
 rc_t get_healthz(struct call *c, struct err *e);
 rc_t get_project(struct call *c, struct err *e);
 rc_t put_project(struct call *c, struct err *e);
-rc_t post_endpoint(struct call *c, struct err *e);       /* endpoint_write.c */
+rc_t post_endpoint(struct call *c, struct err *e); /* endpoint_write.c */
 rc_t patch_endpoint(struct call *c, struct err *e);
 rc_t delete_endpoint(struct call *c, struct err *e);
-rc_t list_endpoints(struct call *c, struct err *e);      /* endpoint_read.c */
+rc_t list_endpoints(struct call *c, struct err *e); /* endpoint_read.c */
 rc_t get_endpoint(struct call *c, struct err *e);
 rc_t answer_endpoint(struct call *c, const struct project *p, int64_t id, struct err *e); /* the record alone */
-rc_t put_reference(struct call *c, struct err *e);       /* reference.c */
+rc_t put_reference(struct call *c, struct err *e);                                        /* reference.c */
 rc_t get_reference(struct call *c, struct err *e);
-rc_t get_metrics(struct call *c, struct err *e);         /* metrics.c */
+rc_t get_metrics(struct call *c, struct err *e); /* metrics.c */
 rc_t get_metrics_values(struct call *c, struct err *e);
-rc_t page_home(struct call *c, struct err *e);           /* page_list.c */
+rc_t page_home(struct call *c, struct err *e); /* page_list.c */
 rc_t page_project(struct call *c, struct err *e);
-rc_t page_endpoint(struct call *c, struct err *e);       /* page_endpoint.c */
-rc_t get_asset(struct call *c, struct err *e);           /* page.c */
+rc_t page_endpoint(struct call *c, struct err *e); /* page_endpoint.c */
+rc_t get_asset(struct call *c, struct err *e);     /* page.c */

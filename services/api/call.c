@@ -33,8 +33,10 @@ rc_t call_time(struct call *c, const char *name, int64_t *ret_us, struct err *e)
     if (s.n == 0)
         return OK;
     if (time_parse(s, 1, ret_us) != OK)
-        return err_set(e, E_INVALID, "%s: an ISO 8601 time with an offset is wanted, such as "
-                       "2025-01-01T00:00:00+00:00 (in a URL + is written %%2B)", name);
+        return err_set(e, E_INVALID,
+                       "%s: an ISO 8601 time with an offset is wanted, such as "
+                       "2025-01-01T00:00:00+00:00 (in a URL + is written %%2B)",
+                       name);
     return OK;
 }
 
@@ -44,8 +46,7 @@ rc_t call_i64(struct call *c, const char *name, int64_t min, int64_t max, int64_
     if (s.n == 0)
         return OK;
     if (num_i64_in(s, min, max, ret) != OK)
-        return err_set(e, E_INVALID, "%s: a whole number from %lld to %lld is wanted", name, (long long)min,
-                       (long long)max);
+        return err_set(e, E_INVALID, "%s: a whole number from %lld to %lld is wanted", name, (long long)min, (long long)max);
     return OK;
 }
 
@@ -90,8 +91,7 @@ rc_t call_project(struct call *c, struct project *ret, struct err *e)
         return err_set(e, E_INVALID, "project: 1 to 63 of a-z, 0-9 and -, neither first nor last a -");
     rc_t rc = project_get(c->db, name, ret, e);
     if (rc == E_NOTFOUND)
-        return err_set(e, rc, "there is no project %.*s: PUT /api/v1/projects/%.*s makes it", STR_FMT(name),
-                       STR_FMT(name));
+        return err_set(e, rc, "there is no project %.*s: PUT /api/v1/projects/%.*s makes it", STR_FMT(name), STR_FMT(name));
     return rc;
 }
 
@@ -113,18 +113,26 @@ rc_t call_endpoint(struct call *c, const struct project *p, struct endpoint *ret
 static rc_t find_latest(struct call *c, const struct project *p, struct str name, struct str function_name,
                         struct str function_tag, struct endpoint *ret, struct err *e)
 {
-    const struct endpoint_filter f = {
-        .project_id = p->id, .mode = -1, .latest_only = true, .names = &name, .n_names = 1,
-        .function_names = &function_name, .n_function_names = function_name.n > 0, .function_tags = &function_tag,
-        .n_function_tags = function_tag.n > 0, .limit = 2};
+    const struct endpoint_filter f = {.project_id = p->id,
+                                      .mode = -1,
+                                      .latest_only = true,
+                                      .names = &name,
+                                      .n_names = 1,
+                                      .function_names = &function_name,
+                                      .n_function_names = function_name.n > 0,
+                                      .function_tags = &function_tag,
+                                      .n_function_tags = function_tag.n > 0,
+                                      .limit = 2};
     struct endpoint *found = NULL;
     size_t n = 0;
     rc_t rc = endpoints_list(c->db, &f, &found, &n, e);
     if (rc == OK && n == 0)
         rc = err_set(e, E_NOTFOUND, "there is no model endpoint %.*s in project %s", STR_FMT(name), p->name);
     if (rc == OK && n > 1)
-        rc = err_set(e, E_INVALID, "several functions have a model endpoint %.*s: give endpoint-id, or function-name and "
-                     "function-tag", STR_FMT(name));
+        rc = err_set(e, E_INVALID,
+                     "several functions have a model endpoint %.*s: give endpoint-id, or function-name and "
+                     "function-tag",
+                     STR_FMT(name));
     if (rc == OK) {
         *ret = found[0];
         found[0] = (struct endpoint){0};

@@ -56,7 +56,8 @@ static void tick_text(struct buf *b, int64_t us, int64_t span_us)
 /* Steps that read well: the first that gives at most seven ticks. */
 static int64_t tick_step(int64_t span_us)
 {
-    static const int64_t seconds[] = {1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400};
+    static const int64_t seconds[] = {1,   2,   5,    10,   15,   30,    60,    120,   300,
+                                      600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400};
     size_t i = 0;
     while (i + 1 < sizeof seconds / sizeof *seconds && span_us / (seconds[i] * USEC_PER_SEC) > 7)
         i++;
@@ -96,7 +97,8 @@ static void draw_frame(struct buf *b, const struct thresholds *t)
     draw_zone(b, "detected", t->detected, 1);
     for (int i = 0; i <= 4; i++) {
         double v = i / 4.0;
-        buf_addf(b, "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>", LEFT, W - RIGHT, y_of(v), y_of(v));
+        buf_addf(b, "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>", LEFT, W - RIGHT, y_of(v),
+                 y_of(v));
         buf_addf(b, "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%.2f</text>", LEFT - 8, y_of(v) + 4, v);
     }
     draw_threshold(b, "potential", "possible", t->potential);
@@ -140,8 +142,11 @@ void chart_timeline(struct buf *b, const struct chart_point *p, size_t n, const 
         return;
     const struct x_axis x = {p[0].start_us, p[n - 1].end_us};
     double r = n > 300 ? 2 : n > 120 ? 3 : 4.5;
-    buf_addf(b, "<svg class=\"timeline\" viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-label=\"general drift of the last %zu "
-                "windows\">", W, TOP + PLOT_H + AXIS_H, n);
+    buf_addf(
+        b,
+        "<svg class=\"timeline\" viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-label=\"general drift of the last %zu "
+        "windows\">",
+        W, TOP + PLOT_H + AXIS_H, n);
     draw_frame(b, t);
     draw_line(b, &x, p, n);
     for (size_t i = 0; i < n; i++)
@@ -158,15 +163,17 @@ void chart_columns(struct buf *b, const struct chart_column *c, size_t n, int64_
     double max = 0;
     for (size_t i = 0; i < n; i++)
         max = c[i].value > max ? c[i].value : max;
-    buf_addf(b, "<svg class=\"columns\" viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-label=\"predictions over time\">", W,
-             COLUMNS_H + 8);
+    buf_addf(b, "<svg class=\"columns\" viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-label=\"predictions over time\">",
+             W, COLUMNS_H + 8);
     buf_addf(b, "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>", LEFT, W - RIGHT, COLUMNS_H,
              COLUMNS_H);
     buf_addf(b, "<text class=\"tick\" x=\"%.1f\" y=\"14\" text-anchor=\"end\">", LEFT - 8);
     html_count(b, max);
-    buf_addf(b, "</text><text class=\"threshold-name\" x=\"%.1f\" y=\"%.1f\">predictions</text>", W - RIGHT + 8, COLUMNS_H - 2);
+    buf_addf(b, "</text><text class=\"threshold-name\" x=\"%.1f\" y=\"%.1f\">predictions</text>", W - RIGHT + 8,
+             COLUMNS_H - 2);
     for (size_t i = 0; i < n && max > 0; i++) {
-        double left = x_of(&x, c[i].start_us), right = x_of(&x, c[i].start_us + step_us), h = (COLUMNS_H - 6) * c[i].value / max;
+        double left = x_of(&x, c[i].start_us), right = x_of(&x, c[i].start_us + step_us),
+               h = (COLUMNS_H - 6) * c[i].value / max;
         double gap = right - left > 4 ? 1 : 0;
         if (left < LEFT)
             left = LEFT;
@@ -174,8 +181,8 @@ void chart_columns(struct buf *b, const struct chart_column *c, size_t n, int64_
             right = W - RIGHT;
         if (right <= left || h <= 0)
             continue;
-        buf_addf(b, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"><title>", left, COLUMNS_H - h, right - left - gap,
-                 h);
+        buf_addf(b, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"><title>", left, COLUMNS_H - h,
+                 right - left - gap, h);
         tick_text(b, c[i].start_us, 0);
         buf_addf(b, " UTC: %.0f</title></rect>", c[i].value);
     }
@@ -188,12 +195,12 @@ void chart_bar(struct buf *b, double value, int status, const struct thresholds 
     buf_addf(b, "<svg class=\"bar\" viewBox=\"0 0 %.0f %.0f\" aria-hidden=\"true\">", w, h);
     buf_addf(b, "<rect class=\"track\" x=\"0\" y=\"4\" width=\"%.0f\" height=\"10\" rx=\"3\"/>", w);
     if (isfinite(value) && value > 0)
-        buf_addf(b, "<rect class=\"fill %s\" x=\"0\" y=\"4\" width=\"%.1f\" height=\"10\" rx=\"3\"/>", status_class(status),
-                 w * clamp01(value));
+        buf_addf(b, "<rect class=\"fill %s\" x=\"0\" y=\"4\" width=\"%.1f\" height=\"10\" rx=\"3\"/>",
+                 status_class(status), w * clamp01(value));
     buf_addf(b, "<line class=\"threshold potential\" x1=\"%.1f\" x2=\"%.1f\" y1=\"0\" y2=\"%.0f\"/>", w * t->potential,
              w * t->potential, h);
-    buf_addf(b, "<line class=\"threshold detected\" x1=\"%.1f\" x2=\"%.1f\" y1=\"0\" y2=\"%.0f\"/></svg>", w * t->detected,
-             w * t->detected, h);
+    buf_addf(b, "<line class=\"threshold detected\" x1=\"%.1f\" x2=\"%.1f\" y1=\"0\" y2=\"%.0f\"/></svg>",
+             w * t->detected, w * t->detected, h);
 }
 
 static double total(const double *v, size_t n)

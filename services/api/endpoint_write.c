@@ -10,7 +10,7 @@ struct columns {
     struct json *features_doc, *labels_doc;
     const struct str *features, *labels;
     size_t n_features, n_labels;
-    struct buf schema;     /* empty: no names given */
+    struct buf schema;           /* empty: no names given */
     struct reference *reference; /* NULL: no statistics given */
     struct buf statistics;
     struct buf label_list;
@@ -190,9 +190,14 @@ rc_t patch_endpoint(struct call *c, struct err *e)
 static rc_t delete_named(struct call *c, const struct project *p, struct str name, struct err *e)
 {
     const struct str function = call_str(c, "function-name", NULL), tag = call_str(c, "function-tag", NULL);
-    const struct endpoint_filter f = {.project_id = p->id, .mode = -1, .names = &name, .n_names = 1,
-                                      .function_names = &function, .n_function_names = function.n > 0,
-                                      .function_tags = &tag, .n_function_tags = tag.n > 0};
+    const struct endpoint_filter f = {.project_id = p->id,
+                                      .mode = -1,
+                                      .names = &name,
+                                      .n_names = 1,
+                                      .function_names = &function,
+                                      .n_function_names = function.n > 0,
+                                      .function_tags = &tag,
+                                      .n_function_tags = tag.n > 0};
     struct endpoint *eps = NULL;
     size_t n = 0;
     rc_t rc = endpoints_list(c->db, &f, &eps, &n, e);

@@ -95,8 +95,12 @@ static void fill(const struct feature_ref *f, const struct json *measures, const
                  const struct json *outcomes, struct arena *a, struct feature_view *v)
 {
     const struct json *m = find(measures, f->name), *now = find(stats, f->name);
-    *v = (struct feature_view){.name = f->name, .is_label = f->is_label, .tvd = number(m, "tvd"),
-                               .hellinger = number(m, "hellinger"), .kld = number(m, "kld"), .mean_before = f->mean,
+    *v = (struct feature_view){.name = f->name,
+                               .is_label = f->is_label,
+                               .tvd = number(m, "tvd"),
+                               .hellinger = number(m, "hellinger"),
+                               .kld = number(m, "kld"),
+                               .mean_before = f->mean,
                                .mean_now = number(now, "mean")};
     v->score = (v->tvd + v->hellinger) / 2;
     v->outcome = text(find(outcomes, f->name), "outcome", a);
@@ -118,7 +122,9 @@ static int by_score(const void *x, const void *y)
 void features_read(const struct reference *ref, struct str drift_measures, struct str current_stats, struct str extra,
                    struct arena *a, struct feature_views *ret)
 {
-    CLEANUP(json_freep) struct json *measures = parse(drift_measures), *stats = parse(current_stats), *more = parse(extra);
+    CLEANUP(json_freep)
+    struct json *measures = parse(drift_measures),
+                *stats = parse(current_stats), *more = parse(extra);
     struct feature_view *v = arena_array(a, ref->n + 1, sizeof *v);
     for (size_t i = 0; i < ref->n; i++)
         fill(&ref->features[i], measures, stats, json_get(more, "features"), a, &v[i]);

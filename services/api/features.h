@@ -8,8 +8,8 @@
 
 struct feature_view {
     struct str name;
-    struct str outcome;  /* of the app's own words: "ok", "all_missing", …; empty: not said */
-    bool is_label, outer; /* outer: the first and last cell are outside the training range */
+    struct str outcome;                /* of the app's own words: "ok", "all_missing", …; empty: not said */
+    bool is_label, outer;              /* outer: the first and last cell are outside the training range */
     double tvd, hellinger, kld, score; /* NaN: not compared. score: the mean of the first two, as general_drift is made */
     double mean_before, mean_now;      /* NaN: not known */
     size_t n_cells;                    /* 0: no histogram of both */

@@ -7,16 +7,30 @@
 #include "service/service.h"
 
 static const struct config_key keys[] = {
-    {.env = "SYSTEM_ID", .def = "modelmon", .type = CONFIG_STR, .flags = CONFIG_REQUIRED,
+    {.env = "SYSTEM_ID",
+     .def = "modelmon",
+     .type = CONFIG_STR,
+     .flags = CONFIG_REQUIRED,
      .offset = offsetof(struct api_options, system_id),
      .help = "Names this installation in topics; every service and MLRun client gets the same."},
-    {.env = "LAKE_DIR", .def = "/var/lib/modelmon/lake", .type = CONFIG_STR,
+    {.env = "LAKE_DIR",
+     .def = "/var/lib/modelmon/lake",
+     .type = CONFIG_STR,
      .offset = offsetof(struct api_options, lake_dir),
      .help = "Root of the Parquet lake as the stream service has it; told to clients as their artifact path."},
-    {.env = "ARTIFACT_PATH", .def = "", .type = CONFIG_STR, .offset = offsetof(struct api_options, artifact_path),
-     .help = "What client-spec answers as artifact_path; {{project}} is filled in by the client. Empty: LAKE_DIR/{{project}}."},
-    {.env = "API_POOL", .def = "4", .type = CONFIG_I64, .offset = offsetof(struct api_options, pool), .min = 1,
-     .max = 64, .help = "Database connections for requests."},
+    {.env = "ARTIFACT_PATH",
+     .def = "",
+     .type = CONFIG_STR,
+     .offset = offsetof(struct api_options, artifact_path),
+     .help = "What client-spec answers as artifact_path; {{project}} is filled in by the client. Empty: "
+             "LAKE_DIR/{{project}}."},
+    {.env = "API_POOL",
+     .def = "4",
+     .type = CONFIG_I64,
+     .offset = offsetof(struct api_options, pool),
+     .min = 1,
+     .max = 64,
+     .help = "Database connections for requests."},
 };
 
 static rc_t open_api(struct service *s, void *self, struct err *e)
@@ -46,8 +60,8 @@ int main(int argc, char **argv)
 {
     static const struct config_default defaults[] = {
         {"HTTP_ADDR", "127.0.0.1"}, /* until there is access control */
-        {"HTTP_BODY_MAX", "8MiB"}, /* training rows */
-        {"HTTP_THREADS", "4"},     /* each may wait for the database */
+        {"HTTP_BODY_MAX", "8MiB"},  /* training rows */
+        {"HTTP_THREADS", "4"},      /* each may wait for the database */
         {NULL, NULL},
     };
     if (argc == 2 && strcmp(argv[1], "--routes-markdown") == 0) {
@@ -63,10 +77,17 @@ int main(int argc, char **argv)
                                           {"Database", db_keys, db_keys_n, &a.db},
                                           {"Cache", cache_keys, cache_keys_n, &a.cache}};
     const struct http_routes routes[] = {{.rows = a.rows, .count = api_routes_n, .arg = &a}};
-    return service_main(&(struct service_def){.name = "api",
-                                              .summary = "MLRun's model monitoring REST API and the pages that show drift.",
-                                              .tables = tables, .table_count = sizeof tables / sizeof *tables,
-                                              .defaults = defaults, .routes = routes, .route_count = 1,
-                                              .open = open_api, .drain = drain_api, .close = close_api, .self = &a},
-                        argc, argv);
+    return service_main(
+        &(struct service_def){.name = "api",
+                              .summary = "MLRun's model monitoring REST API and the pages that show drift.",
+                              .tables = tables,
+                              .table_count = sizeof tables / sizeof *tables,
+                              .defaults = defaults,
+                              .routes = routes,
+                              .route_count = 1,
+                              .open = open_api,
+                              .drain = drain_api,
+                              .close = close_api,
+                              .self = &a},
+        argc, argv);
 }

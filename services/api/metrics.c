@@ -103,8 +103,10 @@ static rc_t read_names(struct call *c, const struct project *p, struct values_qu
         if (rc != OK)
             return err_prefix(e, rc, "name: ");
         if (!str_eqz(q->fqns[i].project, p->name))
-            return err_set(e, E_INVALID, "name: Metric '%.*s' does not belong to the project '%s' given in the path, but to "
-                           "'%.*s'", STR_FMT(q->names[i]), p->name, STR_FMT(q->fqns[i].project));
+            return err_set(e, E_INVALID,
+                           "name: Metric '%.*s' does not belong to the project '%s' given in the path, but to "
+                           "'%.*s'",
+                           STR_FMT(q->names[i]), p->name, STR_FMT(q->fqns[i].project));
     }
     return OK;
 }
@@ -228,8 +230,7 @@ static rc_t write_values(struct call *c, const struct endpoint *ep, const struct
     jw_init(&w, &c->out, JSON_NAN_NULL);
     jw_array(&w);
     for (size_t i = 0; rc == OK && i < q->n; i++)
-        rc = is_invocations(&q->fqns[i]) ? write_invocations(c, &w, ep, q, i, e)
-                                         : write_metric(c, &w, ep, q, i, m, n, e);
+        rc = is_invocations(&q->fqns[i]) ? write_invocations(c, &w, ep, q, i, e) : write_metric(c, &w, ep, q, i, m, n, e);
     if (rc == OK)
         jw_array_end(&w);
     metrics_free(m, n);

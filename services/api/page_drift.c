@@ -165,13 +165,16 @@ void draw_features(struct buf *b, const struct view *v, const struct feature_vie
 {
     buf_addz(b, "<section class=\"card\"><header><h2>Drift by feature</h2><p>newest window, strongest first; ");
     buf_addf(b, "possible from %.2g, drift from %.2g", v->t.potential, v->t.detected);
-    buf_addz(b, "<span class=\"legend\"><svg viewBox=\"0 0 12 12\" aria-hidden=\"true\"><rect class=\"ref\" width=\"12\" "
-                "height=\"12\" rx=\"3\"/></svg>training</span><span class=\"legend\"><svg viewBox=\"0 0 12 12\" "
-                "aria-hidden=\"true\"><rect class=\"cur\" width=\"12\" height=\"12\" rx=\"3\"/></svg>now</span></p></header>"
-                "<div class=\"scroll\"><table class=\"tight\"><thead><tr><th scope=\"col\">Feature</th><th scope=\"col\">Verdict</th>"
-                "<th scope=\"col\" colspan=\"2\">Drift: mean of TVD and Hellinger</th><th scope=\"col\" class=\"n\">TVD</th>"
-                "<th scope=\"col\" class=\"n\">Hellinger</th><th scope=\"col\" class=\"n\">KLD</th>"
-                "<th scope=\"col\">Distribution</th><th scope=\"col\" class=\"n\">Average, training → now</th></tr></thead><tbody>");
+    buf_addz(
+        b, "<span class=\"legend\"><svg viewBox=\"0 0 12 12\" aria-hidden=\"true\"><rect class=\"ref\" width=\"12\" "
+           "height=\"12\" rx=\"3\"/></svg>training</span><span class=\"legend\"><svg viewBox=\"0 0 12 12\" "
+           "aria-hidden=\"true\"><rect class=\"cur\" width=\"12\" height=\"12\" rx=\"3\"/></svg>now</span></p></header>"
+           "<div class=\"scroll\"><table class=\"tight\"><thead><tr><th scope=\"col\">Feature</th><th "
+           "scope=\"col\">Verdict</th>"
+           "<th scope=\"col\" colspan=\"2\">Drift: mean of TVD and Hellinger</th><th scope=\"col\" class=\"n\">TVD</th>"
+           "<th scope=\"col\" class=\"n\">Hellinger</th><th scope=\"col\" class=\"n\">KLD</th>"
+           "<th scope=\"col\">Distribution</th><th scope=\"col\" class=\"n\">Average, training → "
+           "now</th></tr></thead><tbody>");
     for (size_t i = 0; i < f->n && i < FEATURES_SHOWN; i++)
         feature_row(b, &f->v[i], &v->t);
     buf_addz(b, "</tbody></table></div>");

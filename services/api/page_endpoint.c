@@ -174,29 +174,36 @@ static void facts(struct buf *b, const struct view *v)
 
 static void empty_reference(struct call *c, struct buf *b, const struct view *v)
 {
-    page_empty(b, "No reference yet",
-               "Drift is the distance from what the model was trained on, and that is not known here. Send the training rows "
-               "or their statistics; drift is computed from the next window on.",
-               arena_printf(c->arena,
-                            "curl -X PUT http://127.0.0.1:8080/api/v1/projects/%s/model-endpoints/%s/reference \\\n"
-                            "     -d '{\"columns\": [\"a\", \"b\"], \"data\": [[0.1, 2], [0.3, 5]]}'",
-                            v->project.name, v->ep.uid));
+    page_empty(
+        b, "No reference yet",
+        "Drift is the distance from what the model was trained on, and that is not known here. Send the training rows "
+        "or their statistics; drift is computed from the next window on.",
+        arena_printf(c->arena,
+                     "curl -X PUT http://127.0.0.1:8080/api/v1/projects/%s/model-endpoints/%s/reference \\\n"
+                     "     -d '{\"columns\": [\"a\", \"b\"], \"data\": [[0.1, 2], [0.3, 5]]}'",
+                     v->project.name, v->ep.uid));
 }
 
 static void empty_windows(struct buf *b, const struct view *v)
 {
     if (!v->project.monitoring)
-        page_empty(b, "Monitoring is off", "The project's windows are not computed while its spec.monitoring.enabled is false.",
-                   NULL);
+        page_empty(b, "Monitoring is off",
+                   "The project's windows are not computed while its spec.monitoring.enabled is false.", NULL);
     else if (!v->project.default_app)
-        page_empty(b, "The default app is off", "Drift comes from the app histogram-data-drift, and this project has it switched "
-                   "off: spec.monitoring.default_app.", NULL);
+        page_empty(b, "The default app is off",
+                   "Drift comes from the app histogram-data-drift, and this project has it switched "
+                   "off: spec.monitoring.default_app.",
+                   NULL);
     else if (v->ep.last_request_us == 0)
-        page_empty(b, "No request yet", "The first drift result follows a few seconds after the end of the first window that has "
-                   "requests in it.", NULL);
+        page_empty(b, "No request yet",
+                   "The first drift result follows a few seconds after the end of the first window that has "
+                   "requests in it.",
+                   NULL);
     else
-        page_empty(b, "No window has closed yet", "Requests are coming in. The result is made as soon as the window they are in "
-                   "has ended and everything before its end has been handled.", NULL);
+        page_empty(b, "No window has closed yet",
+                   "Requests are coming in. The result is made as soon as the window they are in "
+                   "has ended and everything before its end has been handled.",
+                   NULL);
 }
 
 static void draw(struct call *c, struct buf *b, const struct view *v)
@@ -211,8 +218,8 @@ static void draw(struct call *c, struct buf *b, const struct view *v)
     if (v->n_drift)
         draw_timeline(c, b, v);
     if (v->reference)
-        features_read(v->reference, str_of(v->measures), str_of(v->stats), v->n_drift ? view_newest(v)->extra : (struct str){0},
-                      c->arena, &f);
+        features_read(v->reference, str_of(v->measures), str_of(v->stats),
+                      v->n_drift ? view_newest(v)->extra : (struct str){0}, c->arena, &f);
     if (f.n)
         draw_features(b, v, &f);
     facts(b, v);
@@ -231,10 +238,12 @@ rc_t page_endpoint(struct call *c, struct err *e)
         page_open(&c->out, v.ep.name, crumbs, (int)refresh);
         draw(c, &c->out, &v);
         if (refresh)
-            buf_addz(&c->out, "<p class=\"muted small\">The page renews itself every few seconds. <a href=\"?refresh=0\">Stop "
-                              "that</a></p>");
+            buf_addz(&c->out,
+                     "<p class=\"muted small\">The page renews itself every few seconds. <a href=\"?refresh=0\">Stop "
+                     "that</a></p>");
         else
-            buf_addz(&c->out, "<p class=\"muted small\">The page stands still. <a href=\"?\">Renew it by itself</a></p>");
+            buf_addz(&c->out,
+                     "<p class=\"muted small\">The page stands still. <a href=\"?\">Renew it by itself</a></p>");
         page_close(&c->out);
     }
     view_done(&v);

@@ -83,7 +83,8 @@ static rc_t projects_table(struct call *c, const struct project *p, size_t n, st
 {
     struct buf *b = &c->out;
     rc_t rc = OK;
-    buf_addz(b, "<section class=\"card scroll\"><table><thead><tr><th scope=\"col\">Project</th><th scope=\"col\">Worst now</th>"
+    buf_addz(b, "<section class=\"card scroll\"><table><thead><tr><th scope=\"col\">Project</th><th "
+                "scope=\"col\">Worst now</th>"
                 "<th scope=\"col\" class=\"n\">Endpoints</th><th scope=\"col\" class=\"n\">Drifting</th>"
                 "<th scope=\"col\" class=\"n\">Requests, 24 h</th><th scope=\"col\" class=\"n\">Window</th>"
                 "<th scope=\"col\" class=\"n\">Last result</th></tr></thead><tbody>");
@@ -104,16 +105,18 @@ rc_t page_home(struct call *c, struct err *e)
     rc_t rc = projects_list(c->db, &p, &n, e);
     if (rc == OK) {
         page_open(&c->out, "Projects", crumbs, 10);
-        buf_addz(&c->out, "<div class=\"head\"><h1>Projects</h1></div><p class=\"sub\">What your models were trained on, "
-                          "against what they are asked now.</p>");
+        buf_addz(&c->out,
+                 "<div class=\"head\"><h1>Projects</h1></div><p class=\"sub\">What your models were trained on, "
+                 "against what they are asked now.</p>");
         if (n)
             rc = projects_table(c, p, n, e);
         else
-            page_empty(&c->out, "No project yet",
-                       "A project holds model endpoints and decides how often drift is computed. Make one, then point your "
-                       "serving function's stream at this installation.",
-                       "curl -X PUT http://127.0.0.1:8080/api/v1/projects/my-project \\\n"
-                       "     -d '{\"spec\": {\"monitoring\": {\"base_period\": \"1m\"}}}'");
+            page_empty(
+                &c->out, "No project yet",
+                "A project holds model endpoints and decides how often drift is computed. Make one, then point your "
+                "serving function's stream at this installation.",
+                "curl -X PUT http://127.0.0.1:8080/api/v1/projects/my-project \\\n"
+                "     -d '{\"spec\": {\"monitoring\": {\"base_period\": \"1m\"}}}'");
         page_close(&c->out);
     }
     projects_free(p, n);
@@ -151,7 +154,9 @@ static void endpoint_row(struct buf *b, const struct project *p, const struct en
     if (!ep->reference_version)
         buf_addz(b, "<span class=\"tag\">no reference</span>");
     buf_addz(b, "<span class=\"sub\">");
-    html_name(b, *ep->function_name ? ep->function_name : ep->self_registered ? "registered by its first event" : "no function");
+    html_name(b, *ep->function_name    ? ep->function_name
+                 : ep->self_registered ? "registered by its first event"
+                                       : "no function");
     if (*ep->function_tag) {
         buf_addc(b, ':');
         html_name(b, ep->function_tag);
@@ -171,10 +176,14 @@ static void endpoints_table(struct buf *b, const struct project *p, const struct
                             const struct glance *g, size_t n_g)
 {
     size_t shown = n < SHOWN ? n : SHOWN;
-    buf_addz(b, "<section class=\"card scroll\"><table><thead><tr><th scope=\"col\">Status</th><th scope=\"col\">Endpoint</th>"
-                "<th scope=\"col\">Drift, newest window</th><th scope=\"col\" class=\"n\"><span class=\"muted\">0 to 1</span></th>"
-                "<th scope=\"col\" class=\"n\">Requests, 24 h</th>"
-                "<th scope=\"col\" class=\"n\">Errors, 24 h</th><th scope=\"col\" class=\"n\">Last request</th></tr></thead><tbody>");
+    buf_addz(
+        b,
+        "<section class=\"card scroll\"><table><thead><tr><th scope=\"col\">Status</th><th scope=\"col\">Endpoint</th>"
+        "<th scope=\"col\">Drift, newest window</th><th scope=\"col\" class=\"n\"><span class=\"muted\">0 to "
+        "1</span></th>"
+        "<th scope=\"col\" class=\"n\">Requests, 24 h</th>"
+        "<th scope=\"col\" class=\"n\">Errors, 24 h</th><th scope=\"col\" class=\"n\">Last "
+        "request</th></tr></thead><tbody>");
     for (size_t i = 0; i < shown; i++)
         endpoint_row(b, p, &eps[i], glance_find(g, n_g, eps[i].id));
     buf_addz(b, "</tbody></table>");
@@ -227,11 +236,12 @@ rc_t page_project(struct call *c, struct err *e)
         if (n)
             endpoints_table(&c->out, &p, eps, n, g, n_g);
         else
-            page_empty(&c->out, "No endpoint yet",
-                       "An endpoint appears with the first event of a tracked model, or when it is created through the API, "
-                       "as MLRun does when a tracked serving function is deployed.",
-                       "function.set_tracking(...)        # MLRun, in the serving project\n"
-                       "curl http://STREAM:8080/PROJECT -d @event.json   # or any event, by hand");
+            page_empty(
+                &c->out, "No endpoint yet",
+                "An endpoint appears with the first event of a tracked model, or when it is created through the API, "
+                "as MLRun does when a tracked serving function is deployed.",
+                "function.set_tracking(...)        # MLRun, in the serving project\n"
+                "curl http://STREAM:8080/PROJECT -d @event.json   # or any event, by hand");
         page_close(&c->out);
     }
     mem_free(g);

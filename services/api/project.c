@@ -178,8 +178,12 @@ static rc_t find_or_begin(struct call *c, struct str name, struct project *ret, 
     rc_t rc = project_get(c->db, name, ret, e);
     if (rc != E_NOTFOUND)
         return rc;
-    *ret = (struct project){.name = mem_dup(name.p, name.n), .artifact_path = mem_dupz(""), .document = mem_dupz("{}"),
-                            .base_period_us = DEFAULT_PERIOD_US, .monitoring = true, .default_app = true};
+    *ret = (struct project){.name = mem_dup(name.p, name.n),
+                            .artifact_path = mem_dupz(""),
+                            .document = mem_dupz("{}"),
+                            .base_period_us = DEFAULT_PERIOD_US,
+                            .monitoring = true,
+                            .default_app = true};
     return OK;
 }
 

@@ -14,14 +14,10 @@ static const struct field {
     enum kind kind;
     const char *def; /* NULL: null */
 } fields[] = {
-    {"metadata", "tag", TEXT, NULL},
-    {"spec", "model_path", TEXT, ""},
-    {"spec", "model_tags", TEXTS, NULL},
-    {"spec", "feature_names", TEXTS, NULL},
-    {"spec", "label_names", TEXTS, NULL},
-    {"spec", "children", TEXTS, NULL},
-    {"spec", "children_uids", TEXTS, NULL},
-    {"spec", "monitoring_feature_set_uri", TEXT, ""},
+    {"metadata", "tag", TEXT, NULL},        {"spec", "model_path", TEXT, ""},
+    {"spec", "model_tags", TEXTS, NULL},    {"spec", "feature_names", TEXTS, NULL},
+    {"spec", "label_names", TEXTS, NULL},   {"spec", "children", TEXTS, NULL},
+    {"spec", "children_uids", TEXTS, NULL}, {"spec", "monitoring_feature_set_uri", TEXT, ""},
     {"status", "state", TEXT, "unknown"},
 };
 #define N_FIELDS (sizeof fields / sizeof *fields)
@@ -171,9 +167,9 @@ static rc_t read_spec(const struct json *s, struct endpoint *ep, struct err *e)
     const struct {
         const char *key;
         char **to;
-    } texts[] = {{"model_class", &ep->model_class},     {"function_name", &ep->function_name},
-                 {"function_tag", &ep->function_tag},   {"model_name", &ep->model_name},
-                 {"function_uri", &ep->function_uri},   {"model_uri", &ep->model_uri}};
+    } texts[] = {{"model_class", &ep->model_class},   {"function_name", &ep->function_name},
+                 {"function_tag", &ep->function_tag}, {"model_name", &ep->model_name},
+                 {"function_uri", &ep->function_uri}, {"model_uri", &ep->model_uri}};
     rc_t rc = OK;
     for (size_t i = 0; rc == OK && i < sizeof texts / sizeof *texts; i++)
         rc = read_text(s, texts[i].key, "", RECORD_TEXT_MAX, texts[i].to, e);
@@ -341,9 +337,10 @@ rc_t record_take_field(struct endpoint *to, const struct endpoint *from, struct 
     else if (str_eqz(key, "sampling_percentage"))
         to->sampling_percentage = from->sampling_percentage;
     else
-        return err_set(e, E_INVALID,
-                       "attribute-key %.*s: labels, model_path, model_class, feature_names, label_names, children, "
-                       "children_uids, monitoring_mode, first_request, last_request and sampling_percentage can be changed",
-                       (int)(key.n < 64 ? key.n : 64), key.p);
+        return err_set(
+            e, E_INVALID,
+            "attribute-key %.*s: labels, model_path, model_class, feature_names, label_names, children, "
+            "children_uids, monitoring_mode, first_request, last_request and sampling_percentage can be changed",
+            (int)(key.n < 64 ? key.n : 64), key.p);
     return OK;
 }

@@ -37,7 +37,7 @@ rc_t record_take_field(struct endpoint *to, const struct endpoint *from, struct 
 
 /* What a record is shown with beyond itself. {0} shows MLRun's defaults, but for result_status: -1. */
 struct record_extra {
-    struct str schema;  /* document of the schema in force; empty: none */
+    struct str schema; /* document of the schema in force; empty: none */
     bool schema_named;
     int64_t error_count;
     double avg_latency; /* µs; NaN: null */

@@ -55,8 +55,7 @@ static rc_t store(struct call *c, const struct endpoint *ep, const struct traini
     print_labels(t->labels, t->n_labels, &labels);
     rc_t rc = call_name_columns(c, ep, t->reference, e);
     if (rc == OK)
-        rc = reference_put(c->db, ep->project_id, ep->id, buf_str(&statistics), buf_str(&labels), t->source, ret_version,
-                           e);
+        rc = reference_put(c->db, ep->project_id, ep->id, buf_str(&statistics), buf_str(&labels), t->source, ret_version, e);
     buf_done(&statistics);
     buf_done(&labels);
     return rc;

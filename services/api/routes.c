@@ -56,8 +56,9 @@ static const struct answer *answer_of(rc_t rc)
 
 static void page_headers(struct http_request *r)
 {
-    http_add_header(r, "Content-Security-Policy", "default-src 'self'; script-src 'self'; object-src 'none'; "
-                                                  "frame-ancestors 'none'; base-uri 'none'; form-action 'self'");
+    http_add_header(r, "Content-Security-Policy",
+                    "default-src 'self'; script-src 'self'; object-src 'none'; "
+                    "frame-ancestors 'none'; base-uri 'none'; form-action 'self'");
     http_add_header(r, "Referrer-Policy", "no-referrer");
     http_add_header(r, "X-Frame-Options", "DENY");
 }
@@ -78,7 +79,9 @@ static void fail(struct call *c, const struct api_route *route, rc_t rc, const s
         http_answer_take(c->r, a->status, HTTP_HTML, &c->out);
         return;
     }
-    http_problem(c->r, &(struct http_problem){.status = a->status, .code = a->code, .detail = text,
+    http_problem(c->r, &(struct http_problem){.status = a->status,
+                                              .code = a->code,
+                                              .detail = text,
                                               .retry_after_s = a->status == 503 ? RETRY_AFTER_S : 0});
 }
 
@@ -89,8 +92,8 @@ static void dispatch(struct http_request *r, void *arg)
     assert(at < api_routes_n);
     const struct api_route *route = &api_routes[at];
     struct err e = {0};
-    struct call c = {.api = a, .r = r, .arena = http_arena(r), .status = 200,
-                     .type = route->flags & API_HTML ? HTTP_HTML : HTTP_JSON};
+    struct call c = {
+        .api = a, .r = r, .arena = http_arena(r), .status = 200, .type = route->flags & API_HTML ? HTTP_HTML : HTTP_JSON};
     if (route->flags & API_HTML)
         page_headers(r);
     rc_t rc = OK;
@@ -117,7 +120,7 @@ void api_rows(struct api *a)
     for (size_t i = 0; i < api_routes_n; i++) {
         const struct api_route *s = &api_routes[i];
         a->rows[i] = (struct http_route){s->method, s->pattern, s->scope, s->flags & API_HTML ? 0 : HTTP_DETAIL,
-                                         dispatch, s->summary};
+                                         dispatch,  s->summary};
     }
 }
 

@@ -35,11 +35,14 @@ rc_t store_glances(struct db *db, int32_t project_id, int64_t endpoint_id, int64
     size_t count = db_rows_n(rows);
     struct glance *g = mem_array(count + 1, sizeof *g);
     for (size_t i = 0; i < count; i++)
-        g[i] = (struct glance){
-            .endpoint_id = db_i64(rows, i, 0), .errors = db_i64(rows, i, 1), .requests = db_i64(rows, i, 2),
-            .rows = db_i64(rows, i, 3), .worst_status = db_null(rows, i, 4) ? -1 : (int)db_i64(rows, i, 4),
-            .drift = db_null(rows, i, 5) ? NAN : db_f64(rows, i, 5),
-            .drift_status = db_null(rows, i, 6) ? -1 : (int)db_i64(rows, i, 6), .drift_end_us = db_i64(rows, i, 7)};
+        g[i] = (struct glance){.endpoint_id = db_i64(rows, i, 0),
+                               .errors = db_i64(rows, i, 1),
+                               .requests = db_i64(rows, i, 2),
+                               .rows = db_i64(rows, i, 3),
+                               .worst_status = db_null(rows, i, 4) ? -1 : (int)db_i64(rows, i, 4),
+                               .drift = db_null(rows, i, 5) ? NAN : db_f64(rows, i, 5),
+                               .drift_status = db_null(rows, i, 6) ? -1 : (int)db_i64(rows, i, 6),
+                               .drift_end_us = db_i64(rows, i, 7)};
     *ret = g;
     *n = count;
     return OK;
@@ -125,30 +128,33 @@ rc_t store_schemas(struct db *db, int32_t project_id, int64_t endpoint_id, struc
     return OK;
 }
 
-rc_t store_drift(struct db *db, int32_t project_id, int64_t endpoint_id, const char *app, const char *name, int64_t limit,
-                 struct drift_point **ret, size_t *n, struct db_rows **ret_rows, struct err *e)
+rc_t store_drift(struct db *db, int32_t project_id, int64_t endpoint_id, const char *app, const char *name,
+                 int64_t limit, struct drift_point **ret, size_t *n, struct db_rows **ret_rows, struct err *e)
 {
     struct db_rows *rows = NULL;
     const struct db_value params[] = {DBV_I64(project_id), DBV_I64(endpoint_id), DBV_TEXTZ(app), DBV_TEXTZ(name),
                                       DBV_I64(limit)};
-    rc_t rc = db_exec(db,
-                      "SELECT window_start_us, window_end_us, written_us, value, CAST(status AS bigint), revision, extra"
-                      " FROM results WHERE project_id = $1 AND endpoint_id = $2 AND metric_id IN ("
-                      "  SELECT m.id FROM metrics m JOIN apps a ON a.id = m.app_id"
-                      "  WHERE m.project_id = $1 AND m.type = 0 AND a.name = $3 AND m.name = $4)"
-                      " ORDER BY window_end_us DESC LIMIT $5",
-                      params, 5, &rows, e);
+    rc_t rc = db_exec(
+        db,
+        "SELECT window_start_us, window_end_us, written_us, value, CAST(status AS bigint), revision, extra"
+        " FROM results WHERE project_id = $1 AND endpoint_id = $2 AND metric_id IN ("
+        "  SELECT m.id FROM metrics m JOIN apps a ON a.id = m.app_id"
+        "  WHERE m.project_id = $1 AND m.type = 0 AND a.name = $3 AND m.name = $4)"
+        " ORDER BY window_end_us DESC LIMIT $5",
+        params, 5, &rows, e);
     if (rc != OK)
         return rc;
     size_t count = db_rows_n(rows);
     struct drift_point *p = mem_array(count + 1, sizeof *p);
     for (size_t i = 0; i < count; i++) {
         size_t at = count - 1 - i;
-        p[at] = (struct drift_point){
-            .start_us = db_i64(rows, i, 0), .end_us = db_i64(rows, i, 1), .written_us = db_i64(rows, i, 2),
-            .value = db_null(rows, i, 3) ? NAN : db_f64(rows, i, 3),
-            .status = db_null(rows, i, 4) ? -1 : (int)db_i64(rows, i, 4), .revision = (int)db_i64(rows, i, 5),
-            .extra = db_text(rows, i, 6)};
+        p[at] = (struct drift_point){.start_us = db_i64(rows, i, 0),
+                                     .end_us = db_i64(rows, i, 1),
+                                     .written_us = db_i64(rows, i, 2),
+                                     .value = db_null(rows, i, 3) ? NAN : db_f64(rows, i, 3),
+                                     .status = db_null(rows, i, 4) ? -1 : (int)db_i64(rows, i, 4),
+                                     .revision = (int)db_i64(rows, i, 5),
+                                     .extra = db_text(rows, i, 6)};
     }
     *ret = p;
     *n = count;

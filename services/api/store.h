@@ -38,7 +38,7 @@ struct drift_point {
     int status, revision;
     struct str extra; /* borrowed from *ret_rows */
 };
-rc_t store_drift(struct db *db, int32_t project_id, int64_t endpoint_id, const char *app, const char *name, int64_t limit,
-                 struct drift_point **ret, size_t *n, struct db_rows **ret_rows, struct err *e) MUST_CHECK;
+rc_t store_drift(struct db *db, int32_t project_id, int64_t endpoint_id, const char *app, const char *name,
+                 int64_t limit, struct drift_point **ret, size_t *n, struct db_rows **ret_rows, struct err *e) MUST_CHECK;
 /* Endpoints of a project. */
 rc_t store_endpoint_count(struct db *db, int32_t project_id, int64_t *ret, struct err *e) MUST_CHECK;

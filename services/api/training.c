@@ -24,8 +24,8 @@ struct table {
     struct json_reader reader; /* keeps the texts that values borrow */
 };
 
-static const struct json_limits limits_of_body = {.values = 8000000, .bytes = 64u << 20, .string_bytes = 1u << 20,
-                                                  .keys = REFERENCE_FEATURES_MAX, .accept_nan = true};
+static const struct json_limits limits_of_body = {
+    .values = 8000000, .bytes = 64u << 20, .string_bytes = 1u << 20, .keys = REFERENCE_FEATURES_MAX, .accept_nan = true};
 
 static rc_t find_members(struct str body, struct member *m, struct err *e)
 {

@@ -30,5 +30,5 @@ struct view {
 const struct drift_point *view_newest(const struct view *v); /* NULL: no window yet */
 /* Parts of the page (page_drift.c). */
 void draw_tiles(struct buf *b, const struct view *v);
-void draw_timeline(struct call *c, struct buf *b, const struct view *v);      /* only with a window */
+void draw_timeline(struct call *c, struct buf *b, const struct view *v); /* only with a window */
 void draw_features(struct buf *b, const struct view *v, const struct feature_views *f);

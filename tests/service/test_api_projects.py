@@ -1,4 +1,5 @@
 """Projects, client-spec, healthz, what surrounds every route."""
+import concurrent.futures
 import http.client
 import json
 import os
@@ -179,3 +180,23 @@ def test_sigterm_in_the_middle_of_requests_is_a_clean_end():
         assert api.child.wait(15) == 0
         connection.close()
         assert all(json.loads(line) for line in open(api.log))
+
+
+def test_many_at_once(api):
+    """More requests than connections of the pool, reads and writes of the same things: each gets its own answer."""
+    project = api.project()
+    uids = [api.endpoint(project, f"e{i}")["metadata"]["uid"] for i in range(4)]
+    base = f"/api/v1/projects/{project}/model-endpoints"
+
+    def one(i):
+        name, uid = f"e{i % 4}", uids[i % 4]
+        if i % 3 == 0:
+            body = api.get(f"{base}/{name}?endpoint-id={uid}").json
+            body["metadata"]["labels"] = {"n": i}
+            return api.patch(f"{base}?attribute-key=labels", body).json == uid
+        if i % 3 == 1:
+            return api.get(f"{base}/{name}?endpoint-id={uid}").json["metadata"]["uid"] == uid
+        return name in api.get(f"/ui/p/{project}").text
+    with concurrent.futures.ThreadPoolExecutor(24) as threads:
+        assert all(threads.map(one, range(300)))
+    assert len(api.get(base).json["endpoints"]) == 4
