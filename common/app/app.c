@@ -21,7 +21,7 @@ struct app_options {
 static const struct config_key keys[] = {
     {.env = "APP_NAME", .def = "", .type = CONFIG_STR, .flags = CONFIG_REQUIRED, .offset = AT(name),
      .help = "Name of the application: in its topics, its results and its consumer group."},
-    {.env = "SYSTEM_ID", .def = "default", .type = CONFIG_STR, .flags = CONFIG_REQUIRED, .offset = AT(system_id),
+    {.env = "SYSTEM_ID", .def = "modelmon", .type = CONFIG_STR, .flags = CONFIG_REQUIRED, .offset = AT(system_id),
      .help = "Part of every topic's name, as in MLRun; the same in all services."},
     {.env = "GROUP_PREFIX", .def = "modelmon", .type = CONFIG_STR, .flags = CONFIG_REQUIRED, .offset = AT(group_prefix),
      .help = "The consumer group is PREFIX-app:NAME."},
@@ -195,7 +195,7 @@ static void close_program(void *self)
 int app_main(const struct app *app, int argc, char **argv)
 {
     struct program p = {.app = app, .opts = mem_alloc(app->opts_size ? app->opts_size : 1)};
-    const struct config_default defaults[] = {{"APP_NAME", app->name}, {NULL, NULL}};
+    const struct config_default defaults[] = {{"APP_NAME", app->name}, {"HTTP_BODY_MAX", "2MiB"}, {NULL, NULL}};
     const struct config_table tables[] = {
         {"Application", keys, sizeof keys / sizeof *keys, &p.own},
         {"Database", db_keys, db_keys_n, &p.db},

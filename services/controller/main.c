@@ -11,7 +11,7 @@
 
 /* To add an option: its field in controller.h, its row here; README.md is made from the rows. */
 const struct config_key controller_keys[] = {
-    {.env = "SYSTEM_ID", .def = "default", .type = CONFIG_STR, .flags = CONFIG_REQUIRED, .offset = AT(system_id),
+    {.env = "SYSTEM_ID", .def = "modelmon", .type = CONFIG_STR, .flags = CONFIG_REQUIRED, .offset = AT(system_id),
      .help = "Part of every topic's name, as in MLRun; the same in all services."},
     {.env = "LATENESS", .def = "5s", .type = CONFIG_DURATION, .offset = AT(lateness_us), .min = 0, .max = 24 * HOURS,
      .help = "A window closes when all partitions have got this far past its end, and none of its rows is newer than this."},
@@ -43,8 +43,8 @@ const size_t controller_keys_n = sizeof controller_keys / sizeof *controller_key
 
 static const struct metric_row rows[] = {
     [M_WINDOWS] = {.name = "modelmon_controller_windows_total", .kind = METRIC_COUNTER,
-                   .help = "Windows closed: for the first time, again with late rows; silent: recorded, but no app was told.",
-                   .labels = {{.name = "kind", .values = (const char *const[]){"first", "revision", "late", "silent", NULL}}}},
+                   .help = "Windows closed: for the first time, again with late rows; silent: those of them that no app was told of.",
+                   .labels = {{.name = "kind", .values = (const char *const[]){"first", "revision", "silent", NULL}}}},
     [M_LATE_ROWS] = {.name = "modelmon_controller_late_rows_total", .kind = METRIC_COUNTER,
                      .help = "Rows that came after MAX_LATENESS: in the lake, in no revision."},
     [M_EVENTS] = {.name = "modelmon_controller_window_events_total", .kind = METRIC_COUNTER,

@@ -10,7 +10,7 @@
 
 /* To add an option: its field in writer.h, its row here; README.md is made from the rows. */
 static const struct config_key keys[] = {
-    {.env = "SYSTEM_ID", .def = "default", .type = CONFIG_STR, .flags = CONFIG_REQUIRED, .offset = AT(system_id),
+    {.env = "SYSTEM_ID", .def = "modelmon", .type = CONFIG_STR, .flags = CONFIG_REQUIRED, .offset = AT(system_id),
      .help = "Part of every topic's name, as in MLRun; the same in all services."},
     {.env = "GROUP_PREFIX", .def = "modelmon", .type = CONFIG_STR, .flags = CONFIG_REQUIRED, .offset = AT(group_prefix),
      .help = "The consumer group is PREFIX-writer."},
@@ -152,10 +152,11 @@ int main(int argc, char **argv)
         {"Kafka", bus_keys, bus_keys_n, &w.bus},
         {"Cache", cache_keys, cache_keys_n, &w.cache},
     };
+    static const struct config_default defaults[] = {{"HTTP_BODY_MAX", "2MiB"}, {NULL, NULL}}; /* what the bus takes */
     const struct http_routes routes[] = {{.rows = form_routes, .count = form_routes_n, .arg = &w.form}};
     return service_main(&(struct service_def){
         .name = "writer",
         .summary = "Writes results, metrics and statistics of applications into the stores.",
-        .tables = tables, .table_count = sizeof tables / sizeof *tables, .routes = routes, .route_count = 1,
+        .tables = tables, .table_count = sizeof tables / sizeof *tables, .defaults = defaults, .routes = routes, .route_count = 1,
         .open = open_writer, .drain = drain_writer, .close = close_writer, .self = &w}, argc, argv);
 }

@@ -395,3 +395,11 @@ def test_wrong_configuration_names_all_faults(world):
     text = c.text()
     for name in ("LATENESS", "CLOSE_BATCH", "TICK_INTERVAL", "DATABASE_CONNECT_TIMEOUT"):
         assert name in text
+
+
+def test_readme_has_every_option_and_metric(world):
+    told, printed = mm.readme_options("controller")
+    assert told == printed, "run: python3 tests/support/mm.py readme controller"
+    with world.service("controller") as s:
+        names = {line.split()[2] for line in s.get("/metrics").text.splitlines() if line.startswith("# HELP modelmon_controller_")}
+    assert names and names <= mm.readme_names("controller")

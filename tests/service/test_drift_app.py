@@ -280,3 +280,11 @@ def test_wrong_configuration_exits_2(world, env, names):
     assert app.child.wait(10) == 2
     for name in names:
         assert name in app.text()
+
+
+def test_readme_has_every_option_and_metric(world):
+    told, printed = mm.readme_options("histogram-drift-app")
+    assert told == printed, "run: python3 tests/support/mm.py readme histogram-drift-app"
+    with world.service("histogram-drift-app") as s:
+        names = {line.split()[2] for line in s.get("/metrics").text.splitlines() if line.startswith("# HELP modelmon_app_")}
+    assert names and names <= mm.readme_names("histogram-drift-app")

@@ -317,3 +317,11 @@ def test_kafka_outage_is_503_and_then_goes_on(world, scene):
     mm.wait_for(lambda: scene.writer.post("/p", scene.result(), timeout=60).status_code == 202, 60)
     mm.wait_for(scene.rows, 60)
     scene.writer.wait_ready()
+
+
+def test_readme_has_every_option_and_metric(world):
+    told, printed = mm.readme_options("writer")
+    assert told == printed, "run: python3 tests/support/mm.py readme writer"
+    with world.service("writer") as s:
+        names = {line.split()[2] for line in s.get("/metrics").text.splitlines() if line.startswith("# HELP modelmon_writer_")}
+    assert names and names <= mm.readme_names("writer")

@@ -388,3 +388,30 @@ def stats_event(uid, name="current_stats", stats=None, **more):
 
 def mlrun_time(us):
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(us // 1_000_000)) + f".{us % 1_000_000:06d}+00:00"
+
+
+# --- READMEs: the tables of options are the programs' own ---
+def readme_options(service):
+    """(what the README of a service has between its markers, what the program prints)"""
+    with open(os.path.join(ROOT, "services", service, "README.md")) as f:
+        text = f.read()
+    block = re.search(r"<!-- options -->\n(.*)<!-- /options -->", text, re.S)
+    printed = subprocess.run([os.path.join(BIN, service), "--help-markdown"], stdout=subprocess.PIPE, check=True, timeout=10,
+                             env={"PATH": os.environ["PATH"]}).stdout.decode()
+    return block[1] if block else "", printed
+
+
+def readme_names(service):
+    """Names of metrics that the README of a service tells of."""
+    with open(os.path.join(ROOT, "services", service, "README.md")) as f:
+        return set(re.findall(r"`(modelmon_\w+)", f.read()))
+
+
+if __name__ == "__main__":  # tests/support/mm.py readme SERVICE...: writes the tables anew
+    for name in sys.argv[2:]:
+        path = os.path.join(ROOT, "services", name, "README.md")
+        old, new = readme_options(name)
+        with open(path) as f:
+            whole = f.read()
+        with open(path, "w") as f:
+            f.write(whole.replace(f"<!-- options -->\n{old}<!-- /options -->", f"<!-- options -->\n{new}<!-- /options -->"))
