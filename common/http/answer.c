@@ -8,9 +8,18 @@
 #include "base/text.h"
 #include "http/request.h"
 
+/* Values may come from outside: a line break would begin a header, or a body, of somebody else's making. */
+static bool is_safe(const char *value)
+{
+    for (const unsigned char *c = (const unsigned char *)value; *c; c++)
+        if (*c < 0x20 || *c == 0x7F)
+            return false;
+    return *value != '\0';
+}
+
 void http_add_header(struct http_request *r, const char *name, const char *value)
 {
-    if (*value == '\0')
+    if (!is_safe(value))
         return;
     struct http_header_line *line = arena_alloc(&r->arena, sizeof *line);
     line->name = arena_dup(&r->arena, name, strlen(name));
@@ -22,7 +31,7 @@ void http_add_header(struct http_request *r, const char *name, const char *value
 static void set_header(struct MHD_Response *response, const char *name, const char *value)
 {
     enum MHD_Result ok = MHD_add_response_header(response, name, value);
-    assert(ok == MHD_YES); /* no: a line break in it, a bug of the handler */
+    assert(ok == MHD_YES); /* checked when it was added */
 }
 
 /* The body is in r->out, which stays until the request has ended. */

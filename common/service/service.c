@@ -206,7 +206,7 @@ void service_fail(struct service *s, const char *fmt, ...)
 static void lock_down(const struct options *o)
 {
     const struct rlimit none = {0, 0};
-    (void)mallopt(M_ARENA_MAX, 2); /* a thread's own arena costs memory and buys nothing here */
+    (void)mallopt(M_ARENA_MAX, 4); /* glibc makes eight a core: memory that buys nothing here */
     if (o->core_dumps)
         return;
     if (setrlimit(RLIMIT_CORE, &none) != 0 || prctl(PR_SET_DUMPABLE, 0) != 0)

@@ -51,6 +51,8 @@ static void get_item(struct http_request *r, void *arg)
     for (size_t i = 0; http_query(r, "label", i, &v); i++)
         buf_addf(&b, "|%.*s", STR_FMT(v));
     http_add_header(r, "X-Agent", arena_printf(http_arena(r), "%.*s", STR_FMT(http_header(r, "user-agent"))));
+    http_add_header(r, "X-Split", "a\r\nX-Injected: b");
+    http_add_header(r, "X-Empty", "");
     http_answer_take(r, 200, HTTP_TEXT, &b);
 }
 
@@ -337,6 +339,8 @@ static void parameters_and_repeated_keys(void **state)
                 "User-Agent: probe\r\nConnection: close\r\n\r\n");
     assert_has(&b, "HTTP/1.1 200 ");
     assert_has(&b, "X-Agent: probe\r\n");
+    assert_int_equal(count(&b, "X-Injected"), 0);
+    assert_int_equal(count(&b, "X-Empty"), 0);
     assert_has(&b, "a b|x/y\xC3\xA9|k=v|a b|");
     buf_done(&b);
 }
