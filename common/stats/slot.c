@@ -127,7 +127,7 @@ struct head {
     double estimated;
 };
 
-static bool read_head(struct codec_in *in, struct sketch *latency, struct head *ret)
+static bool read_sums(struct codec_in *in, struct sketch *latency, struct head *ret)
 {
     uint64_t n;
     if (get_byte(in) != SLOT_FORMAT)
@@ -136,7 +136,12 @@ static bool read_head(struct codec_in *in, struct sketch *latency, struct head *
     ret->rows = get_uint_max(in, CODEC_COUNT_MAX);
     ret->errors = get_uint_max(in, CODEC_COUNT_MAX);
     ret->estimated = get_f64(in);
-    if (in->bad || !isfinite(ret->estimated) || ret->estimated < 0 || !sketch_decode(latency, in, true, &n))
+    return !in->bad && isfinite(ret->estimated) && ret->estimated >= 0 && sketch_decode(latency, in, true, &n);
+}
+
+static bool read_head(struct codec_in *in, struct sketch *latency, struct head *ret)
+{
+    if (!read_sums(in, latency, ret))
         return false;
     ret->n_features = get_uint_max(in, SLOT_COLUMNS_MAX);
     ret->n_labels = get_uint_max(in, SLOT_COLUMNS_MAX);
@@ -186,6 +191,15 @@ rc_t slot_decode(struct slot **ret, struct str blob, struct err *e)
     }
     *ret = s;
     return OK;
+}
+
+rc_t slot_add_latency(struct sketch *dst, struct str blob_or_head, struct err *e)
+{
+    struct codec_in check = reader_of(blob_or_head), in = check;
+    struct head h;
+    if (!read_sums(&check, NULL, &h))
+        return malformed(e);
+    return read_sums(&in, dst, &h) ? OK : err_set(e, E_FATAL, "a slot that passed its check cannot be read");
 }
 
 rc_t slot_add_blob(struct slot *s, struct str blob, struct err *e)

@@ -53,6 +53,9 @@ void slot_add_f64(struct slot *s, size_t column, double x);
 void slot_encode(const struct slot *s, struct buf *out);
 /* Any bytes are safe. E_INVALID: not a whole, well-formed blob of a known format. */
 rc_t slot_decode(struct slot **ret, struct str blob, struct err *e) MUST_CHECK;
+/* Adds the latencies alone to *dst. The first SLOT_HEAD_BYTES of a blob are enough. Any bytes are safe. */
+#define SLOT_HEAD_BYTES (32u << 10)
+rc_t slot_add_latency(struct sketch *dst, struct str blob_or_head, struct err *e) MUST_CHECK;
 /* Adds what a blob or a slot holds. E_INVALID: malformed, or of other columns, kinds or numbers of bins; s is then untouched. */
 rc_t slot_add_blob(struct slot *s, struct str blob, struct err *e) MUST_CHECK;
 rc_t slot_merge(struct slot *dst, const struct slot *src, struct err *e) MUST_CHECK;

@@ -61,48 +61,22 @@ const struct glance *glance_find(const struct glance *g, size_t n, int64_t endpo
     return lo < n && g[lo].endpoint_id == endpoint_id ? &g[lo] : NULL;
 }
 
-/* Read an hour at a time: a day of bodies need not be in memory at once. */
-#define LATENCY_STEP_US (INT64_C(3600) * 1000000)
-
-static rc_t add_latency(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t from_us, double *sum,
-                        uint64_t *count, struct err *e)
-{
-    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
-    const struct db_value params[] = {DBV_I64(project_id), DBV_I64(endpoint_id), DBV_I64(from_us),
-                                      DBV_I64(from_us + LATENCY_STEP_US)};
-    rc_t rc = db_exec(db,
-                      "SELECT body FROM slots WHERE project_id = $1 AND endpoint_id = $2 AND slot_start_us >= $3"
-                      " AND slot_start_us < $4",
-                      params, 4, &rows, e);
-    for (size_t i = 0; rc == OK && i < db_rows_n(rows); i++) {
-        struct slot *s = NULL;
-        rc = slot_decode(&s, db_text(rows, i, 0), e);
-        if (rc == OK) {
-            *sum += s->latency.sum;
-            *count += s->latency.count;
-        } else {
-            rc = err_prefix(e, E_FATAL, "a statistics row of endpoint %lld cannot be read: ", (long long)endpoint_id);
-        }
-        slot_free(s);
-    }
-    return rc;
-}
-
 rc_t store_latency(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t since_us, double *ret, struct err *e)
 {
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
-    const struct db_value params[] = {DBV_I64(project_id), DBV_I64(endpoint_id), DBV_I64(since_us)};
+    const struct db_value params[] = {DBV_I64(project_id), DBV_I64(endpoint_id), DBV_I64(since_us),
+                                      DBV_I64(SLOT_HEAD_BYTES)};
+    struct sketch all = {0};
     rc_t rc = db_exec(db,
-                      "SELECT min(slot_start_us), max(slot_start_us) FROM slots"
+                      "SELECT substr(body, 1, CAST($4 AS integer)) FROM slots"
                       " WHERE project_id = $1 AND endpoint_id = $2 AND slot_start_us >= $3",
-                      params, 3, &rows, e);
-    double sum = 0;
-    uint64_t count = 0;
-    if (rc == OK && db_rows_n(rows) == 1 && !db_null(rows, 0, 0))
-        for (int64_t at = db_i64(rows, 0, 0); rc == OK && at <= db_i64(rows, 0, 1); at += LATENCY_STEP_US)
-            rc = add_latency(db, project_id, endpoint_id, at, &sum, &count, e);
+                      params, 4, &rows, e);
+    for (size_t i = 0; rc == OK && i < db_rows_n(rows); i++)
+        if (slot_add_latency(&all, db_text(rows, i, 0), e) != OK)
+            rc = err_prefix(e, E_FATAL, "a statistics row of endpoint %lld: ", (long long)endpoint_id);
     if (rc == OK)
-        *ret = count ? sum / (double)count : NAN;
+        *ret = all.count ? all.sum / (double)all.count : NAN;
+    sketch_done(&all);
     return rc;
 }
 

@@ -243,6 +243,36 @@ static void feed(const struct world *w, struct str bytes)
         assert_same_bytes(sum, empty);
     slot_free(empty);
     slot_free(sum);
+    struct sketch latency = {0};
+    if (slot_add_latency(&latency, bytes, &e) != OK)
+        assert_int_equal(latency.count, 0);
+    sketch_done(&latency);
+}
+
+/* The latencies can be had of a blob's beginning, and are the same as of the whole. */
+static void test_latencies_of_a_head(void **state)
+{
+    struct world *w = *state;
+    struct slot *s = slot_of(&w->layout, 5, 300);
+    struct sketch whole = {0}, part = {0};
+    struct buf b = {0};
+    struct err e;
+    slot_encode(s, &b);
+    assert_true(s->latency.count > 0);
+    assert_int_equal(slot_add_latency(&whole, buf_str(&b), &e), OK);
+    assert_true(whole.count == s->latency.count && whole.sum == s->latency.sum && whole.max == s->latency.max);
+    size_t n = 0;
+    while (slot_add_latency(&part, (struct str){b.data, n}, &e) != OK) {
+        assert_int_equal(part.count, 0); /* too short: nothing was added */
+        assert_true(n++ < b.len);
+    }
+    assert_true(n < b.len && n < SLOT_HEAD_BYTES && part.count == whole.count && part.sum == whole.sum);
+    assert_int_equal(slot_add_latency(&part, buf_str(&b), &e), OK);
+    assert_int_equal(part.count, 2 * whole.count);
+    sketch_done(&whole);
+    sketch_done(&part);
+    buf_done(&b);
+    slot_free(s);
 }
 
 static void test_hostile_bytes(void **state)
@@ -363,6 +393,7 @@ int main(void)
         cmocka_unit_test(test_sum_of_blobs_is_the_whole),
         cmocka_unit_test(test_clear_gives_a_new_slot),
         cmocka_unit_test(test_other_columns_are_refused_and_change_nothing),
+        cmocka_unit_test(test_latencies_of_a_head),
         cmocka_unit_test(test_hostile_bytes),
         cmocka_unit_test(test_most_frequent_texts_stay),
         cmocka_unit_test(test_fixture_of_format_1),
