@@ -50,7 +50,7 @@ struct service {
     int64_t start_us;
     pthread_t signals;
     bool has_signals;
-    atomic_bool failed, finished;
+    atomic_bool failed, stopped, finished;
     _Atomic int64_t drain_until_us;
 };
 
@@ -144,6 +144,7 @@ static void *take_signals(void *arg)
     (void)wait_signal(&set, -1); /* whichever: both mean the same */
     if (atomic_load(&s->finished))
         return NULL;
+    atomic_store(&s->stopped, true);
     atomic_store(&s->drain_until_us, clock_mono_us() + SERVICE_DRAIN_US);
     health_drain(s->health);
     loop_post(s->loop, begin_drain, s);
@@ -184,7 +185,7 @@ void service_drained(struct service *s)
 
 void service_stop(struct service *s)
 {
-    if (atomic_load(&s->drain_until_us) == 0) /* a second one would end it at once */
+    if (!atomic_exchange(&s->stopped, true)) /* a second one would end it at once */
         (void)pthread_kill(s->signals, SIGTERM);
 }
 
