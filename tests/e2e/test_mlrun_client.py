@@ -12,6 +12,7 @@ import mlrun  # noqa: E402
 import mlrun.common.schemas as schemas  # noqa: E402
 from api_server import DAY, SECOND, Api, Rows  # noqa: E402
 from mlrun.common.schemas.model_monitoring import model_endpoints as forms  # noqa: E402
+from mlrun.db.httpdb import HTTPRunDB  # noqa: E402
 
 MINUTE = 60 * SECOND
 
@@ -195,3 +196,55 @@ def test_a_project_object_lists_its_endpoints(db, api, project):
     mlrun.mlconf.dbpath = f"http://127.0.0.1:{api.port}"
     held = mlrun.get_or_create_project(project, context=api.folder.name, save=False, allow_cross_project=True)
     assert [e.metadata.name for e in held.list_model_endpoints().endpoints] == ["my-model"]
+
+
+def test_drift_through_all_services():
+    """Registered with MLRun's client, requests by HTTP, the result by MLRun's client: nothing is put into a table by hand."""
+    import contextlib
+
+    import mm
+    import numpy as np
+    from serving import FAST, event
+
+    rng = np.random.default_rng(11)
+    with mm.World() as w, contextlib.ExitStack() as running:
+        server = running.enter_context(w.service("api"))
+        server.wait_ready()
+        stream, *_ = [running.enter_context(w.service(name, **options)) for name, options in (
+            ("stream", dict(FAST, SINKS="statistics")), ("controller", {"LATENESS": "200ms", "TICK_INTERVAL": "100ms"}),
+            ("histogram-drift-app", {}), ("writer", {}))]
+        client = HTTPRunDB(f"http://127.0.0.1:{server.port}")
+        client.api_call("PUT", "projects/whole", json={"spec": {"monitoring": {"base_period": "1s"}}})
+        made = client.create_model_endpoint(endpoint("whole", feature_names=["a", "b"], label_names=["y"]))
+        uid = made.metadata.uid
+        train = rng.normal(size=(2000, 3))
+        client.api_call("PUT", f"projects/whole/model-endpoints/{uid}/reference",
+                        json={"columns": ["a", "b", "y"], "data": train.tolist(), "labels": ["y"]})
+        stream.wait_ready()
+
+        def send(shift):
+            rows = rng.normal(size=(300, 3))
+            rows[:, :2] += shift
+            sent = stream.post("/whole", event(uid, rows[:, :2].tolist(), rows[:, 2].tolist(), mm.now_us(), project="whole",
+                                               model="my-model"))
+            assert sent.status_code in (200, 202), sent.text
+
+        def newest(status):
+            answer = client.api_call("GET", f"projects/whole/model-endpoints/{uid}/metrics-values", params={
+                "name": "whole.histogram-data-drift.result.general_drift"}).json()[0]
+            return answer["data"] and [v for v in answer["values"] if v[2] == status]
+        send(0)
+        calm = mm.wait_for(lambda: newest(0), 60, "a result without drift")
+        assert calm[0][1] < 0.3
+        send(6)
+        found = mm.wait_for(lambda: newest(2), 60, "a result with drift")
+        assert found[0][1] > 0.7
+        got = client.get_model_endpoint(name="my-model", project="whole", endpoint_id=uid, feature_analysis=True)
+        assert got.status.result_status == 2 and got.status.avg_latency == 1500 and got.status.error_count == 0
+        assert set(got.status.drift_measures) >= {"a", "b", "y", "tvd_mean"} and got.status.drift_measures["a"]["tvd"] > 0.9
+        assert set(got.status.current_stats) == set(got.spec.feature_stats) == {"a", "b", "y"}
+        assert got.spec.feature_names == ["a", "b"] and got.status.first_request and got.status.last_request
+        names = {m.name for m in client.get_model_endpoint_monitoring_metrics("whole", uid, type="all")}
+        assert names == {"general_drift", "prediction_drift", "hellinger_mean", "kld_mean", "tvd_mean", "invocations"}
+        page = server.get(f"/ui/p/whole/endpoints/{uid}").text
+        assert 'class="badge detected"' in page and "dot detected" in page and "dot ok" in page and "0.7" in page
