@@ -71,6 +71,15 @@ struct http_server {
     bool watching, stopping;
 };
 
+#define HEAD_MEMORY 16384 /* a connection's: request line and headers must fit */
+
+/* libmicrohttpd's callbacks; cls is the server. */
+void intake_connection(void *cls, struct MHD_Connection *mhd, void **context, enum MHD_ConnectionNotificationCode what);
+void *intake_request_line(void *cls, const char *target, struct MHD_Connection *mhd);
+void intake_completed(void *cls, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode why);
+enum MHD_Result intake_access(void *cls, struct MHD_Connection *mhd, const char *url, const char *method,
+                              const char *version, const char *data, size_t *data_n, void **context);
+
 void *watchdog_run(void *server);
 
 /* Counters; rows in counters.c. */
