@@ -126,11 +126,21 @@ enum json_error scan_string(const char *p, const char *end, const char **stop, b
             return JSON_OK;
         if (c < 0x20)
             return JSON_E_CONTROL;
-        size_t n = c == '\\' ? check_escape(p, end) : scan_utf8(p, end);
-        if (n == 0)
-            return c == '\\' ? JSON_E_ESCAPE : JSON_E_UTF8;
-        *escapes |= c == '\\';
-        p += n;
+        if (c == '\\') {
+            size_t n = check_escape(p, end);
+            if (n == 0)
+                return JSON_E_ESCAPE;
+            *escapes = true;
+            p += n;
+            continue;
+        }
+        do { /* letters that are not ASCII come in runs */
+            size_t n = scan_utf8(p, end);
+            *stop = p;
+            if (n == 0)
+                return JSON_E_UTF8;
+            p += n;
+        } while (p < end && (unsigned char)*p >= 0x80);
     }
 }
 
