@@ -171,26 +171,48 @@ rc_t windows_sweep(struct db *db, int32_t project_id, int64_t from_us, int64_t t
         DB_PARAMS(DBV_I64(project_id), DBV_I64(from_us), DBV_I64(to_us), DBV_I64(now_us)), ret_found, e);
 }
 
-/* Candidates that need no folding are marked on the way, so that each is looked at once. */
+static rc_t has_many(struct db *db, const struct window *w, bool *ret, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    rc_t rc = db_one(db,
+                     "SELECT EXISTS (SELECT 1 FROM slots WHERE project_id = $1 AND endpoint_id = $2 "
+                     "AND slot_start_us >= $3 AND slot_start_us < $4 "
+                     "GROUP BY slot_start_us, segment, schema_version, reference_version HAVING count(*) > 1)",
+                     DB_PARAMS(KEY_OF(w)), &rows, e);
+    if (!rc)
+        *ret = db_bool(rows, 0, 0);
+    return rc;
+}
+
+/* Candidates that need no folding are marked on the way, so that each is looked at once. One by one: a statement that joins
+ * windows with slots is planned for, and opens, every day of both. */
 rc_t windows_unfolded(struct db *db, int32_t project_id, int64_t closed_before_us, size_t limit, struct window **ret,
                       size_t *n, struct err *e)
 {
-    return windows_read(
-        db,
-        "WITH candidate AS MATERIALIZED (SELECT w.*, EXISTS (SELECT 1 FROM slots s WHERE "
-        "s.project_id = w.project_id AND s.endpoint_id = w.endpoint_id "
-        "AND s.slot_start_us >= w.window_start_us AND s.slot_start_us < w.window_end_us "
-        "GROUP BY s.slot_start_us, s.segment, s.schema_version, s.reference_version "
-        "HAVING count(*) > 1) AS many FROM windows w WHERE w.project_id = $1 AND NOT w.folded "
-        "AND w.closed_us < $2 AND w.revision > 0 AND NOT EXISTS (SELECT 1 FROM pending_windows p "
-        "WHERE p.project_id = w.project_id AND p.endpoint_id = w.endpoint_id "
-        "AND p.window_end_us = w.window_end_us AND p.window_start_us = w.window_start_us) "
-        "ORDER BY w.closed_us LIMIT $3), marked AS (UPDATE windows w SET folded = true FROM candidate c "
-        "WHERE NOT c.many AND w.project_id = c.project_id AND w.endpoint_id = c.endpoint_id "
-        "AND w.window_end_us = c.window_end_us AND w.window_start_us = c.window_start_us "
-        "AND w.segment = c.segment AND w.revision = c.revision) "
-        "SELECT " WINDOW " FROM candidate WHERE many ORDER BY closed_us",
-        DB_PARAMS(DBV_I64(project_id), DBV_I64(closed_before_us), DBV_I64((int64_t)limit)), ret, n, e);
+    CLEANUP(mem_freep) struct window *found = NULL;
+    size_t candidates = 0, kept = 0;
+    rc_t rc = windows_read(db,
+                           "SELECT " WINDOW " FROM windows w WHERE project_id = $1 AND NOT folded AND closed_us < $2 "
+                           "AND revision > 0 AND NOT EXISTS (SELECT 1 FROM pending_windows p "
+                           "WHERE p.project_id = w.project_id AND p.endpoint_id = w.endpoint_id "
+                           "AND p.window_end_us = w.window_end_us AND p.window_start_us = w.window_start_us) "
+                           "ORDER BY closed_us LIMIT $3",
+                           DB_PARAMS(DBV_I64(project_id), DBV_I64(closed_before_us), DBV_I64((int64_t)limit)), &found,
+                           &candidates, e);
+    for (size_t i = 0; i < candidates && !rc; i++) {
+        bool many = false;
+        rc = has_many(db, &found[i], &many, e);
+        if (!rc && many)
+            found[kept++] = found[i];
+        else if (!rc)
+            rc = window_set_folded(db, &found[i], e);
+    }
+    if (rc)
+        return rc;
+    *ret = found;
+    *n = kept;
+    found = NULL;
+    return OK;
 }
 
 rc_t window_set_folded(struct db *db, const struct window *w, struct err *e)
