@@ -19,17 +19,38 @@ struct app_options {
 };
 
 static const struct config_key keys[] = {
-    {.env = "APP_NAME", .def = "", .type = CONFIG_STR, .flags = CONFIG_REQUIRED, .offset = AT(name),
+    {.env = "APP_NAME",
+     .def = "",
+     .type = CONFIG_STR,
+     .flags = CONFIG_REQUIRED,
+     .offset = AT(name),
      .help = "Name of the application: in its topics, its results and its consumer group."},
-    {.env = "SYSTEM_ID", .def = "modelmon", .type = CONFIG_STR, .flags = CONFIG_REQUIRED, .offset = AT(system_id),
+    {.env = "SYSTEM_ID",
+     .def = "modelmon",
+     .type = CONFIG_STR,
+     .flags = CONFIG_REQUIRED,
+     .offset = AT(system_id),
      .help = "Part of every topic's name, as in MLRun; the same in all services."},
-    {.env = "GROUP_PREFIX", .def = "modelmon", .type = CONFIG_STR, .flags = CONFIG_REQUIRED, .offset = AT(group_prefix),
+    {.env = "GROUP_PREFIX",
+     .def = "modelmon",
+     .type = CONFIG_STR,
+     .flags = CONFIG_REQUIRED,
+     .offset = AT(group_prefix),
      .help = "The consumer group is PREFIX-app:NAME."},
-    {.env = "APP_BATCH_AGE", .def = "20ms", .type = CONFIG_DURATION, .offset = AT(batch_us), .min = 0, .max = 60 * USEC_PER_SEC,
+    {.env = "APP_BATCH_AGE",
+     .def = "20ms",
+     .type = CONFIG_DURATION,
+     .offset = AT(batch_us),
+     .min = 0,
+     .max = 60 * USEC_PER_SEC,
      .help = "A window event waits this long for others, to share their commit."},
-    {.env = "APP_BATCH", .def = "64", .type = CONFIG_I64, .offset = AT(batch_max), .min = 1, .max = 10000,
-     .help = "Most window events in one commit."},
-    {.env = "APP_REFERENCES", .def = "2000", .type = CONFIG_I64, .offset = AT(known_max), .min = 1, .max = 1000000,
+    {.env = "APP_BATCH", .def = "64", .type = CONFIG_I64, .offset = AT(batch_max), .min = 1, .max = 10000, .help = "Most window events in one commit."},
+    {.env = "APP_REFERENCES",
+     .def = "2000",
+     .type = CONFIG_I64,
+     .offset = AT(known_max),
+     .min = 1,
+     .max = 1000000,
      .help = "References kept in memory."},
 };
 
@@ -122,16 +143,29 @@ static rc_t open_pipeline(struct program *p, struct err *e)
     (void)snprintf(p->pipeline_name, sizeof p->pipeline_name, "app:%s", p->own.name);
     (void)snprintf(p->group, sizeof p->group, "%.64s-%s", p->own.group_prefix, p->pipeline_name);
     struct app_events *a = &p->events;
-    *a = (struct app_events){.app = p->app, .opts = p->opts, .name = str_of(p->own.name), .system_id = p->own.system_id,
-                             .batch_us = p->own.batch_us, .batch_max = p->own.batch_max, .topics = &p->topics,
+    *a = (struct app_events){.app = p->app,
+                             .opts = p->opts,
+                             .name = str_of(p->own.name),
+                             .system_id = p->own.system_id,
+                             .batch_us = p->own.batch_us,
+                             .batch_max = p->own.batch_max,
+                             .topics = &p->topics,
                              .producer = p->producer,
                              .loader = {.cache = p->cache, .lake = &p->lake, .shapes_max = (size_t)p->own.known_max}};
     acks_init(&a->acks);
     a->dead = dead_letters_new(p->pipeline_name, p->producer);
     const struct pipeline_config cfg = {
-        .name = p->pipeline_name, .group = p->group, .bus = &p->bus, .db = &p->db, .producer = p->producer,
-        .ops = &app_events_ops, .self = a, .topics = list_topics, .health = service_health(p->service),
-        .need = HEALTH_REQUIRED, .stopped = pipeline_stopped,
+        .name = p->pipeline_name,
+        .group = p->group,
+        .bus = &p->bus,
+        .db = &p->db,
+        .producer = p->producer,
+        .ops = &app_events_ops,
+        .self = a,
+        .topics = list_topics,
+        .health = service_health(p->service),
+        .need = HEALTH_REQUIRED,
+        .stopped = pipeline_stopped,
     };
     rc_t rc = pipeline_open(&p->pipeline, &cfg, e);
     if (!rc)
@@ -205,11 +239,18 @@ int app_main(const struct app *app, int argc, char **argv)
         {"Of this app", app->keys, app->n_keys, p.opts}, /* last: an app may have none */
     };
     const struct http_routes routes[] = {{.rows = form_routes, .count = form_routes_n, .arg = &p.form}};
-    int code = service_main(&(struct service_def){
-        .name = app->name, .summary = app->summary,
-        .tables = tables, .table_count = sizeof tables / sizeof *tables - (app->n_keys ? 0 : 1),
-        .defaults = defaults, .routes = routes, .route_count = 1,
-        .open = open_program, .drain = drain_program, .close = close_program, .self = &p}, argc, argv);
+    int code = service_main(&(struct service_def){.name = app->name,
+                                                  .summary = app->summary,
+                                                  .tables = tables,
+                                                  .table_count = sizeof tables / sizeof *tables - (app->n_keys ? 0 : 1),
+                                                  .defaults = defaults,
+                                                  .routes = routes,
+                                                  .route_count = 1,
+                                                  .open = open_program,
+                                                  .drain = drain_program,
+                                                  .close = close_program,
+                                                  .self = &p},
+                            argc, argv);
     mem_free(p.opts);
     return code;
 }

@@ -25,22 +25,23 @@ struct app_input {
     const struct reference *reference; /* NULL: none in force */
     const struct slot *window;         /* the sum of the window's slots under this reference; rows may be 0 */
     const struct slot_layout *layout;  /* its columns */
-    int64_t rows_missing;              /* counted under another schema or reference, and not in the lake: not in window */
-    const struct str *files;           /* Parquet files of the window below the lake's root, when needs_rows */
+    int64_t rows_missing;    /* counted under another schema or reference, and not in the lake: not in window */
+    const struct str *files; /* Parquet files of the window below the lake's root, when needs_rows */
     size_t n_files;
-    struct arena *arena;               /* for whatever the app makes; gone after track */
+    struct arena *arena; /* for whatever the app makes; gone after track */
 };
 
 /* What the app answers; everything is copied. */
 struct app_output;
-void app_result(struct app_output *out, const char *name, double value, enum result_kind kind, int status, struct str extra_json);
+void app_result(struct app_output *out, const char *name, double value, enum result_kind kind, int status,
+                struct str extra_json);
 void app_metric(struct app_output *out, const char *name, double value);
 void app_statistics(struct app_output *out, const char *name, struct str json, int64_t timestamp_us);
 
 struct app {
     const char *name, *version, *summary; /* name: as in the topic, default of APP_NAME */
-    bool needs_rows;             /* the window event then waits for the lake and names its files */
-    const struct config_key *keys; /* its own options, bound to an opts struct of opts_size */
+    bool needs_rows;                      /* the window event then waits for the lake and names its files */
+    const struct config_key *keys;        /* its own options, bound to an opts struct of opts_size */
     size_t n_keys, opts_size;
     rc_t (*check)(const void *opts, struct err *e); /* may be NULL: options that do not fit each other */
     rc_t (*track)(const void *opts, const struct app_input *in, struct app_output *out, struct err *e);

@@ -14,15 +14,18 @@
 
 enum { M_WINDOWS, M_SECONDS, M_OUTPUTS, M_MISSING };
 static const struct metric_row rows[] = {
-    [M_WINDOWS] = {.name = "modelmon_app_windows_total", .kind = METRIC_COUNTER,
+    [M_WINDOWS] = {.name = "modelmon_app_windows_total",
+                   .kind = METRIC_COUNTER,
                    .help = "Window events handled, by outcome; failed ones are dead letters.",
                    .labels = {{.name = "outcome", .values = (const char *const[]){"tracked", "failed", NULL}}}},
-    [M_SECONDS] = {.name = "modelmon_app_window_seconds", .kind = METRIC_HISTOGRAM,
-                   .help = "Loading and tracking of one window."},
-    [M_OUTPUTS] = {.name = "modelmon_app_outputs_total", .kind = METRIC_COUNTER,
+    [M_SECONDS] = {.name = "modelmon_app_window_seconds", .kind = METRIC_HISTOGRAM, .help = "Loading and tracking of one window."},
+    [M_OUTPUTS] = {.name = "modelmon_app_outputs_total",
+                   .kind = METRIC_COUNTER,
                    .help = "Results, metrics and statistics acknowledged by the bus."},
-    [M_MISSING] = {.name = "modelmon_app_rows_missing_total", .kind = METRIC_COUNTER,
-                   .help = "Rows of windows that were counted under another schema or reference and are not in the lake."},
+    [M_MISSING] = {.name = "modelmon_app_rows_missing_total",
+                   .kind = METRIC_COUNTER,
+                   .help =
+                       "Rows of windows that were counted under another schema or reference and are not in the lake."},
 };
 static struct metric_set metrics = METRIC_SET(rows);
 enum { OUTCOME_TRACKED, OUTCOME_FAILED };
@@ -34,9 +37,9 @@ struct app_event {
     struct str value, traceparent;
     struct window_event ev; /* borrows from value and the arena */
     enum event_state state;
-    struct str *outputs;    /* encoded, in the arena */
+    struct str *outputs; /* encoded, in the arena */
     size_t n_outputs;
-    const char *topic;      /* of the project's writer, in the arena */
+    const char *topic; /* of the project's writer, in the arena */
     struct str uid;
 };
 
@@ -55,8 +58,8 @@ static bool is_of(const struct app_event *it, struct pipeline_part *const *parts
 
 static void bury(struct app_events *a, struct app_event *it, const struct reject *why)
 {
-    const struct pipeline_record r = {.part = it->part, .offset = it->offset, .timestamp_us = it->timestamp_us,
-                                      .value = it->value};
+    const struct pipeline_record r = {
+        .part = it->part, .offset = it->offset, .timestamp_us = it->timestamp_us, .value = it->value};
     it->state = EVENT_DEAD;
     dead_letters_note(a->dead, &r, why);
     metric_add(metrics_at(&metrics, M_WINDOWS, OUTCOME_FAILED, 0), 1);
@@ -109,8 +112,8 @@ static rc_t events_record(void *self, const struct pipeline_record *r, struct er
 static bool events_due(void *self, int64_t mono_us)
 {
     const struct app_events *a = self;
-    return a->n > 0 && ((int64_t)a->n >= a->batch_max || a->bytes >= (int64_t)BYTES_MAX ||
-                        mono_us - a->oldest_us >= a->batch_us);
+    return a->n > 0 &&
+           ((int64_t)a->n >= a->batch_max || a->bytes >= (int64_t)BYTES_MAX || mono_us - a->oldest_us >= a->batch_us);
 }
 
 /* ---- one window ---- */
@@ -125,8 +128,8 @@ static rc_t keep_outputs(struct app_events *a, struct app_event *it, const struc
         it->outputs[i] = arena_str(&a->mem, buf_str(&text));
         buf_done(&text);
         if (n > BUS_MESSAGE_MAX - ENVELOPE_BYTES)
-            return reject_set(why, REJECT_APP_FAILED, NULL, 0, "its output '%.60s' has %zu bytes, more than the bus takes",
-                              out->items[i].name.p, n);
+            return reject_set(why, REJECT_APP_FAILED, NULL, 0,
+                              "its output '%.60s' has %zu bytes, more than the bus takes", out->items[i].name.p, n);
     }
     it->n_outputs = out->n;
     return OK;

@@ -9,8 +9,8 @@
 
 struct app_events {
     const struct app *app;
-    const void *opts;            /* the app's own */
-    struct str name;             /* of the application */
+    const void *opts; /* the app's own */
+    struct str name;  /* of the application */
     const char *system_id;
     int64_t batch_us, batch_max; /* a flush at this age or this many windows */
     struct function_topics *topics;
@@ -18,12 +18,12 @@ struct app_events {
     struct dead_letters *dead;
     struct input_loader loader;
     struct acks acks;
-    struct map writer_topics;    /* those that are known to exist */
-    struct arena mem;            /* of the items; given back when none is left */
+    struct map writer_topics; /* those that are known to exist */
+    struct arena mem;         /* of the items; given back when none is left */
     struct app_event *items;
     size_t n, cap;
     int64_t oldest_us, bytes;
 };
-void app_events_done(struct app_events *a); /* after the producer was freed */
+void app_events_done(struct app_events *a);      /* after the producer was freed */
 extern const struct pipeline_ops app_events_ops; /* self: a struct app_events */
 void app_events_metrics(void);

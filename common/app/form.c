@@ -32,9 +32,12 @@ struct form_call {
 /* ---- the answer ---- */
 static void answer_problem(struct http_request *r, const struct reject *why, size_t at)
 {
-    http_problem(r, &(struct http_problem){.status = reject_http_status(why->code), .code = reject_name(why->code),
-                                           .detail = why->text, .field = why->field[0] ? why->field : NULL,
-                                           .has_position = true, .position = (int64_t)(at + why->position)});
+    http_problem(r, &(struct http_problem){.status = reject_http_status(why->code),
+                                           .code = reject_name(why->code),
+                                           .detail = why->text,
+                                           .field = why->field[0] ? why->field : NULL,
+                                           .has_position = true,
+                                           .position = (int64_t)(at + why->position)});
 }
 
 static void answer_unavailable(struct http_request *r, const char *words)

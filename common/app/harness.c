@@ -21,8 +21,8 @@ static rc_t bind_options(const struct app *app, const struct harness_case *c, st
                          struct config **ret, struct err *e)
 {
     const struct config_table table = {app->name, app->keys, app->n_keys, opts};
-    const struct config_spec spec = {.program = app->name, .summary = app->summary, .tables = &table,
-                                     .table_count = app->n_keys ? 1 : 0};
+    const struct config_spec spec = {
+        .program = app->name, .summary = app->summary, .tables = &table, .table_count = app->n_keys ? 1 : 0};
     size_t n = 0;
     while (c->options && c->options[n])
         n++;
@@ -81,9 +81,16 @@ static rc_t run(const struct app *app, const struct harness_case *c, const void 
     make_layout(c, &r->mem, &layout);
     struct slot *window = count_rows(c, &layout);
     const struct app_input in = {
-        .project = STR("harness"), .application = str_of(app->name), .endpoint = &ep,
-        .start_us = c->end_us ? c->start_us : START_US, .end_us = c->end_us ? c->end_us : START_US + PERIOD_US,
-        .revision = 1, .reference = c->reference, .window = window, .layout = &layout, .arena = &r->mem,
+        .project = STR("harness"),
+        .application = str_of(app->name),
+        .endpoint = &ep,
+        .start_us = c->end_us ? c->start_us : START_US,
+        .end_us = c->end_us ? c->end_us : START_US + PERIOD_US,
+        .revision = 1,
+        .reference = c->reference,
+        .window = window,
+        .layout = &layout,
+        .arena = &r->mem,
     };
     rc_t rc = app->track(opts, &in, &r->out, e);
     if (!rc && r->out.fault.text[0]) {

@@ -27,4 +27,4 @@ struct harness_answer {
 /* E_INVALID with words: options that cannot be, or what the app itself answered. */
 rc_t harness_run(const struct app *app, const struct harness_case *c, struct harness_answer *ret, struct err *e) MUST_CHECK;
 const struct app_item *harness_find(const struct harness_answer *a, const char *name); /* NULL: not answered */
-void harness_done(struct harness_answer *a); /* {0} is fine */
+void harness_done(struct harness_answer *a);                                           /* {0} is fine */

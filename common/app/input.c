@@ -256,9 +256,15 @@ static rc_t load_counts(struct input_loader *l, struct db *db, int32_t project_i
         rc = slots_read(db, project_id, in->endpoint->id, ev->start_us, ev->end_us, &rows, &n, &held, e);
     if (rc)
         return rc;
-    struct window_source s = {.loader = l, .db = db, .project_id = project_id, .endpoint_id = in->endpoint->id, .ev = ev,
-                              .schema_version = newest_schema(rows, n, in->endpoint), .reference_version = version,
-                              .rows = rows, .n_rows = n};
+    struct window_source s = {.loader = l,
+                              .db = db,
+                              .project_id = project_id,
+                              .endpoint_id = in->endpoint->id,
+                              .ev = ev,
+                              .schema_version = newest_schema(rows, n, in->endpoint),
+                              .reference_version = version,
+                              .rows = rows,
+                              .n_rows = n};
     rc = load_shape(l, db, in->endpoint->id, s.schema_version, ref, &s.layout, e);
     in->reference = ref;
     in->layout = s.layout;
@@ -268,11 +274,16 @@ static rc_t load_counts(struct input_loader *l, struct db *db, int32_t project_i
     return rc;
 }
 
-rc_t input_load(struct input_loader *l, struct db *db, int32_t project_id, const struct window_event *ev, struct arena *arena,
-                struct app_input *ret, struct slot **ret_window, struct reject *why, struct err *e)
+rc_t input_load(struct input_loader *l, struct db *db, int32_t project_id, const struct window_event *ev,
+                struct arena *arena, struct app_input *ret, struct slot **ret_window, struct reject *why, struct err *e)
 {
-    struct app_input in = {.start_us = ev->start_us, .end_us = ev->end_us, .arena = arena, .project = ev->project,
-                           .revision = ev->revision > 0 ? (int)ev->revision : 0, .files = ev->files, .n_files = ev->n_files};
+    struct app_input in = {.start_us = ev->start_us,
+                           .end_us = ev->end_us,
+                           .arena = arena,
+                           .project = ev->project,
+                           .revision = ev->revision > 0 ? (int)ev->revision : 0,
+                           .files = ev->files,
+                           .n_files = ev->n_files};
     if (l->shapes.len > l->shapes_max || l->references.len > l->shapes_max) {
         drop_all(&l->shapes, shape_free);
         drop_all(&l->references, free_reference);

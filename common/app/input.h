@@ -9,9 +9,9 @@
 #include "lake/lake.h"
 
 struct input_loader {
-    struct cache *cache;                 /* NULL: none */
+    struct cache *cache; /* NULL: none */
     const struct lake_config *lake;
-    struct lake_reader *reader;          /* opened at first need */
+    struct lake_reader *reader; /* opened at first need */
     struct map endpoints, shapes, references;
     size_t shapes_max;
     int64_t change_seq, next_refresh_us;
@@ -19,8 +19,9 @@ struct input_loader {
 void input_loader_done(struct input_loader *l);
 /* Fills *ret (but application) and *ret_window, which it points to: slot_free. Everything else is the loader's, until the next call.
  * E_INVALID: *why says it, a dead letter. E_AGAIN: try again. Else: the process cannot go on. */
-rc_t input_load(struct input_loader *l, struct db *db, int32_t project_id, const struct window_event *ev, struct arena *arena,
-                struct app_input *ret, struct slot **ret_window, struct reject *why, struct err *e) MUST_CHECK;
+rc_t input_load(struct input_loader *l, struct db *db, int32_t project_id, const struct window_event *ev,
+                struct arena *arena, struct app_input *ret, struct slot **ret_window, struct reject *why,
+                struct err *e) MUST_CHECK;
 
 /* ---- window.c: the sum of a window's slots ---- */
 struct window_source {

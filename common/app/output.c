@@ -16,7 +16,8 @@ static struct app_item *add(struct app_output *out, const char *name)
     return it;
 }
 
-void app_result(struct app_output *out, const char *name, double value, enum result_kind kind, int status, struct str extra_json)
+void app_result(struct app_output *out, const char *name, double value, enum result_kind kind, int status,
+                struct str extra_json)
 {
     struct app_item *it = add(out, name);
     it->type = RESULT_RESULT;
@@ -27,8 +28,8 @@ void app_result(struct app_output *out, const char *name, double value, enum res
     if ((status < STATUS_IRRELEVANT || status > STATUS_DETECTED || (unsigned)kind >= RESULT_KINDS) && !out->fault.text[0])
         (void)err_set(&out->fault, E_INVALID, "result '%s': kind or status out of range", it->name.p);
     if (extra_json.n > RESULT_EXTRA_MAX && !out->fault.text[0])
-        (void)err_set(&out->fault, E_INVALID, "result '%s': extra data of %zu bytes, %u allowed", it->name.p, extra_json.n,
-                      RESULT_EXTRA_MAX);
+        (void)err_set(&out->fault, E_INVALID, "result '%s': extra data of %zu bytes, %u allowed", it->name.p,
+                      extra_json.n, RESULT_EXTRA_MAX);
 }
 
 void app_metric(struct app_output *out, const char *name, double value)

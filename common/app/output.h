@@ -15,7 +15,7 @@ struct app_output {
     struct arena *arena; /* owns what the items hold; the caller's */
     struct app_item *items;
     size_t n, cap;
-    struct err fault;    /* what the app did wrong; empty: nothing */
+    struct err fault; /* what the app did wrong; empty: nothing */
 };
 void app_output_done(struct app_output *out);
 /* The writer's event of one item; the same item gives the same bytes. */

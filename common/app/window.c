@@ -115,8 +115,8 @@ static rc_t read_lake(struct recount *rc, const char *const *paths, size_t n, st
         columns[i] = mem_dup(s->layout->names[i].p, s->layout->names[i].n);
     rc_t r = s->loader->reader ? OK : lake_reader_open(&s->loader->reader, s->loader->lake, e);
     if (!r)
-        r = lake_read(s->loader->reader, paths, n, columns, n_columns, rc->spans[0].start_us, rc->spans[rc->n - 1].end_us,
-                      count_batch, rc, e);
+        r = lake_read(s->loader->reader, paths, n, columns, n_columns, rc->spans[0].start_us,
+                      rc->spans[rc->n - 1].end_us, count_batch, rc, e);
     for (size_t i = 0; i < n_columns; i++)
         mem_free((void *)(uintptr_t)columns[i]);
     mem_free(columns);

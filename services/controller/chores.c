@@ -127,7 +127,8 @@ static rc_t fold_window(struct db *db, const struct window *w, struct err *e)
     rc_t rc = slots_read(db, w->project_id, w->endpoint_id, w->start_us, w->end_us, &rows, &n, &held, e);
     if (rc)
         return rc;
-    struct folding f = {.read = mem_array(n + 1, sizeof *f.read), .folded = mem_array(n + 1, sizeof *f.folded),
+    struct folding f = {.read = mem_array(n + 1, sizeof *f.read),
+                        .folded = mem_array(n + 1, sizeof *f.folded),
                         .bodies = mem_array(n + 1, sizeof *f.bodies)};
     rc = fold_rows(rows, n, &f, e);
     if (rc == E_INVALID) { /* blobs that do not fit each other are left as they are; readers say so too */

@@ -17,8 +17,6 @@
 #include "log/log.h"
 #include "pipeline/pipeline.h"
 
-#define DAYS_KNOWN_MAX 4096
-#define ENDPOINTS_KNOWN_MAX 50000
 #define FILES_MAX WINDOW_FILES_MAX
 
 /* One transaction's worth. */
@@ -32,8 +30,8 @@ struct batch {
 /* What the slots of a window hold, by version. */
 struct slot_summary {
     int64_t rows;
-    int schema_version;  /* the newest among them: in force at the end */
-    bool mixed;          /* some were counted under another schema or reference */
+    int schema_version; /* the newest among them: in force at the end */
+    bool mixed;         /* some were counted under another schema or reference */
 };
 
 static const char SLOTS_SQL[] =
@@ -44,8 +42,7 @@ static const char SLOTS_SQL[] =
 static rc_t summarise_slots(struct db *db, const struct pending_window *w, int reference, struct slot_summary *ret,
                             struct err *e)
 {
-    const struct db_value at[] = {DBV_I64(w->project_id), DBV_I64(w->endpoint_id), DBV_I64(w->start_us),
-                                  DBV_I64(w->end_us)};
+    const struct db_value at[] = {DBV_I64(w->project_id), DBV_I64(w->endpoint_id), DBV_I64(w->start_us), DBV_I64(w->end_us)};
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
     rc_t rc = db_exec(db, SLOTS_SQL, at, 4, &rows, e);
     if (rc)
@@ -60,89 +57,6 @@ static rc_t summarise_slots(struct db *db, const struct pending_window *w, int r
         if (db_i64(rows, i, 0) != s.schema_version || db_i64(rows, i, 1) != reference)
             s.mixed = true;
     *ret = s;
-    return OK;
-}
-
-static void endpoint_drop(struct endpoint *ep)
-{
-    if (!ep)
-        return;
-    endpoint_done(ep);
-    mem_free(ep);
-}
-
-static void endpoints_drop_all(struct closer *c)
-{
-    struct map_iter it = {0};
-    while (map_next(&c->endpoints, &it))
-        endpoint_drop(it.value);
-    map_done(&c->endpoints);
-    c->endpoints = (struct map){0};
-}
-
-static struct str id_key(const int64_t *id)
-{
-    return (struct str){(const char *)id, sizeof *id};
-}
-
-/* Borrowed until the next close_refresh. */
-static rc_t endpoint_of(struct closer *c, struct db *db, int64_t id, const struct endpoint **ret, struct err *e)
-{
-    struct endpoint *ep = map_get(&c->endpoints, id_key(&id));
-    if (!ep) {
-        struct endpoint got = {0};
-        rc_t rc = endpoint_get_id(db, id, &got, e);
-        if (rc)
-            return rc;
-        ep = mem_alloc(sizeof *ep);
-        *ep = got;
-        map_put(&c->endpoints, id_key(&id), ep);
-    }
-    *ret = ep;
-    return OK;
-}
-
-rc_t close_refresh(struct closer *c, struct db *db, struct err *e)
-{
-    if (c->endpoints.len > ENDPOINTS_KNOWN_MAX)
-        endpoints_drop_all(c);
-    for (size_t n = 1; n > 0;) {
-        struct endpoint *changed = NULL;
-        rc_t rc = endpoints_changed(db, &c->change_seq, &changed, &n, e);
-        if (rc)
-            return rc;
-        for (size_t i = 0; i < n; i++)
-            endpoint_drop(map_del(&c->endpoints, id_key(&changed[i].id)));
-        endpoints_free(changed, n);
-    }
-    return OK;
-}
-
-void closer_forget_days(struct closer *c)
-{
-    map_done(&c->days);
-    c->days = (struct map){0};
-}
-
-void closer_done(struct closer *c)
-{
-    endpoints_drop_all(c);
-    closer_forget_days(c);
-}
-
-static rc_t ensure_days(struct closer *c, struct db *db, const struct pending_window *w, size_t n, struct err *e)
-{
-    if (c->days.len > DAYS_KNOWN_MAX)
-        closer_forget_days(c);
-    for (size_t i = 0; i < n; i++) {
-        int64_t day = time_floor(w[i].end_us, USEC_PER_DAY);
-        if (map_get(&c->days, id_key(&day)))
-            continue;
-        rc_t rc = db_days_ensure(db, &day, 1, e);
-        if (rc)
-            return rc;
-        map_put(&c->days, id_key(&day), c);
-    }
     return OK;
 }
 
@@ -267,9 +181,17 @@ static rc_t put_revision(struct closer *c, struct db *db, struct batch *b, const
                          int reference, const struct endpoint *ep, struct err *e)
 {
     const struct window put = {
-        .project_id = w->project_id, .endpoint_id = w->endpoint_id, .start_us = w->start_us, .end_us = w->end_us,
-        .revision = known->revision + 1, .rows = sum->rows, .late_rows = 0, .frontier_us = s->frontier_us,
-        .closed_us = s->now_us, .schema_version = sum->schema_version, .reference_version = reference,
+        .project_id = w->project_id,
+        .endpoint_id = w->endpoint_id,
+        .start_us = w->start_us,
+        .end_us = w->end_us,
+        .revision = known->revision + 1,
+        .rows = sum->rows,
+        .late_rows = 0,
+        .frontier_us = s->frontier_us,
+        .closed_us = s->now_us,
+        .schema_version = sum->schema_version,
+        .reference_version = reference,
     };
     rc_t rc = window_put(db, &put, w->traceparent, e);
     if (rc)
@@ -295,7 +217,7 @@ static rc_t close_window(struct closer *c, struct db *db, struct batch *b, const
                          const struct pending_window *w, struct err *e)
 {
     const struct endpoint *ep = NULL;
-    rc_t rc = endpoint_of(c, db, w->endpoint_id, &ep, e);
+    rc_t rc = closer_endpoint(c, db, w->endpoint_id, &ep, e);
     if (rc)
         return rc == E_NOTFOUND ? drop_orphan(db, w, e) : rc;
     int reference = 0;
@@ -368,7 +290,7 @@ static rc_t fill_batch(struct closer *c, struct db *db, struct batch *b, const s
 static rc_t close_batch(struct closer *c, struct db *db, const struct close_scope *s, const struct pending_window *w,
                         size_t n, struct tick_report *r, struct err *e)
 {
-    rc_t rc = ensure_days(c, db, w, n, e);
+    rc_t rc = closer_days(c, db, w, n, e);
     if (rc)
         return rc;
     rc = db_begin(db, e);

@@ -12,7 +12,9 @@
 #include "base/map.h"
 #include "bus/bus.h"
 #include "db/db.h"
+#include "db/endpoint.h"
 #include "db/project.h"
+#include "db/window.h"
 #include "metrics/metrics.h"
 #include "service/service.h"
 #include "service/worker.h"
@@ -58,17 +60,17 @@ struct close_scope {
     const struct project *project;
     const struct app_row *apps; /* active ones of the project */
     size_t n_apps;
-    bool needs_rows;            /* one of them does */
-    int64_t frontier_us;        /* statistics */
-    int64_t lake_us;            /* the lake's; INT64_MAX: the project has no lake */
+    bool needs_rows;     /* one of them does */
+    int64_t frontier_us; /* statistics */
+    int64_t lake_us;     /* the lake's; INT64_MAX: the project has no lake */
     int64_t now_us;
 };
 
-struct closer { /* close.c */
+struct closer { /* close.c, known.c */
     const struct controller_options *opts;
     struct map endpoints; /* id as 8 bytes ⇒ struct endpoint, dropped when its record changes */
     int64_t change_seq;
-    struct map days;      /* days whose partitions are there */
+    struct map days; /* days whose partitions are there */
 };
 void closer_done(struct closer *c);
 void closer_forget_days(struct closer *c); /* after partitions were dropped */
@@ -78,6 +80,11 @@ rc_t close_project(struct closer *c, struct db *db, const struct close_scope *s,
 /* Takes note of changed endpoint records. Once a tick, before close_project. */
 rc_t close_refresh(struct closer *c, struct db *db, struct err *e) MUST_CHECK;
 
+/* Borrowed until the next close_refresh. E_NOTFOUND: deleted. */
+rc_t closer_endpoint(struct closer *c, struct db *db, int64_t id, const struct endpoint **ret, struct err *e) MUST_CHECK;
+/* The days that these windows end on have their partitions. */
+rc_t closer_days(struct closer *c, struct db *db, const struct pending_window *w, size_t n, struct err *e) MUST_CHECK;
+
 struct relay; /* relay.c: outbox ⇒ bus, in order a key, at least once */
 struct relay *relay_new(const struct controller_options *opts, struct bus_producer *p, struct worker *wake);
 void relay_free(struct relay *r); /* after the producer was freed: no callback comes any more */
@@ -85,7 +92,7 @@ void relay_free(struct relay *r); /* after the producer was freed: no callback c
 rc_t relay_step(struct relay *r, struct db *db, bool *ret_busy, struct err *e) MUST_CHECK;
 void relay_reset(struct relay *r); /* no longer the leader: what is in flight is not deleted by us */
 
-struct chores { /* chores.c */
+struct chores {                                                           /* chores.c */
     int64_t next_sweep_us, next_fold_us, next_days_us, next_retention_us; /* monotonic; 0: at once */
 };
 /* Everything that is due, a bounded piece of it. */
@@ -104,8 +111,8 @@ struct controller {
     struct closer closer;
     struct chores chores;
     struct worker worker;
-    bool leader;
-    int64_t answered_us;  /* monotonic: when the lock's connection last answered */
+    bool leader, db_ready;
+    int64_t answered_us; /* monotonic: when the lock's connection last answered */
     int64_t depth_due_us;
 
     pthread_mutex_t mutex; /* over the requests */

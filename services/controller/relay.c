@@ -167,9 +167,16 @@ static rc_t read_batch(struct relay *r, struct db *db, struct err *e)
 static rc_t bury(struct db *db, const struct outbox_row *row, struct err *e)
 {
     const struct dead_letter dead = {
-        .project_id = row->project_id, .pipeline = STR("controller"), .topic = row->topic, .partition = -1,
-        .offset = row->id, .at_us = row->created_us, .position = -1, .reason = STR("too_large"),
-        .error = STR("the bus refused the window event for good"), .payload = row->payload,
+        .project_id = row->project_id,
+        .pipeline = STR("controller"),
+        .topic = row->topic,
+        .partition = -1,
+        .offset = row->id,
+        .at_us = row->created_us,
+        .position = -1,
+        .reason = STR("too_large"),
+        .error = STR("the bus refused the window event for good"),
+        .payload = row->payload,
         .size = (int64_t)row->payload.n,
     };
     rc_t rc = db_begin(db, e);

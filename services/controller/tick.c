@@ -11,6 +11,7 @@
 #define LOCK_NAME "controller"
 #define LEADER_SILENCE_US (5 * USEC_PER_SEC) /* without an answer for so long we are no leader any more */
 #define SOON_US (100 * USEC_PER_MSEC)        /* between looks at a frontier that is about to pass an end */
+#define SOON_FOR_US (10 * USEC_PER_SEC)
 #define DEPTH_EVERY_US (5 * USEC_PER_SEC)
 #define BACK_OFF_US (500 * USEC_PER_MSEC)
 
@@ -37,7 +38,8 @@ static void step_up(struct controller *c)
 static rc_t keep_leadership(struct controller *c, struct err *e)
 {
     bool mine = false;
-    rc_t rc = db_ready(c->db, e);
+    rc_t rc = c->db_ready ? OK : db_ready(c->db, e);
+    c->db_ready = rc == OK;
     if (!rc)
         rc = db_lock_try(c->lock, LOCK_NAME, &mine, e);
     if (rc) {
@@ -116,6 +118,8 @@ static rc_t next_close(struct controller *c, const struct project *p, int64_t *i
     if (rc || end == 0)
         return rc;
     int64_t wait = end + c->opts.lateness_us - clock_now_us();
+    if (wait < -SOON_FOR_US)
+        return OK; /* its frontier stands still: the ordinary tick will see it move */
     if (wait < SOON_US)
         wait = SOON_US;
     if (wait < *inout_wait_us)
@@ -200,8 +204,8 @@ void controller_request(struct http_request *r, void *arg)
     }
     pthread_mutex_unlock(&c->mutex);
     if (closed)
-        http_problem(r, &(struct http_problem){.status = 503, .code = "draining", .retry_after_s = 1,
-                                               .detail = "the controller is ending"});
+        http_problem(r, &(struct http_problem){
+                            .status = 503, .code = "draining", .retry_after_s = 1, .detail = "the controller is ending"});
     else
         worker_wake(&c->worker);
 }
@@ -244,8 +248,8 @@ static void answer(struct http_request **requests, size_t n, rc_t rc, const stru
     print_report(r, &body);
     for (size_t i = 0; i < n; i++)
         if (rc)
-            http_problem(requests[i], &(struct http_problem){.status = 503, .code = "unavailable", .detail = why,
-                                                             .retry_after_s = 1});
+            http_problem(requests[i],
+                         &(struct http_problem){.status = 503, .code = "unavailable", .detail = why, .retry_after_s = 1});
         else
             http_answer(requests[i], 202, HTTP_JSON, buf_str(&body));
     buf_done(&body);
@@ -275,6 +279,7 @@ static int64_t round_once(struct controller *c)
     int64_t wait = c->opts.tick_us;
     rc_t rc = tick(c, &r, &wait, &e);
     answer(requests, n, rc, &r, e.text);
+    c->db_ready = c->db_ready && rc == OK;
     note_health(c, rc, &e);
     if (rc == E_FATAL)
         service_fail(c->service, "%s", e.text);

@@ -18,28 +18,40 @@ struct drift_app_options {
     int64_t min_samples; /* -1: the edge rule's own */
 };
 
-static const struct config_value edges_values[] = {
-    {"closed", DRIFT_EDGES_CLOSED}, {"mlrun", DRIFT_EDGES_MLRUN}, {NULL, 0}};
+static const struct config_value edges_values[] = {{"closed", DRIFT_EDGES_CLOSED}, {"mlrun", DRIFT_EDGES_MLRUN}, {NULL, 0}};
 static const char *const edges_names[] = {[DRIFT_EDGES_CLOSED] = "closed", [DRIFT_EDGES_MLRUN] = "mlrun"};
 
 #define AT(field) offsetof(struct drift_app_options, field)
 static const struct config_key keys[] = {
-    {.env = "DRIFT_EDGES", .def = "closed", .type = CONFIG_ENUM, .offset = AT(edges), .values = edges_values,
-     .help = "closed: the last bin holds the training set's maximum, identical data drifts 0. mlrun: MLRun's numbers, bit for bit."},
-    {.env = "DRIFT_POTENTIAL", .def = "0.5", .type = CONFIG_F64, .offset = AT(potential),
-     .help = "From here on a drift is potential."},
-    {.env = "DRIFT_DETECTED", .def = "0.7", .type = CONFIG_F64, .offset = AT(detected),
+    {.env = "DRIFT_EDGES",
+     .def = "closed",
+     .type = CONFIG_ENUM,
+     .offset = AT(edges),
+     .values = edges_values,
+     .help = "closed: the last bin holds the training set's maximum, identical data drifts 0. mlrun: MLRun's numbers, "
+             "bit for bit."},
+    {.env = "DRIFT_POTENTIAL", .def = "0.5", .type = CONFIG_F64, .offset = AT(potential), .help = "From here on a drift is potential."},
+    {.env = "DRIFT_DETECTED",
+     .def = "0.7",
+     .type = CONFIG_F64,
+     .offset = AT(detected),
      .help = "From here on it is detected; 0 < DRIFT_POTENTIAL < DRIFT_DETECTED < 1."},
-    {.env = "MIN_SAMPLES", .def = "-1", .type = CONFIG_I64, .offset = AT(min_samples), .min = -1, .max = 1000000000,
-     .help = "Rows that a window needs; with fewer the status is -1, insufficient_samples. -1: 30, or 1 with DRIFT_EDGES=mlrun."},
+    {.env = "MIN_SAMPLES",
+     .def = "-1",
+     .type = CONFIG_I64,
+     .offset = AT(min_samples),
+     .min = -1,
+     .max = 1000000000,
+     .help = "Rows that a window needs; with fewer the status is -1, insufficient_samples. -1: 30, or 1 with "
+             "DRIFT_EDGES=mlrun."},
 };
 
 static rc_t check_options(const void *opts, struct err *e)
 {
     const struct drift_app_options *o = opts;
     if (!(o->potential > 0 && o->potential < o->detected && o->detected < 1))
-        return err_set(e, E_INVALID, "0 < DRIFT_POTENTIAL < DRIFT_DETECTED < 1 must hold, they are %g and %g", o->potential,
-                       o->detected);
+        return err_set(e, E_INVALID, "0 < DRIFT_POTENTIAL < DRIFT_DETECTED < 1 must hold, they are %g and %g",
+                       o->potential, o->detected);
     return OK;
 }
 
@@ -83,6 +95,8 @@ static void write_extra(const struct drift_result *d, const struct drift_options
     jw_kv_i64(&w, "min_samples", (int64_t)o->min_samples);
     jw_kv_i64(&w, "reference_version", in->reference ? in->reference->version : 0);
     jw_kv_strz(&w, "edges", edges_names[o->edges]);
+    jw_kv_f64(&w, "potential", o->potential); /* a page draws them */
+    jw_kv_f64(&w, "detected", o->detected);
     jw_kv_i64(&w, "compared", (int64_t)d->n_compared);
     if (in->rows_missing)
         jw_kv_i64(&w, "rows_missing", in->rows_missing);

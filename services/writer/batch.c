@@ -19,8 +19,8 @@ bool batch_item_is_of(const struct batch_item *it, struct pipeline_part *const *
 
 static void bury(struct batch *b, struct batch_item *it, const struct reject *why)
 {
-    const struct pipeline_record r = {.part = it->part, .offset = it->offset, .timestamp_us = it->timestamp_us,
-                                      .value = it->value};
+    const struct pipeline_record r = {
+        .part = it->part, .offset = it->offset, .timestamp_us = it->timestamp_us, .value = it->value};
     it->dead = true;
     dead_letters_note(b->dead, &r, why);
 }

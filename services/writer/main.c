@@ -10,31 +10,64 @@
 
 /* To add an option: its field in writer.h, its row here; README.md is made from the rows. */
 static const struct config_key keys[] = {
-    {.env = "SYSTEM_ID", .def = "modelmon", .type = CONFIG_STR, .flags = CONFIG_REQUIRED, .offset = AT(system_id),
+    {.env = "SYSTEM_ID",
+     .def = "modelmon",
+     .type = CONFIG_STR,
+     .flags = CONFIG_REQUIRED,
+     .offset = AT(system_id),
      .help = "Part of every topic's name, as in MLRun; the same in all services."},
-    {.env = "GROUP_PREFIX", .def = "modelmon", .type = CONFIG_STR, .flags = CONFIG_REQUIRED, .offset = AT(group_prefix),
+    {.env = "GROUP_PREFIX",
+     .def = "modelmon",
+     .type = CONFIG_STR,
+     .flags = CONFIG_REQUIRED,
+     .offset = AT(group_prefix),
      .help = "The consumer group is PREFIX-writer."},
-    {.env = "FLUSH_INTERVAL", .def = "150ms", .type = CONFIG_DURATION, .offset = AT(flush_us), .min = USEC_PER_MSEC,
-     .max = 60 * USEC_PER_SEC, .help = "Longest age of what is not committed."},
-    {.env = "FLUSH_EVENTS", .def = "5000", .type = CONFIG_I64, .offset = AT(flush_events), .min = 1, .max = 100000,
+    {.env = "FLUSH_INTERVAL",
+     .def = "150ms",
+     .type = CONFIG_DURATION,
+     .offset = AT(flush_us),
+     .min = USEC_PER_MSEC,
+     .max = 60 * USEC_PER_SEC,
+     .help = "Longest age of what is not committed."},
+    {.env = "FLUSH_EVENTS",
+     .def = "5000",
+     .type = CONFIG_I64,
+     .offset = AT(flush_events),
+     .min = 1,
+     .max = 100000,
      .help = "Most events in one transaction."},
-    {.env = "NAMES_TTL", .def = "60s", .type = CONFIG_DURATION, .offset = AT(names_ttl_us), .min = USEC_PER_SEC,
-     .max = 3600 * USEC_PER_SEC, .help = "How long an endpoint's id is remembered without asking again."},
-    {.env = "MAX_APPS", .def = "1000", .type = CONFIG_I64, .offset = AT(max_apps), .min = 1, .max = 1000000,
+    {.env = "NAMES_TTL",
+     .def = "60s",
+     .type = CONFIG_DURATION,
+     .offset = AT(names_ttl_us),
+     .min = USEC_PER_SEC,
+     .max = 3600 * USEC_PER_SEC,
+     .help = "How long an endpoint's id is remembered without asking again."},
+    {.env = "MAX_APPS",
+     .def = "1000",
+     .type = CONFIG_I64,
+     .offset = AT(max_apps),
+     .min = 1,
+     .max = 1000000,
      .help = "Applications of a project; results of further unknown ones are dead letters."},
 };
 
 static const double batch_buckets[] = {1, 10, 100, 1000, 5000, 20000};
 static const struct metric_row rows[] = {
-    [M_EVENTS] = {.name = "modelmon_writer_events_total", .kind = METRIC_COUNTER,
+    [M_EVENTS] = {.name = "modelmon_writer_events_total",
+                  .kind = METRIC_COUNTER,
                   .help = "Events committed, repeats too.",
                   .labels = {{.name = "kind", .values = (const char *const[]){"result", "metric", "stats", NULL}}}},
-    [M_CHANGED] = {.name = "modelmon_writer_rows_changed_total", .kind = METRIC_COUNTER,
+    [M_CHANGED] = {.name = "modelmon_writer_rows_changed_total",
+                   .kind = METRIC_COUNTER,
                    .help = "Rows of results and metrics inserted or replaced; a repeat changes none."},
-    [M_BATCH] = {.name = "modelmon_writer_batch_events", .kind = METRIC_HISTOGRAM, .buckets = batch_buckets,
+    [M_BATCH] = {.name = "modelmon_writer_batch_events",
+                 .kind = METRIC_HISTOGRAM,
+                 .buckets = batch_buckets,
                  .bucket_count = sizeof batch_buckets / sizeof *batch_buckets,
                  .help = "Events of a partition in one transaction."},
-    [M_APPS] = {.name = "modelmon_writer_apps_registered_total", .kind = METRIC_COUNTER,
+    [M_APPS] = {.name = "modelmon_writer_apps_registered_total",
+                .kind = METRIC_COUNTER,
                 .help = "Applications first heard of by their results; they get no window events until they register."},
 };
 struct metric_set writer_metrics = METRIC_SET(rows);
@@ -92,9 +125,17 @@ static rc_t open_pipeline(struct writer *w, struct err *e)
     w->batch.topics = &w->topics;
     w->batch.dead = dead_letters_new(PIPELINE_WRITER, w->producer);
     const struct pipeline_config cfg = {
-        .name = PIPELINE_WRITER, .group = w->group, .bus = &w->bus, .db = &w->db, .producer = w->producer,
-        .ops = &batch_ops, .self = &w->batch, .topics = list_topics, .health = service_health(w->service),
-        .need = HEALTH_REQUIRED, .stopped = pipeline_stopped,
+        .name = PIPELINE_WRITER,
+        .group = w->group,
+        .bus = &w->bus,
+        .db = &w->db,
+        .producer = w->producer,
+        .ops = &batch_ops,
+        .self = &w->batch,
+        .topics = list_topics,
+        .health = service_health(w->service),
+        .need = HEALTH_REQUIRED,
+        .stopped = pipeline_stopped,
     };
     rc_t rc = pipeline_open(&w->pipeline, &cfg, e);
     if (!rc)
@@ -154,9 +195,17 @@ int main(int argc, char **argv)
     };
     static const struct config_default defaults[] = {{"HTTP_BODY_MAX", "2MiB"}, {NULL, NULL}}; /* what the bus takes */
     const struct http_routes routes[] = {{.rows = form_routes, .count = form_routes_n, .arg = &w.form}};
-    return service_main(&(struct service_def){
-        .name = "writer",
-        .summary = "Writes results, metrics and statistics of applications into the stores.",
-        .tables = tables, .table_count = sizeof tables / sizeof *tables, .defaults = defaults, .routes = routes, .route_count = 1,
-        .open = open_writer, .drain = drain_writer, .close = close_writer, .self = &w}, argc, argv);
+    return service_main(
+        &(struct service_def){.name = "writer",
+                              .summary = "Writes results, metrics and statistics of applications into the stores.",
+                              .tables = tables,
+                              .table_count = sizeof tables / sizeof *tables,
+                              .defaults = defaults,
+                              .routes = routes,
+                              .route_count = 1,
+                              .open = open_writer,
+                              .drain = drain_writer,
+                              .close = close_writer,
+                              .self = &w},
+        argc, argv);
 }

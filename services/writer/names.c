@@ -67,8 +67,8 @@ rc_t names_refresh(struct names *n, struct db *db, struct err *e)
     return OK;
 }
 
-rc_t names_endpoint(struct names *n, struct db *db, int32_t project_id, struct str uid, int64_t *ret, struct reject *why,
-                    struct err *e)
+rc_t names_endpoint(struct names *n, struct db *db, int32_t project_id, struct str uid, int64_t *ret,
+                    struct reject *why, struct err *e)
 {
     char text[KEY_MAX];
     struct str key = make_key(text, project_id, 0, uid);
@@ -159,8 +159,8 @@ rc_t names_app(struct names *n, struct db *db, int32_t project_id, struct str na
     return register_app(n, db, project_id, name, ret, why, e);
 }
 
-rc_t names_metric(struct names *n, struct db *db, int32_t project_id, int32_t app_id, int metric, struct str name, int kind,
-                  int32_t *ret, struct reject *why, struct err *e)
+rc_t names_metric(struct names *n, struct db *db, int32_t project_id, int32_t app_id, int metric, struct str name,
+                  int kind, int32_t *ret, struct reject *why, struct err *e)
 {
     char text[KEY_MAX];
     struct str key = make_key(text, app_id, metric, name);

@@ -65,8 +65,7 @@ static int compare_keyed(const void *a, const void *b)
 }
 
 /* The good items of one sort, in the tables' order, the newest of each key alone: one statement may not meet a key twice. */
-static size_t select_items(const struct batch *b, struct pipeline_part *const *parts, size_t n, bool stats,
-                           struct keyed *ret)
+static size_t select_items(const struct batch *b, struct pipeline_part *const *parts, size_t n, bool stats, struct keyed *ret)
 {
     size_t n_all = 0, kept = 0;
     for (size_t i = 0; i < b->n; i++) {
@@ -87,9 +86,15 @@ static struct result_row result_of(const struct batch_item *it)
     const struct result_event *ev = &it->ev;
     bool is_result = ev->event_kind == RESULT_RESULT;
     return (struct result_row){
-        .project_id = it->part->project_id, .metric_id = it->metric_id, .endpoint_id = it->endpoint_id,
-        .start_us = ev->start_us, .end_us = ev->end_us, .revision = (int)ev->revision, .value = ev->value,
-        .status = is_result ? (int)ev->status : INT_MIN, .extra = is_result ? ev->extra_data : (struct str){"", 0},
+        .project_id = it->part->project_id,
+        .metric_id = it->metric_id,
+        .endpoint_id = it->endpoint_id,
+        .start_us = ev->start_us,
+        .end_us = ev->end_us,
+        .revision = (int)ev->revision,
+        .value = ev->value,
+        .status = is_result ? (int)ev->status : INT_MIN,
+        .extra = is_result ? ev->extra_data : (struct str){"", 0},
         .traceparent = it->traceparent,
     };
 }
@@ -113,9 +118,15 @@ static rc_t write_statistics(const struct keyed *k, size_t n, struct db *db, str
     for (size_t i = 0; i < n; i++) {
         const struct batch_item *it = k[i].it;
         rows[i] = (struct app_statistic_row){
-            .project_id = it->part->project_id, .app_id = it->app_id, .endpoint_id = it->endpoint_id,
-            .start_us = it->ev.start_us, .end_us = it->ev.end_us, .timestamp_us = it->ev.timestamp_us,
-            .revision = (int)it->ev.revision, .name = it->ev.name, .body = it->ev.stats,
+            .project_id = it->part->project_id,
+            .app_id = it->app_id,
+            .endpoint_id = it->endpoint_id,
+            .start_us = it->ev.start_us,
+            .end_us = it->ev.end_us,
+            .timestamp_us = it->ev.timestamp_us,
+            .revision = (int)it->ev.revision,
+            .name = it->ev.name,
+            .body = it->ev.stats,
         };
     }
     rc_t rc = n ? app_statistics_upsert(db, rows, n, clock_now_us(), e) : OK;

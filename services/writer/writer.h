@@ -39,15 +39,15 @@ void names_done(struct names *n);
 /* Forgets endpoints that changed. Cheap: at most once a second. */
 rc_t names_refresh(struct names *n, struct db *db, struct err *e) MUST_CHECK;
 /* E_INVALID: *why says it (unknown_endpoint, unknown_app); else E_AGAIN and worse of the database. */
-rc_t names_endpoint(struct names *n, struct db *db, int32_t project_id, struct str uid, int64_t *ret, struct reject *why,
-                    struct err *e) MUST_CHECK;
+rc_t names_endpoint(struct names *n, struct db *db, int32_t project_id, struct str uid, int64_t *ret,
+                    struct reject *why, struct err *e) MUST_CHECK;
 /* An app that is not known yet is registered as inactive: no window event goes to a topic that nobody reads. It becomes
  * active when it registers itself, as every app of the SDK does. */
 rc_t names_app(struct names *n, struct db *db, int32_t project_id, struct str name, int32_t *ret, struct reject *why,
                struct err *e) MUST_CHECK;
 /* metric: enum metric_type of db/result.h; kind: of a result, else -1. */
-rc_t names_metric(struct names *n, struct db *db, int32_t project_id, int32_t app_id, int metric, struct str name, int kind,
-                  int32_t *ret, struct reject *why, struct err *e) MUST_CHECK;
+rc_t names_metric(struct names *n, struct db *db, int32_t project_id, int32_t app_id, int metric, struct str name,
+                  int kind, int32_t *ret, struct reject *why, struct err *e) MUST_CHECK;
 
 /* ---- batch.c ---- */
 struct batch_item;
@@ -80,6 +80,6 @@ struct batch_item {
     struct result_event ev;        /* borrows from value and the arena */
     bool dead, resolved;
     int64_t endpoint_id;
-    int32_t app_id, metric_id;     /* metric_id: of results and metrics */
+    int32_t app_id, metric_id; /* metric_id: of results and metrics */
 };
 bool batch_item_is_of(const struct batch_item *it, struct pipeline_part *const *parts, size_t n);

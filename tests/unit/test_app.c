@@ -49,8 +49,8 @@ static void fill(double rows[3 * ROWS], double shift)
 
 static struct harness_case make_case(const double *rows, const struct reference *ref)
 {
-    return (struct harness_case){.features = features, .n_features = 2, .labels = labels, .n_labels = 1, .rows = rows,
-                                 .n_rows = ROWS, .reference = ref};
+    return (struct harness_case){
+        .features = features, .n_features = 2, .labels = labels, .n_labels = 1, .rows = rows, .n_rows = ROWS, .reference = ref};
 }
 
 static void must_run(const struct harness_case *c, struct harness_answer *a)
@@ -128,7 +128,7 @@ static void test_outputs_come_in_mlruns_order(void **state)
 {
     (void)state;
     static const char *const order[] = {"general_drift", "prediction_drift", "hellinger_mean", "kld_mean",
-                                        "tvd_mean", "current_stats", "drift_measures"};
+                                        "tvd_mean",      "current_stats",    "drift_measures"};
     double rows[3 * ROWS];
     struct reference *ref = make_reference(true);
     struct harness_answer a = {0};
@@ -209,8 +209,8 @@ static void test_mlrun_edges_and_no_minimum(void **state)
 static void test_thresholds_must_fit(void **state)
 {
     (void)state;
-    static const char *const bad[][3] = {{"DRIFT_POTENTIAL=0.8", NULL}, {"DRIFT_DETECTED=1", NULL},
-                                         {"DRIFT_POTENTIAL=0", NULL}, {"DRIFT_EDGES=open", NULL}};
+    static const char *const bad[][3] = {
+        {"DRIFT_POTENTIAL=0.8", NULL}, {"DRIFT_DETECTED=1", NULL}, {"DRIFT_POTENTIAL=0", NULL}, {"DRIFT_EDGES=open", NULL}};
     double rows[3 * ROWS];
     fill(rows, 0);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
