@@ -103,6 +103,18 @@ static rc_t fill_ends(rd_kafka_t *rk, struct bus_partition *parts, size_t n, rd_
     return rc;
 }
 
+static rc_t look_open(struct kafka_consumer *c, struct err *e)
+{
+    char text[200];
+    if (c->look_rk)
+        return OK;
+    c->look_rk = rd_kafka_new(RD_KAFKA_PRODUCER, c->look_conf, text, sizeof text);
+    if (!c->look_rk)
+        return err_set(e, E_AGAIN, "asking for offsets: %s", text);
+    c->look_conf = NULL; /* taken */
+    return OK;
+}
+
 static rc_t assign_look(void *self, struct bus_partition *parts, size_t n, int64_t at, int64_t timeout_us, struct err *e)
 {
     struct kafka_consumer *c = self;
@@ -110,11 +122,14 @@ static rc_t assign_look(void *self, struct bus_partition *parts, size_t n, int64
     rd_kafka_topic_partition_list_t *list = NULL;
     if (n == 0)
         return OK;
-    rc_t rc = list_offsets(c->rk, parts, n, at >= 0 ? at / 1000 + (at % 1000 != 0) : at, timeout_us, &list, e);
+    rc_t rc = look_open(c, e);
+    if (rc)
+        return rc;
+    rc = list_offsets(c->look_rk, parts, n, at >= 0 ? at / 1000 + (at % 1000 != 0) : at, timeout_us, &list, e);
     if (rc)
         return rc;
     if (at >= 0)
-        rc = fill_ends(c->rk, parts, n, list, end - clock_mono_us(), e);
+        rc = fill_ends(c->look_rk, parts, n, list, end - clock_mono_us(), e);
     for (size_t i = 0; !rc && i < n; i++)
         parts[i].offset = list->elems[i].offset;
     rd_kafka_topic_partition_list_destroy(list);

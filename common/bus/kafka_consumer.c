@@ -4,18 +4,13 @@
  * The rebalance callback runs inside it. It notes the event and makes the poll return; the answer (assign) is given by
  * bus_consumer_start and bus_consumer_release, once a rebalance and with explicit offsets: two in a row race. */
 #include "bus/kafka_consumer.h"
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "base/clock.h"
 #include "base/mem.h"
 #include "bus/bus_ops.h"
 #include "bus/kafka_conf.h"
-#include "log/log.h"
-
-#define CLOSE_WAIT_US (8 * USEC_PER_SEC)
 
 const char *kafka_intern(struct kafka_consumer *c, const char *topic)
 {
@@ -81,6 +76,7 @@ static rc_t make_conf(const struct bus_config *cfg, const char *group, rd_kafka_
         {"partition.assignment.strategy", "range"},
         {"topic.metadata.refresh.interval.ms", "1000"}, /* how soon a topic made later is seen */
         {"queued.max.messages.kbytes", "65536"},
+        {"fetch.wait.max.ms", "250"}, /* a resumed partition waits so long at most */
         {NULL, NULL},
     };
     const struct kafka_option hard[] = {
@@ -105,31 +101,27 @@ static rc_t make_conf(const struct bus_config *cfg, const char *group, rd_kafka_
     return OK;
 }
 
-static void free_texts(struct kafka_consumer *c)
-{
-    struct map_iter it = {0};
-    while (map_next(&c->names, &it))
-        mem_free(it.value);
-    map_done(&c->names);
-    for (size_t i = 0; i < c->n_topics; i++)
-        mem_free(c->topics[i]);
-    mem_free(c->topics);
-}
-
 static rc_t consumer_open(const struct bus_config *cfg, const char *group, void **ret, struct err *e)
 {
     char text[200];
-    rd_kafka_conf_t *conf = NULL;
+    static const struct kafka_option none[] = {{NULL, NULL}};
+    rd_kafka_conf_t *conf = NULL, *look_conf = NULL;
     rc_t rc = make_conf(cfg, group, &conf, e);
     if (rc)
         return rc;
+    if ((rc = kafka_conf_make(cfg, none, none, &look_conf, e))) {
+        rd_kafka_conf_destroy(conf);
+        return rc;
+    }
     struct kafka_consumer *c = mem_alloc(sizeof *c);
     c->pending_tail = &c->pending;
+    c->look_conf = look_conf;
     rd_kafka_conf_set_opaque(conf, c);
     rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
     c->rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
     if (!c->rk) {
         rd_kafka_conf_destroy(conf);
+        rd_kafka_conf_destroy(look_conf);
         mem_free(c);
         return err_set(e, E_INVALID, "Kafka consumer: %s", text);
     }
@@ -320,63 +312,6 @@ static void consumer_note(void *self, const struct bus_partition *parts, size_t 
     rd_kafka_topic_partition_list_destroy(list);
 }
 
-/* Closing can hang in librdkafka 2.0 (its issue 4527). It runs on a thread of its own, which is left behind with its
- * handle if it is late: the process is about to end then. */
-struct closing {
-    struct kafka_consumer *c;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    bool done, abandoned;
-};
-
-static void closing_free(struct closing *k)
-{
-    pthread_mutex_destroy(&k->lock);
-    pthread_cond_destroy(&k->changed);
-    free_texts(k->c);
-    mem_free(k->c);
-    mem_free(k);
-}
-
-static void *close_thread(void *arg)
-{
-    struct closing *k = arg;
-    rd_kafka_consumer_close(k->c->rk);
-    rd_kafka_destroy(k->c->rk);
-    pthread_mutex_lock(&k->lock);
-    k->done = true;
-    bool mine = k->abandoned;
-    pthread_cond_signal(&k->changed);
-    pthread_mutex_unlock(&k->lock);
-    if (mine)
-        closing_free(k);
-    return NULL;
-}
-
-static void close_bounded(struct closing *k)
-{
-    pthread_t thread;
-    int64_t end = clock_mono_us() + CLOSE_WAIT_US;
-    struct timespec at = {.tv_sec = (time_t)(end / USEC_PER_SEC), .tv_nsec = (long)(end % USEC_PER_SEC * 1000)};
-    int late = 0;
-    if (pthread_create(&thread, NULL, close_thread, k)) {
-        close_thread(k);
-        closing_free(k);
-        return;
-    }
-    pthread_detach(thread);
-    pthread_mutex_lock(&k->lock);
-    while (!k->done && !late)
-        late = pthread_cond_timedwait(&k->changed, &k->lock, &at);
-    bool done = k->done;
-    k->abandoned = !done;
-    pthread_mutex_unlock(&k->lock);
-    if (done)
-        closing_free(k);
-    else
-        log_warn("kafka_close_late", LF_I64("waited_ms", CLOSE_WAIT_US / 1000));
-}
-
 static void consumer_free(void *self)
 {
     struct kafka_consumer *c = self;
@@ -389,16 +324,7 @@ static void consumer_free(void *self)
         mem_free(ev);
     }
     c->closing = true;
-    struct closing *k = mem_alloc(sizeof *k);
-    pthread_condattr_t attr;
-    k->c = c;
-    pthread_mutex_init(&k->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&k->changed, &attr);
-    pthread_condattr_destroy(&attr);
-    (void)rd_kafka_assign(c->rk, NULL); /* answers a rebalance left open */
-    close_bounded(k);
+    kafka_consumer_close_take(c);
 }
 
 const struct bus_consumer_ops kafka_consumer_ops = {

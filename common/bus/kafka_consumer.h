@@ -14,7 +14,9 @@ struct kafka_pending { /* a rebalance event on its way from the callback to poll
 
 struct kafka_consumer {
     rd_kafka_t *rk;
-    struct map names; /* topic → its interned text */
+    rd_kafka_conf_t *look_conf; /* until look_rk is there */
+    rd_kafka_t *look_rk; /* asks for offsets: on rk's connections a question waits behind a fetch that waits for records */
+    struct map names;    /* topic → its interned text */
     const char *last_name;
     char **topics; /* subscribed, sorted */
     size_t n_topics;
@@ -29,3 +31,5 @@ struct kafka_consumer {
 
 const char *kafka_intern(struct kafka_consumer *c, const char *topic);
 rd_kafka_topic_partition_list_t *kafka_list(const struct bus_partition *parts, size_t n, bool offsets);
+/* Leaves the group and frees c, within 8 s; what is late then is left behind. */
+void kafka_consumer_close_take(struct kafka_consumer *c);
