@@ -681,6 +681,44 @@ static void project_of_the_topic(void **state)
     assert_int_equal(inference_check_project(&ev, STR("p2"), &why), OK);
 }
 
+/* Events that were not read but made: numbers without a text, an error, all that is optional. */
+static void encodes_what_was_made(void **state)
+{
+    (void)state;
+    const struct value inputs[] = {{.type = VALUE_NUMBER, .num = 0.5},
+                                   {.type = VALUE_NUMBER, .num = NAN},
+                                   {.type = VALUE_BOOL, .num = 1},
+                                   {.type = VALUE_NULL}};
+    struct inference_event ev = {.kind = INFERENCE_ERROR,
+                                 .uid = STR("u"),
+                                 .endpoint_id = STR("u"),
+                                 .model = STR("m"),
+                                 .model_class = STR(""),
+                                 .function_uri = STR("p/f"),
+                                 .project = STR("p"),
+                                 .request_id = STR("r"),
+                                 .error = STR("it \"broke\""),
+                                 .latency_us = -1,
+                                 .traceparent = STR("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+                                 .sampling_percentage = 50,
+                                 .effective_sample_count = 2,
+                                 .n_rows = 2,
+                                 .n_cols = 2,
+                                 .inputs = inputs};
+    struct buf out = {0};
+    inference_encode(&ev, &out);
+    struct inference_event got = decode_ok(out.data);
+    assert_true(got.kind == INFERENCE_ERROR && str_eq(got.error, ev.error) && str_eq(got.traceparent, ev.traceparent));
+    assert_true(str_eqz(got.function_uri, "p/f") && got.latency_us == -1 && got.estimated_prediction_count == 4);
+    assert_string_equal(table(got.inputs, got.n_rows, got.n_cols), "0.5,nan;T,~");
+    ev.n_rows = 0;
+    buf_clear(&out);
+    inference_encode(&ev, &out);
+    got = decode_ok(out.data);
+    assert_true(got.kind == INFERENCE_ERROR && got.n_rows == 0 && got.effective_sample_count == 2);
+    buf_done(&out);
+}
+
 /* Cut anywhere it is refused, and never read beyond its end. */
 static void truncated_anywhere(void **state)
 {
@@ -712,6 +750,7 @@ int main(void)
         cmocka_unit_test(endpoint_identity),
         cmocka_unit_test(refused_fields),
         cmocka_unit_test(project_of_the_topic),
+        cmocka_unit_test(encodes_what_was_made),
         cmocka_unit_test(truncated_anywhere),
     };
     int failed = cmocka_run_group_tests(tests, set_up, tear_down);

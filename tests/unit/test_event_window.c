@@ -81,6 +81,34 @@ static void exact_times(void **state)
     arena_done(&a);
 }
 
+static void many_files(void **state)
+{
+    (void)state;
+    enum { FILES = 1000 };
+    static char names[FILES][16];
+    static struct str files[FILES];
+    for (size_t i = 0; i < FILES; i++)
+        files[i] = (struct str){names[i], (size_t)snprintf(names[i], sizeof names[i], "f%zu.parquet", i)};
+    struct window_event got, ev = {.endpoint_id = STR("u"),
+                                   .endpoint_name = STR("m"),
+                                   .endpoint_updated = STR(""),
+                                   .application_name = STR("a"),
+                                   .start_us = T0,
+                                   .end_us = T0 + MINUTE,
+                                   .files = files,
+                                   .n_files = FILES};
+    struct buf out = {0};
+    struct arena a = {0};
+    struct reject why;
+    window_encode(&ev, &out);
+    assert_int_equal(window_decode(out.data, out.len, &a, &got, &why), OK);
+    assert_int_equal(got.n_files, FILES);
+    for (size_t i = 0; i < FILES; i++)
+        assert_true(str_eq(got.files[i], files[i]));
+    buf_done(&out);
+    arena_done(&a);
+}
+
 /* MLRun's controller: six windows of ten minutes, each begun 86.4 ms early. */
 static void captured_events(void **state)
 {
@@ -161,8 +189,8 @@ static void refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trip), cmocka_unit_test(exact_times), cmocka_unit_test(captured_events),
-        cmocka_unit_test(times_in),   cmocka_unit_test(refused),
+        cmocka_unit_test(round_trip),      cmocka_unit_test(exact_times), cmocka_unit_test(many_files),
+        cmocka_unit_test(captured_events), cmocka_unit_test(times_in),    cmocka_unit_test(refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -168,6 +168,16 @@ static void builds(void **state)
     buf_done(&out);
     json_freep(&j);
     assert_null(j);
+
+    j = json_new_array();
+    child = json_new_object();
+    json_set_i64(json_set_object(child, "o"), "x", 1);
+    json_add_i64(json_set_array(child, "a"), 2);
+    json_add_take(j, child);
+    json_print(j, JSON_NAN_NULL, &out);
+    assert_string_equal(out.data, "[{\"o\":{\"x\":1},\"a\":[2]}]");
+    buf_done(&out);
+    json_free(j);
 }
 
 static void writer(void **state)
