@@ -6,6 +6,7 @@
 #include "bus/kafka_consumer.h"
 
 #define SEEK_MS 10000
+#define RETRY_MS 50
 
 static rc_t failed(rd_kafka_resp_err_t err, const char *doing, struct err *e)
 {
@@ -68,25 +69,33 @@ static rc_t look_failed(rd_kafka_resp_err_t err, struct err *e)
     return err_set(e, E_AGAIN, "asking for offsets: %s", rd_kafka_err2str(err));
 }
 
-/* One ListOffsets a broker: librdkafka sends the "time" as it is, and -1 and -2 mean end and begin in the protocol. */
-static rc_t list_offsets(rd_kafka_t *rk, const struct bus_partition *parts, size_t n, int64_t at, int64_t timeout_us,
+/* One ListOffsets a broker: librdkafka sends the "time" as it is, and -1 and -2 mean end and begin in the protocol.
+ * A leader that is not ready (a topic just made, a broker just back) is asked again until the time is up. */
+static rc_t list_offsets(rd_kafka_t *rk, const struct bus_partition *parts, size_t n, int64_t at, int64_t end_us,
                          rd_kafka_topic_partition_list_t **ret, struct err *e)
 {
     rd_kafka_topic_partition_list_t *list = kafka_list(parts, n, false);
-    for (int i = 0; i < list->cnt; i++)
-        list->elems[i].offset = at;
-    rd_kafka_resp_err_t err = first_error(rd_kafka_offsets_for_times(rk, list, kafka_ms(timeout_us)), list);
-    if (err) {
-        rd_kafka_topic_partition_list_destroy(list);
-        return look_failed(err, e);
+    rc_t rc;
+    for (;;) {
+        int64_t left = end_us - clock_mono_us();
+        for (int i = 0; i < list->cnt; i++)
+            list->elems[i].offset = at;
+        rd_kafka_resp_err_t err = first_error(rd_kafka_offsets_for_times(rk, list, kafka_ms(left)), list);
+        rc = err ? look_failed(err, e) : OK;
+        if (rc != E_AGAIN || end_us - clock_mono_us() <= RETRY_MS * USEC_PER_MSEC)
+            break;
+        rd_kafka_poll(rk, RETRY_MS);
     }
-    *ret = list;
-    return OK;
+    if (rc)
+        rd_kafka_topic_partition_list_destroy(list);
+    else
+        *ret = list;
+    return rc;
 }
 
 /* Partitions whose records are all older have no offset for a time: theirs is the end. */
 static rc_t fill_ends(rd_kafka_t *rk, struct bus_partition *parts, size_t n, rd_kafka_topic_partition_list_t *list,
-                      int64_t timeout_us, struct err *e)
+                      int64_t end_us, struct err *e)
 {
     rd_kafka_topic_partition_list_t *ends = NULL;
     bool missing = false;
@@ -94,7 +103,7 @@ static rc_t fill_ends(rd_kafka_t *rk, struct bus_partition *parts, size_t n, rd_
         missing = missing || list->elems[i].offset < 0;
     if (!missing)
         return OK;
-    rc_t rc = list_offsets(rk, parts, n, BUS_LOOK_END, timeout_us, &ends, e);
+    rc_t rc = list_offsets(rk, parts, n, BUS_LOOK_END, end_us, &ends, e);
     for (int i = 0; !rc && i < list->cnt; i++)
         if (list->elems[i].offset < 0)
             list->elems[i].offset = ends->elems[i].offset;
@@ -125,11 +134,11 @@ static rc_t assign_look(void *self, struct bus_partition *parts, size_t n, int64
     rc_t rc = look_open(c, e);
     if (rc)
         return rc;
-    rc = list_offsets(c->look_rk, parts, n, at >= 0 ? at / 1000 + (at % 1000 != 0) : at, timeout_us, &list, e);
+    rc = list_offsets(c->look_rk, parts, n, at >= 0 ? at / 1000 + (at % 1000 != 0) : at, end, &list, e);
     if (rc)
         return rc;
     if (at >= 0)
-        rc = fill_ends(c->look_rk, parts, n, list, end - clock_mono_us(), e);
+        rc = fill_ends(c->look_rk, parts, n, list, end, e);
     for (size_t i = 0; !rc && i < n; i++)
         parts[i].offset = list->elems[i].offset;
     rd_kafka_topic_partition_list_destroy(list);
