@@ -222,7 +222,7 @@ static void bench_files(const struct lake_config *cfg)
     double n = (double)files, plain = plain_copy_us(files, few) / 1000;
     (void)fprintf(stderr, "bench_lake: %zu files of %zu rows: %.3f ms of CPU a file, %.1f us a row, %.0f ms until durable\n",
                   files, few, t.flush_us / n / 1000, t.flush_us / n / (double)few, t.wall_ms);
-    print("lake_small_file", t.flush_us / n / 1000, "ms/file", plain, 2.0);
+    print("lake_small_file", t.flush_us / n / 1000, "ms/file", plain, 2.5);
     lake_writer_free(w);
 }
 

@@ -602,7 +602,7 @@ static void check_numbers(const struct bus_config *cfg, const char *topic, int n
             continue;
         assert_true(ev.offset == last + 1);
         last = ev.offset;
-        int k = atoi(ev.value.p);
+        int k = (int)strtol(ev.value.p, NULL, 10);
         assert_in_range(k, 0, n - 1);
         distinct += !seen[k];
         seen[k] = 1;
