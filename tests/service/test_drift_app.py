@@ -232,6 +232,30 @@ def test_registers_itself_where_it_is_wanted(world, scene):
     mm.wait_for(lambda: world.rows("SELECT 1 FROM apps WHERE project_id = %s AND active", on))
 
 
+def test_folded_slots_give_the_same_numbers(world, scene):
+    """Stream, controller and app together: the window closes by itself, its slots are folded, and it is computed once more."""
+    scene.train()
+    with world.service("stream", **scene.stream_env) as stream, world.service("controller", FOLD_AFTER="1s") as controller:
+        for _ in range(4):
+            scene.serve(scene.rng.normal(size=(30, 2)), stream)
+        first = scene.answers(1)[0]
+        slots = world.one("SELECT count(*) AS n, sum(rows) AS rows FROM slots")
+        assert slots["n"] > 1 and slots["rows"] == 120
+        mm.wait_for(lambda: world.one("SELECT count(*) AS n FROM slots")["n"] == 1, 40, "folded")
+        folded = world.one("SELECT * FROM slots")
+        assert folded["rows"] == folded["requests"] == 120 and folded["topic"] == "folded"
+        assert controller.metric("modelmon_controller_chores_total", what="folded") >= 1
+        scene.send(scene.window(revision=7))
+        second = scene.answers(2)[1]
+        for name in ("hellinger_mean", "kld_mean", "tvd_mean"):
+            assert second[name]["metric_value"] == first[name]["metric_value"]
+        assert json.loads(second["general_drift"]["result_extra_data"])["samples"] == 120
+        scene.serve(scene.rng.normal(size=(30, 2)), stream)  # late: its slot row beside the folded one
+        third = scene.answers(3)[2]
+        assert third["general_drift"]["event"]["modelmon"]["revision"] == 2
+        assert json.loads(third["general_drift"]["result_extra_data"])["samples"] == 150
+
+
 def test_kill_9_loses_no_window(world, scene):
     scene.train()
     scene.serve(scene.rng.normal(size=(50, 2)))

@@ -193,7 +193,8 @@ class World:
         server, _, _ = need("DATABASE_URL").rpartition("/")
         self.admin_url = server + "/postgres"
         self.database_url = f"{server}/mm_{self.id}"
-        self.redis_url = need("REDIS_URL")
+        # A database number of its own: what is cached is named by ids, which are the same in each test's database.
+        self.redis_url = f"{need('REDIS_URL').rstrip('/')}/{1 + int(self.id[1:], 16) % 15}"
         self._folder = tempfile.TemporaryDirectory(prefix=f"mm-{self.id}-", dir=os.environ.get("MM_TEST_DIR") or None)
         self.folder = self._folder.name
         self.lake = os.path.join(self.folder, "lake")
@@ -202,6 +203,7 @@ class World:
 
     def __enter__(self):
         self.admin_sql(f'CREATE DATABASE "mm_{self.id}"')
+        self.redis().flushdb()
         return self
 
     def __exit__(self, *_):
