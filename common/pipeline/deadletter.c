@@ -37,7 +37,7 @@ struct dead_letters {
     struct acks acks;
     struct map topics; /* .dlt topics that exist */
     struct letter **held;
-    size_t n, cap;
+    size_t n, cap, bytes;
     size_t label;
 };
 
@@ -78,13 +78,14 @@ void dead_letters_note(struct dead_letters *d, const struct pipeline_record *r, 
         d->held = mem_grow(d->held, d->cap, sizeof *d->held);
     }
     d->held[d->n++] = l;
+    d->bytes += sizeof *l + l->value.n;
     size_t reason = metrics_label(&metrics, M_DEAD, 1, str_of(reject_name(why->code)));
     metric_add(metrics_at(&metrics, M_DEAD, d->label, reason), 1);
 }
 
 size_t dead_letters_held(const struct dead_letters *d)
 {
-    return d->n;
+    return d->bytes;
 }
 
 static bool among(const struct letter *l, struct pipeline_part *const *parts, size_t n)
@@ -192,10 +193,13 @@ void dead_letters_done(struct dead_letters *d, const struct pipeline_part *part)
 {
     size_t kept = 0;
     for (size_t i = 0; i < d->n; i++) {
-        if (part && d->held[i]->part != part)
-            d->held[kept++] = d->held[i];
-        else
-            mem_free(d->held[i]);
+        struct letter *l = d->held[i];
+        if (part && l->part != part) {
+            d->held[kept++] = l;
+            continue;
+        }
+        d->bytes -= sizeof *l + l->value.n;
+        mem_free(l);
     }
     d->n = kept;
 }

@@ -14,7 +14,7 @@ struct dead_letters;
 struct dead_letters *dead_letters_new(const char *pipeline, struct bus_producer *producer);
 void dead_letters_free(struct dead_letters *d);
 void dead_letters_note(struct dead_letters *d, const struct pipeline_record *r, const struct reject *why); /* copies */
-size_t dead_letters_held(const struct dead_letters *d);
+size_t dead_letters_held(const struct dead_letters *d); /* bytes; 0: none */
 /* In prepare(): sent to the topics and acknowledged; the days of the rows are made. */
 rc_t dead_letters_prepare(struct dead_letters *d, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e) MUST_CHECK;
 /* In write(): the rows. */

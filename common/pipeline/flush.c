@@ -152,11 +152,14 @@ static void committed(struct pipeline *p, size_t n)
     mem_free(at);
 }
 
-rc_t pipeline_flush(struct pipeline *p, struct err *e)
+rc_t pipeline_flush(struct pipeline *p, bool *ret_more, struct err *e)
 {
     size_t n = gather(p);
+    *ret_more = p->cfg.intent && n > 1;
     if (n == 0)
         return OK;
+    if (*ret_more)
+        n = 1;
     rc_t rc = p->cfg.intent ? intend(p, n, e) : OK;
     if (rc == OK)
         rc = p->cfg.ops->prepare(p->cfg.self, p->db, p->flushing, n, e);

@@ -42,7 +42,9 @@ struct pipeline {
     struct db *db;
     struct worker worker;
     struct health_dep *health;
-    bool running, db_ready, dirty; /* dirty: records since the last flush */
+    bool running, db_ready;
+    bool dirty;    /* records since the last flush */
+    bool at_limit; /* a partition has got to where its intended flush ends */
     atomic_llong stop_deadline_us; /* monotonic */
 
     struct part **parts;
@@ -81,6 +83,7 @@ void part_drop(struct pipeline *p, struct part *part);
 void parts_note(struct pipeline *p);                  /* (now, end) of each partition */
 void part_reached(struct part *part);                 /* after position moved */
 
-/* flush.c: OK, also when there was nothing to do; E_AGAIN: stall and come again. */
-rc_t pipeline_flush(struct pipeline *p, struct err *e) MUST_CHECK;
+/* flush.c: OK, also when there was nothing to do; E_AGAIN: stall and come again. *ret_more: call again for the rest (with
+ * intent a flush is of one partition: large ones can take seconds, and a stop waits for one at the most). */
+rc_t pipeline_flush(struct pipeline *p, bool *ret_more, struct err *e) MUST_CHECK;
 bool pipeline_limit_reached(const struct pipeline *p);

@@ -60,7 +60,7 @@ void parts_drop(struct pipeline *p)
     mem_free(p->waiting);
     p->waiting = NULL;
     p->n_waiting = 0;
-    p->assigned = false;
+    p->assigned = p->at_limit = false;
 }
 
 void parts_assign(struct pipeline *p, const struct bus_event *ev)

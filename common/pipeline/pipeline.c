@@ -27,6 +27,8 @@ static const struct metric_row rows[M_ROWS] = {
 static struct metric_set metrics = METRIC_SET(rows);
 
 #define POLL_US (100 * USEC_PER_MSEC)
+#define RUN_MAX 256 /* records between two looks at the clock */
+#define RUN_LOOK 16 /* … and between two questions whether a flush is due */
 #define REVOKE_US (5 * USEC_PER_SEC)
 #define TOPIC_RECHECK_US (60 * USEC_PER_SEC)
 
@@ -157,6 +159,7 @@ static rc_t handle(struct pipeline *p, struct part *part, int64_t offset, int64_
         p->dirty = p->dirty || !r.warmup;
         metric_add(p->seen.records, !r.warmup);
         part_reached(part);
+        p->at_limit = p->at_limit || (part->limit >= 0 && part->pub.position >= part->limit);
     }
     return rc;
 }
@@ -205,11 +208,15 @@ static void on_record(struct pipeline *p, const struct bus_event *ev)
 static void try_flush(struct pipeline *p, struct err *e)
 {
     int64_t began = clock_mono_us();
-    rc_t rc = pipeline_flush(p, e);
+    bool more = true;
+    rc_t rc = OK;
+    while (rc == OK && more && !worker_stopping(&p->worker))
+        rc = pipeline_flush(p, &more, e);
+    p->at_limit = pipeline_limit_reached(p);
     metric_observe(p->seen.seconds, (double)(clock_mono_us() - began) * 1e-6);
     metric_add(p->seen.flushes, rc == OK);
     if (rc == OK) {
-        p->dirty = false;
+        p->dirty = more;
         pipeline_clear_stall(p);
     } else if (rc == E_FATAL || rc == E_INVALID) {
         pipeline_die(p, e);
@@ -235,7 +242,7 @@ static void drain_kept(struct pipeline *p)
         if (!p->kept_first)
             p->kept_end = &p->kept_first;
         mem_free(k);
-        if (pipeline_limit_reached(p) || p->cfg.ops->due(p->cfg.self, clock_mono_us()))
+        if (p->at_limit || p->cfg.ops->due(p->cfg.self, clock_mono_us()))
             try_flush(p, &e);
     }
 }
@@ -246,13 +253,15 @@ static void on_revoked(struct pipeline *p, bool lost)
     int64_t deadline = clock_mono_us() + REVOKE_US;
     rc_t rc = lost ? OK : E_AGAIN;
     while (rc == E_AGAIN && p->n_parts && !p->kept_first && clock_mono_us() < deadline) {
-        rc = pipeline_flush(p, &e);
+        bool more = true;
+        for (rc = OK; rc == OK && more && clock_mono_us() < deadline;)
+            rc = pipeline_flush(p, &more, &e);
         if (rc == E_AGAIN) {
             struct timespec wait = {0, 200000000};
             (void)nanosleep(&wait, NULL);
         }
     }
-    if (rc && rc != E_AGAIN)
+    if (rc && rc != E_AGAIN && rc != E_LIMIT)
         pipeline_die(p, &e);
     log_event(LOG_INFO, "released", LF_STR("pipeline", p->cfg.name), LF_I64("partitions", (int64_t)p->n_parts),
               LF_BOOL("lost", lost));
@@ -270,6 +279,7 @@ static void on_end(struct pipeline *p, const struct bus_event *ev)
         return;
     int64_t end = ev->parts[0].offset; /* past transaction markers that no consumer sees */
     part->pub.position = part->limit >= 0 && end > part->limit ? part->limit : end;
+    p->at_limit = p->at_limit || part->pub.position == part->limit;
     part_reached(part);
 }
 
@@ -341,6 +351,39 @@ static void housekeeping(struct pipeline *p, int64_t mono)
     }
 }
 
+static void flush_if_due(struct pipeline *p, int64_t mono)
+{
+    struct err e = {{0}};
+    if (p->stalled_until_us || !p->n_parts)
+        return;
+    if (p->at_limit || (p->dirty ? p->cfg.ops->due(p->cfg.self, mono) : mono >= p->next_tick_us)) {
+        try_flush(p, &e);
+        p->next_tick_us = clock_mono_us() + USEC_PER_SEC;
+    }
+}
+
+/* One wait, then what is there already: the clock and the rest of the loop are looked at once a run, not once a record. */
+static void take_run(struct pipeline *p, int64_t mono)
+{
+    struct err e = {{0}};
+    struct bus_event ev;
+    for (int i = 0; i < RUN_MAX; i++) {
+        rc_t rc = bus_consumer_poll(p->bus, i ? 0 : POLL_US, &ev, &e);
+        if (rc == E_FATAL)
+            pipeline_die(p, &e);
+        if (rc || ev.type == BUS_NONE) {
+            mono = clock_mono_us();
+            break;
+        }
+        on_event(p, &ev);
+        if (ev.type != BUS_RECORD || p->at_limit)
+            break;
+        if (i % RUN_LOOK == RUN_LOOK - 1)
+            flush_if_due(p, mono);
+    }
+    flush_if_due(p, mono);
+}
+
 static void step(struct pipeline *p)
 {
     int64_t mono = clock_mono_us();
@@ -356,32 +399,23 @@ static void step(struct pipeline *p)
         if (!p->stalled_until_us && !p->kept_first)
             pause_all(p, false);
     }
-    struct bus_event ev;
-    rc_t rc = bus_consumer_poll(p->bus, POLL_US, &ev, &e);
-    if (rc == E_FATAL)
-        pipeline_die(p, &e);
-    if (rc == OK)
-        on_event(p, &ev);
-    if (p->stalled_until_us || !p->n_parts)
-        return;
-    mono = rc == OK && ev.type == BUS_RECORD ? mono : clock_mono_us();
-    if (pipeline_limit_reached(p) || (p->dirty ? p->cfg.ops->due(p->cfg.self, mono) : mono >= p->next_tick_us)) {
-        try_flush(p, &e);
-        p->next_tick_us = clock_mono_us() + USEC_PER_SEC;
-    }
+    take_run(p, mono);
 }
 
+/* What is left uncommitted comes again in the next life: a last flush is a courtesy, within the deadline. */
 static void finish(struct pipeline *p)
 {
     struct err e = {{0}};
-    int64_t deadline = atomic_load(&p->stop_deadline_us);
-    rc_t rc = p->kept_first ? OK : pipeline_flush(p, &e);
-    while (rc == E_AGAIN && clock_mono_us() < deadline) {
-        struct timespec wait = {0, 100000000};
-        (void)nanosleep(&wait, NULL);
-        rc = pipeline_flush(p, &e);
+    bool more = !p->kept_first;
+    rc_t rc = OK;
+    while (more && (rc == OK || rc == E_AGAIN) && clock_mono_us() < atomic_load(&p->stop_deadline_us)) {
+        rc = pipeline_flush(p, &more, &e);
+        if (rc == E_AGAIN) {
+            struct timespec wait = {0, 100000000};
+            (void)nanosleep(&wait, NULL);
+        }
     }
-    log_event(LOG_INFO, "stopped", LF_STR("pipeline", p->cfg.name), LF_BOOL("flushed", rc == OK));
+    log_event(LOG_INFO, "stopped", LF_STR("pipeline", p->cfg.name), LF_BOOL("flushed", rc == OK && !more));
     parts_drop(p);
 }
 

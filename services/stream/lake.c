@@ -7,6 +7,8 @@
 #include "metrics/metrics.h"
 #include "sink.h"
 
+#define LAST_FILES_MAX 1500 /* a small file is 1 to 3 ms, and a stop has seconds */
+
 enum { M_NULLED, M_FILES, M_HELD };
 static const struct metric_row rows[] = {
     [M_NULLED] = {.name = "modelmon_lake_nulled_total", .kind = METRIC_COUNTER,
@@ -68,7 +70,10 @@ static bool due(void *self, int64_t mono_us)
 
 static rc_t prepare(void *self, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e)
 {
-    struct lake *l = ((struct sink *)self)->own;
+    struct sink *s = self;
+    struct lake *l = s->own;
+    if (atomic_load(&s->stopping) && lake_held(l->writer).files > LAST_FILES_MAX)
+        return err_set(e, E_LIMIT, "too many files for a last flush: they are written in the next life");
     struct lake_range *ranges = mem_array(n, sizeof *ranges);
     size_t n_ranges = 0;
     for (size_t i = 0; i < n; i++)

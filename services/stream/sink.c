@@ -29,6 +29,8 @@ static rc_t topics(void *self, struct db *db, const struct pipeline_topic **ret,
     rc_t rc = projects_load(&s->st->projects, db, s->st->options.system_id, e);
     trigger_projects_loaded(s->st);
     if (rc == OK)
+        health_set(s->st->loaded, HEALTH_OK, "%s", "");
+    if (rc == OK)
         rc = registry_refresh(s->registry, s->db, e);
     if (rc)
         return rc;
@@ -199,6 +201,7 @@ rc_t sink_start(struct sink *s, struct err *e)
 
 void sink_ask_stop(struct sink *s)
 {
+    atomic_store(&s->stopping, true);
     pipeline_ask_stop(s->pipeline, 5 * USEC_PER_SEC);
 }
 

@@ -16,6 +16,7 @@ struct sink {
     struct dead_letters *dead;       /* NULL: another pipeline writes them */
     struct pipeline_topic *topics;   /* last answer of the topics callback */
     size_t n_topics;
+    atomic_bool stopping;            /* asked to end: no long work any more */
     size_t label;                    /* of the pipeline in the metrics */
     /* The sink's own: takes a good event. */
     rc_t (*take)(struct sink *s, const struct pipeline_record *r, const struct inference_event *ev,
