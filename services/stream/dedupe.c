@@ -9,10 +9,14 @@ struct entry {
     int64_t offset;
     bool moved; /* came again later: the table knows the later one */
 };
+struct place {
+    uint32_t index; /* into the ring, + 1; 0: free */
+    uint32_t tag;   /* of the key: most probes need not look into the ring */
+};
 struct dedupe {
     int64_t horizon;
     struct entry *ring; /* capacity a power of two */
-    uint32_t *table;    /* 2 × capacity; index + 1, 0: free */
+    struct place *table; /* 2 × capacity */
     size_t cap, first, n;
 };
 
@@ -37,11 +41,18 @@ static size_t home(const struct dedupe *d, const uint64_t key[2])
     return (size_t)key[0] & (2 * d->cap - 1);
 }
 
+static uint32_t tag_of(const uint64_t key[2])
+{
+    return (uint32_t)(key[1] >> 32);
+}
+
 static size_t find(const struct dedupe *d, const uint64_t key[2])
 {
     size_t at = home(d, key);
-    for (; d->table[at]; at = (at + 1) & (2 * d->cap - 1)) {
-        const struct entry *e = &d->ring[d->table[at] - 1];
+    for (; d->table[at].index; at = (at + 1) & (2 * d->cap - 1)) {
+        if (d->table[at].tag != tag_of(key))
+            continue;
+        const struct entry *e = &d->ring[d->table[at].index - 1];
         if (e->key[0] == key[0] && e->key[1] == key[1])
             break;
     }
@@ -52,21 +63,30 @@ static size_t find(const struct dedupe *d, const uint64_t key[2])
 static void table_remove(struct dedupe *d, size_t hole)
 {
     size_t mask = 2 * d->cap - 1;
-    for (size_t at = (hole + 1) & mask; d->table[at]; at = (at + 1) & mask) {
-        size_t want = home(d, d->ring[d->table[at] - 1].key);
+    for (size_t at = (hole + 1) & mask; d->table[at].index; at = (at + 1) & mask) {
+        size_t want = home(d, d->ring[d->table[at].index - 1].key);
         if (((at - want) & mask) >= ((at - hole) & mask)) {
             d->table[hole] = d->table[at];
             hole = at;
         }
     }
-    d->table[hole] = 0;
+    d->table[hole].index = 0;
+}
+
+/* The place of a ring entry that the table knows: by its index, without a look at other entries. */
+static size_t place_of(const struct dedupe *d, size_t slot)
+{
+    size_t at = home(d, d->ring[slot].key);
+    while (d->table[at].index != slot + 1)
+        at = (at + 1) & (2 * d->cap - 1);
+    return at;
 }
 
 static void expire(struct dedupe *d, int64_t offset)
 {
     while (d->n && d->ring[d->first].offset < offset - d->horizon) {
         if (!d->ring[d->first].moved)
-            table_remove(d, find(d, d->ring[d->first].key));
+            table_remove(d, place_of(d, d->first));
         d->first = (d->first + 1) & (d->cap - 1);
         d->n--;
     }
@@ -86,7 +106,7 @@ static void grow(struct dedupe *d)
     d->first = 0;
     for (size_t i = 0; i < d->n; i++)
         if (!ring[i].moved)
-            d->table[find(d, ring[i].key)] = (uint32_t)i + 1;
+            d->table[find(d, ring[i].key)] = (struct place){(uint32_t)i + 1, tag_of(ring[i].key)};
 }
 
 bool dedupe_seen(struct dedupe *d, const uint64_t key[2], int64_t offset)
@@ -97,14 +117,14 @@ bool dedupe_seen(struct dedupe *d, const uint64_t key[2], int64_t offset)
     if (d->n == d->cap)
         grow(d);
     size_t at = find(d, key);
-    bool seen = d->table[at] != 0;
-    if (seen && d->ring[d->table[at] - 1].offset == offset)
+    bool seen = d->table[at].index != 0;
+    if (seen && d->ring[d->table[at].index - 1].offset == offset)
         return false; /* the same record once more: its handling had to wait */
     if (seen)
-        d->ring[d->table[at] - 1].moved = true;
+        d->ring[d->table[at].index - 1].moved = true;
     size_t slot = (d->first + d->n++) & (d->cap - 1);
     d->ring[slot] = (struct entry){{key[0], key[1]}, offset, false};
-    d->table[at] = (uint32_t)slot + 1;
+    d->table[at] = (struct place){(uint32_t)slot + 1, tag_of(key)};
     return seen;
 }
 
