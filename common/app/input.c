@@ -148,15 +148,16 @@ static rc_t read_reference(struct cache *c, struct str key, struct db *db, int64
     return rc;
 }
 
-static rc_t load_reference(struct input_loader *l, struct db *db, int64_t endpoint_id, int version,
+/* The key as in the stream service. Ids begin again in another database: the time of creation keeps two that share a Redis apart. */
+static rc_t load_reference(struct input_loader *l, struct db *db, const struct endpoint *ep, int version,
                            struct reference **ret, struct err *e)
 {
     char text[KEY_MAX];
-    int n = snprintf(text, sizeof text, "reference:%lld:%d", (long long)endpoint_id, version);
+    int n = snprintf(text, sizeof text, "reference:%lld:%lld:%d", (long long)ep->id, (long long)ep->created_us, version);
     struct str key = {text, (size_t)n};
     struct reference *r = map_get(&l->references, key);
     if (!r) {
-        rc_t rc = read_reference(l->cache, key, db, endpoint_id, version, &r, e);
+        rc_t rc = read_reference(l->cache, key, db, ep->id, version, &r, e);
         if (rc)
             return rc;
         r->version = version;
@@ -251,7 +252,7 @@ static rc_t load_counts(struct input_loader *l, struct db *db, int32_t project_i
     int version = 0;
     rc_t rc = reference_version(db, ev, in->endpoint->id, &version, e);
     if (!rc && version)
-        rc = load_reference(l, db, in->endpoint->id, version, &ref, e);
+        rc = load_reference(l, db, in->endpoint, version, &ref, e);
     if (!rc)
         rc = slots_read(db, project_id, in->endpoint->id, ev->start_us, ev->end_us, &rows, &n, &held, e);
     if (rc)

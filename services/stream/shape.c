@@ -18,14 +18,15 @@ struct side {
 
 static struct side features(const struct schema *s, const struct inference_event *ev)
 {
-    return (struct side){s ? s->features : NULL, s ? s->n_features : 0, ev->inputs, ev->n_rows, ev->n_cols,
-                         ev->input_names, 'f', "request.inputs"};
+    return (struct side){
+        s ? s->features : NULL, s ? s->n_features : 0, ev->inputs, ev->n_rows, ev->n_cols, ev->input_names, 'f',
+        "request.inputs"};
 }
 
 static struct side labels(const struct schema *s, const struct inference_event *ev)
 {
-    return (struct side){s ? s->labels : NULL, s ? s->n_labels : 0, ev->outputs, ev->n_rows, ev->n_label_cols,
-                         ev->output_names, 'p', "resp.outputs"};
+    return (struct side){s ? s->labels : NULL, s ? s->n_labels : 0, ev->outputs, ev->n_rows,
+                         ev->n_label_cols,     ev->output_names,    'p',         "resp.outputs"};
 }
 
 static bool column_is(const struct column *c, struct str name)
@@ -62,9 +63,8 @@ static bool is_made_up(const struct side *s)
 
 static enum column_type type_of(const struct side *s, size_t col)
 {
-    static const enum column_type by_value[] = {[VALUE_NULL] = COLUMN_UNKNOWN, [VALUE_NUMBER] = COLUMN_NUMBER,
-                                                [VALUE_BOOL] = COLUMN_BOOL, [VALUE_STRING] = COLUMN_STRING,
-                                                [VALUE_JSON] = COLUMN_JSON};
+    static const enum column_type by_value[] = {
+        [VALUE_NULL] = COLUMN_UNKNOWN, [VALUE_NUMBER] = COLUMN_NUMBER, [VALUE_BOOL] = COLUMN_BOOL, [VALUE_STRING] = COLUMN_STRING, [VALUE_JSON] = COLUMN_JSON};
     for (size_t row = 0; row < s->n_rows; row++) {
         enum value_type type = s->values[row * s->n + col].type;
         if (type != VALUE_NULL)
@@ -194,15 +194,16 @@ bool schema_from_event(const struct schema *base, const struct inference_event *
 
 /* ---- shapes ---- */
 
-static rc_t reference_text(struct db *db, struct cache *cache, int64_t endpoint_id, int version, struct buf *ret,
+/* Ids begin again in another database: the time of creation keeps two that share a Redis apart. */
+static rc_t reference_text(struct db *db, struct cache *cache, const struct endpoint *ep, int version, struct buf *ret,
                            struct err *e)
 {
     char key[64];
-    int n = snprintf(key, sizeof key, "reference:%lld:%d", (long long)endpoint_id, version);
+    int n = snprintf(key, sizeof key, "reference:%lld:%lld:%d", (long long)ep->id, (long long)ep->created_us, version);
     if (cache_get(cache, (struct str){key, (size_t)n}, ret) == OK)
         return OK;
     struct endpoint_reference row = {0};
-    rc_t rc = reference_get(db, endpoint_id, version, &row, e);
+    rc_t rc = reference_get(db, ep->id, version, &row, e);
     if (rc)
         return rc;
     buf_clear(ret);
@@ -214,12 +215,12 @@ static rc_t reference_text(struct db *db, struct cache *cache, int64_t endpoint_
     return OK;
 }
 
-static rc_t reference_load(struct db *db, struct cache *cache, int64_t endpoint_id, int version,
+static rc_t reference_load(struct db *db, struct cache *cache, const struct endpoint *ep, int version,
                            struct reference **ret, struct err *e)
 {
     CLEANUP(buf_done) struct buf text = {0};
     CLEANUP(json_freep) struct json *doc = NULL;
-    rc_t rc = reference_text(db, cache, endpoint_id, version, &text, e);
+    rc_t rc = reference_text(db, cache, ep, version, &text, e);
     if (rc == OK)
         rc = json_parse(&doc, text.data, text.len, NULL, e);
     const struct json *labels = json_get(doc, "labels");
@@ -275,7 +276,7 @@ rc_t shape_get(struct known *k, struct db *db, struct cache *cache, bool with_re
     s->schema.named = row->named;
     s->seq = row->seq;
     if (rc == OK && reference_version)
-        rc = reference_load(db, cache, k->ep.id, reference_version, &s->reference, e);
+        rc = reference_load(db, cache, &k->ep, reference_version, &s->reference, e);
     if (rc == E_INVALID) { /* stored by something that did not check: the endpoint goes on without it */
         log_warn("reference_unreadable", LF_STR("endpoint", k->ep.uid), LF_I64("version", reference_version), LF_ERR(e));
         rc = OK;

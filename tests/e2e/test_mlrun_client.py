@@ -198,8 +198,12 @@ def test_a_project_object_lists_its_endpoints(db, api, project):
     assert [e.metadata.name for e in held.list_model_endpoints().endpoints] == ["my-model"]
 
 
-def test_drift_through_all_services():
-    """Registered with MLRun's client, requests by HTTP, the result by MLRun's client: nothing is put into a table by hand."""
+@pytest.mark.parametrize("first, second, output", [("a", "b", "y"), ("height (cm)", "c d", "kind")])
+def test_drift_through_all_services(first, second, output):
+    """Registered with MLRun's client, requests by HTTP, the result by MLRun's client: nothing is put into a table by hand.
+
+    Twice, with other columns, in two databases with the same endpoint ids behind one Redis: they do not get in each other's way.
+    """
     import contextlib
 
     import mm
@@ -208,6 +212,7 @@ def test_drift_through_all_services():
 
     rng = np.random.default_rng(11)
     with mm.World() as w, contextlib.ExitStack() as running:
+        w.redis_url = mm.need("REDIS_URL")  # not the one that is emptied for each world
         server = running.enter_context(w.service("api"))
         server.wait_ready()
         stream, *_ = [running.enter_context(w.service(name, **options)) for name, options in (
@@ -215,11 +220,11 @@ def test_drift_through_all_services():
             ("histogram-drift-app", {}), ("writer", {}))]
         client = HTTPRunDB(f"http://127.0.0.1:{server.port}")
         client.api_call("PUT", "projects/whole", json={"spec": {"monitoring": {"base_period": "1s"}}})
-        made = client.create_model_endpoint(endpoint("whole", feature_names=["a", "b"], label_names=["y"]))
+        made = client.create_model_endpoint(endpoint("whole", feature_names=[first, second], label_names=[output]))
         uid = made.metadata.uid
         train = rng.normal(size=(2000, 3))
         client.api_call("PUT", f"projects/whole/model-endpoints/{uid}/reference",
-                        json={"columns": ["a", "b", "y"], "data": train.tolist(), "labels": ["y"]})
+                        json={"columns": [first, second, output], "data": train.tolist(), "labels": [output]})
         stream.wait_ready()
 
         def send(shift):
@@ -241,9 +246,10 @@ def test_drift_through_all_services():
         assert found[0][1] > 0.7
         got = client.get_model_endpoint(name="my-model", project="whole", endpoint_id=uid, feature_analysis=True)
         assert got.status.result_status == 2 and got.status.avg_latency == 1500 and got.status.error_count == 0
-        assert set(got.status.drift_measures) >= {"a", "b", "y", "tvd_mean"} and got.status.drift_measures["a"]["tvd"] > 0.9
-        assert set(got.status.current_stats) == set(got.spec.feature_stats) == {"a", "b", "y"}
-        assert got.spec.feature_names == ["a", "b"] and got.status.first_request and got.status.last_request
+        assert set(got.status.drift_measures) >= {first, second, output, "tvd_mean"}
+        assert got.status.drift_measures[first]["tvd"] > 0.9
+        assert set(got.status.current_stats) == set(got.spec.feature_stats) == {first, second, output}
+        assert got.spec.feature_names == [first, second] and got.status.first_request and got.status.last_request
         names = {m.name for m in client.get_model_endpoint_monitoring_metrics("whole", uid, type="all")}
         assert names == {"general_drift", "prediction_drift", "hellinger_mean", "kld_mean", "tvd_mean", "invocations"}
         page = server.get(f"/ui/p/whole/endpoints/{uid}").text
