@@ -44,6 +44,15 @@ bool text_is_utf8(struct str s)
     return true;
 }
 
+void text_cut_utf8(char *z)
+{
+    struct str s = str_of(z);
+    size_t at = 0, n;
+    while (at < s.n && (n = text_utf8_len(s, at)) > 0)
+        at += n;
+    z[at] = '\0';
+}
+
 static void add_escape(struct buf *b, unsigned char c)
 {
     static const char hex[] = "0123456789abcdef";

@@ -1,5 +1,6 @@
 /* The table of reject codes. */
 #include "event/reject.h"
+#include "base/text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -65,6 +66,14 @@ enum reject_code reject_from_name(struct str name)
     return REJECT_NONE;
 }
 
+/* Both go into a database that takes UTF-8 alone, and names in a path are cut where the room ends. */
+static rc_t whole_characters(struct reject *why)
+{
+    text_cut_utf8(why->field);
+    text_cut_utf8(why->text);
+    return E_INVALID;
+}
+
 rc_t reject_set(struct reject *why, enum reject_code code, const char *field, size_t position, const char *fmt, ...)
 {
     va_list args;
@@ -74,7 +83,7 @@ rc_t reject_set(struct reject *why, enum reject_code code, const char *field, si
     va_start(args, fmt);
     (void)vsnprintf(why->text, sizeof why->text, fmt, args);
     va_end(args);
-    return E_INVALID;
+    return whole_characters(why);
 }
 
 static enum reject_code code_of(enum json_error code)
@@ -94,5 +103,5 @@ rc_t reject_reader(struct reject *why, const struct json_reader *r)
     (void)jr_path(r, why->field, sizeof why->field);
     (void)jr_error(r, &e);
     (void)snprintf(why->text, sizeof why->text, "%.159s", e.text);
-    return E_INVALID;
+    return whole_characters(why);
 }

@@ -145,13 +145,25 @@ static rc_t topics_refresh(struct pipeline *p, bool recheck, struct err *e)
 
 /* ---- records ---- */
 
+/* W3C: 00-<32 hex>-<16 hex>-<2 hex>. A header may hold any bytes; what is no trace context is nothing. */
+static struct str trace_context(struct str s)
+{
+    static const char shape[] = "xx-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";
+    if (s.n != sizeof shape - 1)
+        return (struct str){0};
+    for (size_t i = 0; i < s.n; i++)
+        if (shape[i] == '-' ? s.p[i] != '-' : !strchr("0123456789abcdef", s.p[i]) || !s.p[i])
+            return (struct str){0};
+    return s;
+}
+
 static rc_t handle(struct pipeline *p, struct part *part, int64_t offset, int64_t timestamp_us, struct str key,
                    struct str value, struct str traceparent, struct err *e)
 {
     if (offset < part->pub.position)
         return OK; /* had before: a seek or a resume went back */
     struct pipeline_record r = {.part = &part->pub, .offset = offset, .timestamp_us = timestamp_us, .key = key,
-                                .value = value, .traceparent = traceparent,
+                                .value = value, .traceparent = trace_context(traceparent),
                                 .warmup = offset < part->pub.next_offset};
     rc_t rc = p->cfg.ops->record(p->cfg.self, &r, e);
     if (rc == OK) {
