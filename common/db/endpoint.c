@@ -128,9 +128,10 @@ static rc_t room_check(struct db *db, int32_t project_id, int64_t max, struct er
     if (max <= 0)
         return OK;
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
-    rc_t rc = db_one(db, "SELECT count(*) FROM endpoints WHERE project_id = $1", DB_PARAMS(DBV_I64(project_id)), &rows, e);
+    rc_t rc = db_one(db, "SELECT count(*) FROM endpoints WHERE project_id = $1 AND self_registered",
+                     DB_PARAMS(DBV_I64(project_id)), &rows, e);
     if (!rc && db_i64(rows, 0, 0) >= max)
-        rc = err_set(e, E_LIMIT, "the project has %lld endpoints, as many as it may", (long long)max);
+        rc = err_set(e, E_LIMIT, "the project has %lld endpoints that registered themselves, as many as it may", (long long)max);
     return rc;
 }
 
@@ -251,7 +252,9 @@ static rc_t delete_rows(struct db *db, int64_t id, struct err *e)
         "slots", "pending_windows", "windows", "manifest", "results", "app_statistics", "dead_letters",
     };
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
-    rc_t rc = db_one(db, "DELETE FROM endpoints WHERE id = $1 RETURNING project_id", DB_PARAMS(DBV_I64(id)), &rows, e);
+    rc_t rc = change_lock(db, e);
+    if (!rc)
+        rc = db_one(db, "DELETE FROM endpoints WHERE id = $1 RETURNING project_id", DB_PARAMS(DBV_I64(id)), &rows, e);
     if (rc == E_NOTFOUND)
         return err_set(e, rc, "no such endpoint");
     for (size_t i = 0; i < sizeof tables / sizeof *tables && !rc; i++) {
@@ -259,7 +262,8 @@ static rc_t delete_rows(struct db *db, int64_t id, struct err *e)
         buf_addf(&sql, "DELETE FROM %s WHERE project_id = $1 AND endpoint_id = $2", tables[i]);
         rc = db_run(db, sql.data, DB_PARAMS(DBV_I64(db_i64(rows, 0, 0)), DBV_I64(id)), NULL, e);
     }
-    return rc;
+    CLEANUP(db_rows_freep) struct db_rows *seq = NULL; /* last: who sees it move looks soon after (endpoints_gone) */
+    return rc ? rc : db_exec(db, "SELECT nextval('change_seq')", NULL, 0, &seq, e);
 }
 
 rc_t endpoint_delete(struct db *db, int64_t id, struct err *e)

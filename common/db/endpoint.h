@@ -33,8 +33,8 @@ void endpoint_reference_done(struct endpoint_reference *r);
 /* by uid or alias */
 rc_t endpoint_get(struct db *db, int32_t project_id, struct str uid, struct endpoint *ret, struct err *e) MUST_CHECK;
 rc_t endpoint_get_id(struct db *db, int64_t id, struct endpoint *ret, struct err *e) MUST_CHECK;
-/* Insert-or-read by (project, uid): *ret_created says which. E_LIMIT: the project has max_per_project endpoints already
- * (0: no bound). Outside of a long transaction: it waits for, and holds back, every other change of a record. */
+/* Insert-or-read by (project, uid): *ret_created says which. E_LIMIT: max_per_project endpoints of the project have
+ * registered themselves already (0: no bound). Outside of a long transaction: it waits for, and holds back, every other change of a record. */
 rc_t endpoint_register(struct db *db, const struct endpoint *in, const char *alias, int64_t max_per_project,
                        struct endpoint *ret, bool *ret_created, struct err *e) MUST_CHECK;
 /* MLRun's create. A record that registered itself under this uid, or this name and function, is adopted with its uid. Else
@@ -62,6 +62,10 @@ rc_t endpoints_list(struct db *db, const struct endpoint_filter *f, struct endpo
 void endpoints_free(struct endpoint *eps, size_t n);
 /* (id, uid, project_id) of endpoints whose change_seq > after, oldest first, for caches; *inout_seq moves on. */
 rc_t endpoints_changed(struct db *db, int64_t *inout_seq, struct endpoint **ret, size_t *n, struct err *e) MUST_CHECK;
+/* The newest change_seq anybody has drawn, a deletion's too; its transaction may be open for a moment yet. */
+rc_t change_seq_last(struct db *db, int64_t *ret, struct err *e) MUST_CHECK;
+/* Those of ids that no endpoint has (deleted): *ret for mem_free. */
+rc_t endpoints_gone(struct db *db, const int64_t *ids, size_t n, int64_t **ret, size_t *ret_n, struct err *e) MUST_CHECK;
 
 /* First and last request times widen; inside the caller's transaction. */
 struct endpoint_seen {

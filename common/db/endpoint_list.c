@@ -113,3 +113,33 @@ rc_t endpoints_changed(struct db *db, int64_t *inout_seq, struct endpoint **ret,
         *inout_seq = (*ret)[*n - 1].change_seq;
     return OK;
 }
+
+rc_t change_seq_last(struct db *db, int64_t *ret, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    rc_t rc = db_one(db, "SELECT last_value FROM change_seq", NULL, 0, &rows, e);
+    if (!rc)
+        *ret = db_i64(rows, 0, 0);
+    return rc;
+}
+
+rc_t endpoints_gone(struct db *db, const int64_t *ids, size_t n, int64_t **ret, size_t *ret_n, struct err *e)
+{
+    CLEANUP(buf_done) struct buf list = {0};
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    buf_addc(&list, '{');
+    for (size_t i = 0; i < n; i++)
+        buf_addf(&list, "%s%lld", i ? "," : "", (long long)ids[i]);
+    buf_addc(&list, '}');
+    rc_t rc = db_exec(db,
+                      "SELECT u.id FROM unnest(CAST($1 AS bigint[])) AS u (id) "
+                      "WHERE NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.id = u.id)",
+                      DB_PARAMS(DBV_TEXT(buf_str(&list))), &rows, e);
+    if (rc)
+        return rc;
+    *ret_n = db_rows_n(rows);
+    *ret = mem_array(*ret_n + 1, sizeof **ret);
+    for (size_t i = 0; i < *ret_n; i++)
+        (*ret)[i] = db_i64(rows, i, 0);
+    return OK;
+}

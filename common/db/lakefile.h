@@ -21,3 +21,6 @@ struct dead_letter {
     int64_t endpoint_id; /* 0: not known */
 };
 rc_t dead_letters_add(struct db *db, const struct dead_letter *rows, size_t n, struct err *e) MUST_CHECK; /* ON CONFLICT nothing */
+/* Offsets of [from, to) of one topic's partition that have a row, ascending; *ret for mem_free. */
+rc_t dead_letters_offsets(struct db *db, struct str topic, int32_t partition, int64_t from, int64_t to, int64_t **ret,
+                          size_t *n, struct err *e) MUST_CHECK;

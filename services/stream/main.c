@@ -1,10 +1,11 @@
 /* The stream service: options, open, drain. */
 #include "base/clock.h"
+#include "event/names.h"
 #include "http/server.h"
 #include "stream.h"
 
 static const struct config_value sink_values[] = {
-    {"statistics", SINK_STATISTICS}, {"lake", SINK_LAKE}, {"both", SINK_BOTH}, {NULL, 0}};
+    {"statistics", SINK_STATISTICS}, {"lake", SINK_LAKE}, {"both", SINK_BOTH}, {"none", 0}, {NULL, 0}};
 
 #define AT(field) .offset = offsetof(struct stream_options, field)
 static const struct config_key keys[] = {
@@ -13,7 +14,7 @@ static const struct config_key keys[] = {
     {.env = "DEFAULT_PROJECT", .def = "", .type = CONFIG_STR, AT(default_project),
      .help = "Project of events posted to / that name none."},
     {.env = "SINKS", .def = "both", .type = CONFIG_ENUM, AT(sinks), .values = sink_values,
-     .help = "Which pipelines run here."},
+     .help = "Which pipelines run here; none: the HTTP trigger alone, others read the topics."},
     {.env = "GROUP_PREFIX", .def = "modelmon", .type = CONFIG_STR, AT(group_prefix), .flags = CONFIG_REQUIRED,
      .help = "Consumer groups are PREFIX-statistics and PREFIX-lake."},
     {.env = "STATISTICS_INTERVAL", .def = "1s", .type = CONFIG_DURATION, AT(flush_us), .min = 50 * USEC_PER_MSEC,
@@ -54,7 +55,16 @@ static rc_t open_sinks(struct stream *st, struct err *e)
     for (size_t i = 0; rc == OK && i < 2; i++)
         if (st->sinks[i])
             rc = sink_start(st->sinks[i], e);
-    return rc;
+    return rc || st->options.sinks ? rc : alone_start(&st->alone, st, e);
+}
+
+static rc_t check_names(const struct stream_options *o, struct err *e)
+{
+    bool id = name_is_system_id(str_of(o->system_id)), project = !*o->default_project || name_is_project(str_of(o->default_project));
+    if (id && project)
+        return OK;
+    return err_set(e, E_INVALID, "%s%s%s", id ? "" : "SYSTEM_ID: letters, digits, '.', '_' and '-' are allowed, 64 at most",
+                   id || project ? "" : "; ", project ? "" : "DEFAULT_PROJECT: small letters, digits and '-' are allowed, 63 at most");
 }
 
 static rc_t open_stream(struct service *s, void *self, struct err *e)
@@ -62,8 +72,12 @@ static rc_t open_stream(struct service *s, void *self, struct err *e)
     struct stream *st = self;
     st->service = s;
     projects_init(&st->projects);
+    if (check_names(&st->options, e))
+        return E_INVALID;
     trigger_open(st);
     st->kafka = health_add(service_health(s), "kafka", HEALTH_REQUIRED, 5 * USEC_PER_SEC);
+    st->loaded = health_add(service_health(s), "projects", HEALTH_REQUIRED, 0);
+    health_set(st->loaded, HEALTH_STARTING, "the database has not been read yet; posted events get 503");
     rc_t rc = bus_producer_open(&st->producer, &st->bus, e);
     if (rc)
         return rc;
@@ -86,6 +100,7 @@ static void close_stream(void *self)
     struct stream *st = self;
     for (size_t i = 0; i < 2; i++)
         sink_free(st->sinks[i]);
+    alone_free(st->alone);
     bus_producer_free(st->producer);
     projects_done(&st->projects);
 }

@@ -8,6 +8,7 @@
 #include "shape.h"
 
 #define SCHEMAS_MAX 64 /* versions of one endpoint that its senders may cause */
+#define SETTLE_US (3 * USEC_PER_SEC) /* a change is committed so soon after its number was drawn */
 
 struct registry {
     struct stream *st;
@@ -16,8 +17,10 @@ struct registry {
     struct map known; /* project id and uid → struct known */
     struct project_info **projects;
     size_t n_projects;
-    int64_t change_seq;
-    struct arena scratch; /* of one resolve */
+    int64_t change_seq, last_seq;
+    int64_t settled_mono_us; /* until then deletions are looked for */
+    struct known *gone;      /* deleted endpoints: what was accumulated for them may still point here */
+    struct arena scratch;    /* of one resolve */
 };
 
 struct registry *registry_new(struct stream *st, struct cache *cache, bool with_references)
@@ -48,6 +51,11 @@ void registry_free(struct registry *r)
     while (map_next(&r->known, &it))
         known_free(it.value);
     map_done(&r->known);
+    for (struct known *k = r->gone; k;) {
+        struct known *next = k->next_gone;
+        known_free(k);
+        k = next;
+    }
     for (size_t i = 0; i < r->n_projects; i++) {
         mem_free(r->projects[i]->name);
         mem_free(r->projects[i]);
@@ -96,6 +104,48 @@ static void projects_follow(struct registry *r)
     (void)pthread_rwlock_unlock(&p->lock);
 }
 
+static void forget(struct registry *r, int64_t id)
+{
+    struct map_iter it = {0};
+    while (map_next(&r->known, &it)) {
+        struct known *k = it.value;
+        char room[4 + NAME_UID_MAX];
+        if (k->ep.id != id)
+            continue;
+        memcpy(room, it.key.p, it.key.n);
+        (void)map_del(&r->known, (struct str){room, it.key.n});
+        k->next_gone = r->gone;
+        r->gone = k;
+        return;
+    }
+}
+
+/* A deleted endpoint that is sent to starts anew. Nothing is asked while nothing changes. */
+static rc_t look_for_gone(struct registry *r, struct db *db, struct err *e)
+{
+    int64_t seq = 0, *gone = NULL;
+    size_t n = 0, n_gone = 0;
+    rc_t rc = change_seq_last(db, &seq, e);
+    if (rc)
+        return rc;
+    if (seq != r->last_seq)
+        r->settled_mono_us = clock_mono_us() + SETTLE_US;
+    r->last_seq = seq;
+    if (r->known.len == 0 || clock_mono_us() > r->settled_mono_us)
+        return OK;
+    int64_t *ids = mem_array(r->known.len, sizeof *ids);
+    struct map_iter it = {0};
+    while (map_next(&r->known, &it))
+        if (((struct known *)it.value)->ep.id)
+            ids[n++] = ((struct known *)it.value)->ep.id;
+    rc = endpoints_gone(db, ids, n, &gone, &n_gone, e);
+    for (size_t i = 0; rc == OK && i < n_gone; i++)
+        forget(r, gone[i]);
+    mem_free(gone);
+    mem_free(ids);
+    return rc;
+}
+
 rc_t registry_refresh(struct registry *r, struct db *db, struct err *e)
 {
     projects_follow(r);
@@ -109,7 +159,7 @@ rc_t registry_refresh(struct registry *r, struct db *db, struct err *e)
             k->stale = true;
     }
     endpoints_free(changed, n);
-    return rc;
+    return rc ? rc : look_for_gone(r, db, e);
 }
 
 static rc_t register_new(struct registry *r, struct db *db, int32_t project_id, const struct inference_event *ev,
@@ -152,9 +202,10 @@ static rc_t adopt_shape(struct registry *r, struct db *db, struct known *k, int6
     return rc;
 }
 
-static rc_t load(struct registry *r, struct db *db, int32_t project_id, const struct inference_event *ev,
+static rc_t load(struct registry *r, struct db *db, struct project_info *project, const struct inference_event *ev,
                  struct known **ret, struct reject *why, struct err *e)
 {
+    int32_t project_id = project->id;
     char room[4 + NAME_UID_MAX];
     struct str key = key_of(room, project_id, ev->uid);
     struct known *k = map_get(&r->known, key);
@@ -162,9 +213,6 @@ static rc_t load(struct registry *r, struct db *db, int32_t project_id, const st
         *ret = k;
         return OK;
     }
-    struct project_info *project = project_info(r, project_id);
-    if (!project)
-        return err_set(e, E_AGAIN, "project %d is not loaded yet", project_id);
     struct endpoint ep = {0};
     rc_t rc = endpoint_get(db, project_id, ev->uid, &ep, e);
     if (rc == E_NOTFOUND)
@@ -206,6 +254,8 @@ static rc_t extend(struct registry *r, struct db *db, struct known *k, const str
         row = (struct endpoint_schema){0};
         rc = schema_put(db, k->ep.project_id, k->ep.id, buf_str(&doc), named, &row, e);
         buf_done(&doc);
+        if (rc == E_CONFLICT) /* deleted a moment ago: the next refresh says so */
+            rc = err_prefix(e, E_AGAIN, "endpoint %s: ", k->ep.uid);
     }
     if (rc == OK)
         rc = shape_get(k, db, r->cache, r->with_references, &row, ret, e);
@@ -220,7 +270,12 @@ rc_t registry_resolve(struct registry *r, struct db *db, int32_t project_id, int
 {
     arena_reset(&r->scratch);
     struct known *k = NULL;
-    rc_t rc = load(r, db, project_id, ev, &k, why, e);
+    struct project_info *project = project_info(r, project_id);
+    if (!project)
+        return err_set(e, E_AGAIN, "project %d is not loaded yet", project_id);
+    if (inference_check_project(ev, str_of(project->name), why))
+        return E_INVALID;
+    rc_t rc = load(r, db, project, ev, &k, why, e);
     if (rc)
         return rc;
     struct shape *shape = k->shape;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include "base/clock.h"
 #include "base/mem.h"
+#include "db/lakefile.h"
 #include "dedupe.h"
 #include "metrics/metrics.h"
 #include "sink.h"
@@ -72,6 +73,24 @@ static rc_t check_time(const struct sink *s, const struct pipeline_record *r, co
     return OK;
 }
 
+/* Of a partition, from its assignment on. */
+struct memory {
+    struct dedupe *seen;
+    int64_t *refused; /* offsets of the warm-up that are dead letters */
+    size_t n_refused, at;
+    bool asked;
+};
+
+static struct memory *memory_of(const struct sink *s, struct pipeline_part *part)
+{
+    struct memory *m = part->user;
+    if (!m) {
+        m = part->user = mem_alloc(sizeof *m);
+        m->seen = dedupe_new(s->st->options.dedupe_records);
+    }
+    return m;
+}
+
 static bool is_duplicate(const struct sink *s, const struct pipeline_record *r, const struct inference_event *ev)
 {
     char key[NAME_UID_MAX + INFERENCE_ID_MAX + 16];
@@ -85,9 +104,34 @@ static bool is_duplicate(const struct sink *s, const struct pipeline_record *r, 
     n += ev->request_id.n;
     uint64_t hash[2];
     hash128(key, n, hash);
-    if (!r->part->user)
-        r->part->user = dedupe_new(s->st->options.dedupe_records);
-    return dedupe_seen(r->part->user, hash, r->offset);
+    return dedupe_seen(memory_of(s, r->part)->seen, hash, r->offset);
+}
+
+/* A refused record does not make the one that is sent again, once its fault is mended, a duplicate. While they are handled
+ * refused ones never get into the window; a warm-up cannot decide again, so it asks what was decided. */
+static rc_t was_refused(struct sink *s, const struct pipeline_record *r, bool *ret, struct err *e)
+{
+    struct memory *m = memory_of(s, r->part);
+    if (!m->asked) {
+        rc_t rc = dead_letters_offsets(s->db, str_of(r->part->topic), r->part->partition, r->offset, r->part->next_offset,
+                                       &m->refused, &m->n_refused, e);
+        if (rc)
+            return rc;
+        m->asked = true;
+    }
+    while (m->at < m->n_refused && m->refused[m->at] < r->offset)
+        m->at++;
+    *ret = m->at < m->n_refused && m->refused[m->at] == r->offset;
+    return OK;
+}
+
+static rc_t warm_up(struct sink *s, const struct pipeline_record *r, const struct inference_event *ev, struct err *e)
+{
+    bool refused = false;
+    rc_t rc = was_refused(s, r, &refused, e);
+    if (rc == OK && !refused)
+        (void)is_duplicate(s, r, ev);
+    return rc;
 }
 
 /* An ingest event that went straight to the topic: what the HTTP trigger would have filled in, made from the record. */
@@ -110,25 +154,23 @@ rc_t sink_record(void *self, const struct pipeline_record *r, struct err *e)
     if (inference_decode(s->decoder, r->value.p, r->value.n, &ev, &why))
         return reject(s, r, &why);
     if (ev.kind == INFERENCE_NOP || ev.kind == INFERENCE_BATCH_COMPLETE) {
-        count(s, CONTROL);
+        if (!r->warmup)
+            count(s, CONTROL);
         return OK;
     }
     complete(r, &ev, id);
     if (check_time(s, r, &ev, &why))
         return reject(s, r, &why);
-    if (is_duplicate(s, r, &ev)) {
-        if (!r->warmup)
-            count(s, DUPLICATE);
-        return OK;
-    }
     if (r->warmup)
-        return OK;
+        return warm_up(s, r, &ev, e);
     struct resolved at;
     rc_t rc = registry_resolve(s->registry, s->db, r->part->project_id, r->part->schema_seq, &ev, &at, &why, e);
     if (rc == E_INVALID)
         return reject(s, r, &why);
-    if (rc == OK && inference_check_project(&ev, str_of(at.known->project->name), &why))
-        return reject(s, r, &why);
+    if (rc == OK && is_duplicate(s, r, &ev)) {
+        count(s, DUPLICATE);
+        return OK;
+    }
     if (rc == OK)
         rc = s->take(s, r, &ev, &at, e);
     if (rc == OK) {
@@ -149,7 +191,12 @@ bool sink_has(struct pipeline_part *const *parts, size_t n, const struct pipelin
 static void part_free(void *self, struct pipeline_part *part)
 {
     (void)self;
-    dedupe_free(part->user);
+    struct memory *m = part->user;
+    if (!m)
+        return;
+    dedupe_free(m->seen);
+    mem_free(m->refused);
+    mem_free(m);
     part->user = NULL;
 }
 

@@ -8,7 +8,8 @@
 #include "db/slot.h"
 #include "sink.h"
 
-#define HELD_MAX 50000u /* accumulators: beyond it a flush is due at once */
+#define HELD_MAX 50000u            /* accumulators: beyond it a flush is due at once */
+#define LETTERS_MAX (16u << 20)    /* bytes of refused records, the same */
 
 struct acc_key { /* no padding: it is a map key */
     const struct pipeline_part *part;
@@ -27,7 +28,7 @@ struct statistics {
     struct map index;
     struct acc **list;
     size_t n, cap;
-    int64_t oldest_mono_us;
+    int64_t since_mono_us; /* something is held; 0: not looked at yet */
 };
 
 static struct acc *acc_new(struct statistics *t, const struct acc_key *key, const struct resolved *at)
@@ -95,8 +96,6 @@ static rc_t take(struct sink *s, const struct pipeline_record *r, const struct i
 {
     (void)e;
     struct statistics *t = s->own;
-    if (t->n == 0)
-        t->oldest_mono_us = clock_mono_us();
     struct acc *a = acc_for(t, r->part, ev, at);
     struct slot *slot = a->slot;
     slot->requests++;
@@ -127,9 +126,12 @@ static bool due(void *self, int64_t mono_us)
 {
     struct sink *s = self;
     struct statistics *t = s->own;
-    if (t->n == 0)
-        return dead_letters_held(s->dead) > 0; /* a record was refused: say so now */
-    return t->n >= HELD_MAX || mono_us - t->oldest_mono_us >= s->st->options.flush_us;
+    size_t letters = dead_letters_held(s->dead);
+    if (t->n == 0 && letters == 0)
+        return false;
+    if (t->since_mono_us == 0)
+        t->since_mono_us = mono_us;
+    return t->n >= HELD_MAX || letters >= LETTERS_MAX || mono_us - t->since_mono_us >= s->st->options.flush_us;
 }
 
 static rc_t prepare(void *self, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e)
@@ -271,7 +273,7 @@ static void done(void *self, const struct pipeline_part *part, bool committed)
         acc_free(a);
     }
     t->n = kept;
-    t->oldest_mono_us = clock_mono_us();
+    t->since_mono_us = 0;
     dead_letters_done(s->dead, part);
 }
 

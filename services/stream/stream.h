@@ -60,10 +60,11 @@ struct stream {
 
     struct service *service;
     struct bus_producer *producer;
-    struct health_dep *kafka;
+    struct health_dep *kafka, *loaded; /* loaded: the projects, once */
     struct projects projects;
     struct parking parking;
     struct sink *sinks[2]; /* statistics, lake: those that run */
+    struct alone *alone;   /* when none does */
     atomic_int running;    /* pipelines that have not stopped */
 };
 
@@ -79,6 +80,11 @@ extern const struct http_route stream_routes[];
 extern const size_t stream_routes_n;
 void trigger_open(struct stream *st);
 void trigger_projects_loaded(struct stream *st); /* any thread: what was parked is looked at again, in the loop */
+
+/* alone.c: loads the projects while no sink does */
+struct alone;
+rc_t alone_start(struct alone **ret, struct stream *st, struct err *e) MUST_CHECK;
+void alone_free(struct alone *a);
 
 /* statistics.c, lake.c */
 struct sink;

@@ -184,6 +184,52 @@ static void registering_is_capped(void **state)
     assert_int_equal(testdb_number(t.db, "SELECT count(*) FROM endpoints"), 2);
 }
 
+static void the_cap_is_not_for_what_clients_made(void **state)
+{
+    (void)state;
+    struct endpoint in = wanted("a", "a"), ep;
+    char b[] = "b", c[] = "c";
+    bool made = false;
+    ok(endpoint_create(t.db, &in, "inplace", &ep, &e));
+    endpoint_done(&ep);
+    in.uid = b;
+    ok(endpoint_register(t.db, &in, NULL, 1, &ep, &made, &e));
+    assert_true(made);
+    endpoint_done(&ep);
+    in.uid = c;
+    assert_int_equal(endpoint_register(t.db, &in, NULL, 1, &ep, &made, &e), E_LIMIT);
+}
+
+static void who_caches_hears_of_deletions(void **state)
+{
+    (void)state;
+    struct endpoint in = wanted("a", "a"), ep, kept;
+    char b[] = "b";
+    bool made = false;
+    int64_t before = 0, after = 0, *gone = NULL;
+    size_t n = 0;
+    ok(endpoint_register(t.db, &in, NULL, 0, &ep, &made, &e));
+    in.uid = b;
+    ok(endpoint_register(t.db, &in, NULL, 0, &kept, &made, &e));
+    const int64_t ids[] = {ep.id, kept.id};
+    ok(change_seq_last(t.db, &before, &e));
+    ok(endpoints_gone(t.db, ids, 2, &gone, &n, &e));
+    assert_int_equal(n, 0);
+    mem_free(gone);
+    ok(endpoint_delete(t.db, ep.id, &e));
+    ok(change_seq_last(t.db, &after, &e));
+    assert_true(after > before);
+    ok(endpoints_gone(t.db, ids, 2, &gone, &n, &e));
+    assert_int_equal(n, 1);
+    assert_int_equal(gone[0], ep.id);
+    mem_free(gone);
+    ok(endpoints_gone(t.db, ids, 0, &gone, &n, &e));
+    assert_int_equal(n, 0);
+    mem_free(gone);
+    endpoint_done(&ep);
+    endpoint_done(&kept);
+}
+
 struct worker {
     pthread_t thread;
     int64_t id;
@@ -573,6 +619,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(apps_are_interned, setup, teardown),
         cmocka_unit_test_setup_teardown(unknown_endpoints_register_once, setup, teardown),
         cmocka_unit_test_setup_teardown(registering_is_capped, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_cap_is_not_for_what_clients_made, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_caches_hears_of_deletions, setup, teardown),
         cmocka_unit_test_setup_teardown(four_at_once_register_once, setup, teardown),
         cmocka_unit_test_setup_teardown(create_adopts_what_registered_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(inplace_keeps_the_uid, setup, teardown),
