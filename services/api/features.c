@@ -122,9 +122,9 @@ static int by_score(const void *x, const void *y)
 void features_read(const struct reference *ref, struct str drift_measures, struct str current_stats, struct str extra,
                    struct arena *a, struct feature_views *ret)
 {
-    CLEANUP(json_freep)
-    struct json *measures = parse(drift_measures),
-                *stats = parse(current_stats), *more = parse(extra);
+    CLEANUP(json_freep) struct json *measures = parse(drift_measures);
+    CLEANUP(json_freep) struct json *stats = parse(current_stats);
+    CLEANUP(json_freep) struct json *more = parse(extra);
     struct feature_view *v = arena_array(a, ref->n + 1, sizeof *v);
     for (size_t i = 0; i < ref->n; i++)
         fill(&ref->features[i], measures, stats, json_get(more, "features"), a, &v[i]);

@@ -6,10 +6,21 @@
 #include <time.h>
 #include "base/clock.h"
 #include "base/mem.h"
+#include "metrics/metrics.h"
 #include "service/worker.h"
 
 #define WAIT_SECONDS 2
 #define WATCH_US USEC_PER_SEC
+
+enum { M_WAITS };
+enum { WAIT_SERVED, WAIT_REFUSED };
+static const struct metric_row metric_rows[] = {
+    [M_WAITS] = {.name = "modelmon_api_connection_waits_total",
+                 .kind = METRIC_COUNTER,
+                 .help = "Requests that found every database connection in use, by what came of it.",
+                 .labels = {{.name = "outcome", .values = (const char *const[]){"served", "refused", NULL}}}},
+};
+static struct metric_set metrics = METRIC_SET(metric_rows);
 
 struct pool {
     pthread_mutex_t lock;
@@ -81,6 +92,7 @@ rc_t pool_open(struct pool **ret, const struct db_config *db, const struct cache
                struct health *health, struct err *e)
 {
     struct pool *p = mem_alloc(sizeof *p);
+    metrics_register(&metrics);
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->freed, NULL);
     p->n = n;
@@ -137,16 +149,19 @@ rc_t pool_take(struct pool *p, struct pool_item **ret, struct err *e)
     (void)clock_gettime(CLOCK_REALTIME, &until); /* what pthread_cond_timedwait counts in */
     until.tv_sec += WAIT_SECONDS;
     struct pool_item *item = NULL;
+    bool waited = false;
     rc_t rc = OK;
     pthread_mutex_lock(&p->lock);
     if (!p->ready)
         rc = err_set(e, E_AGAIN, "%s", p->why.text);
-    while (rc == OK && !(item = free_item(p)))
+    for (; rc == OK && !(item = free_item(p)); waited = true)
         if (pthread_cond_timedwait(&p->freed, &p->lock, &until) == ETIMEDOUT)
             rc = err_set(e, E_AGAIN, "all %zu database connections are busy: raise API_POOL", p->n);
     if (item)
         item->lent = true;
     pthread_mutex_unlock(&p->lock);
+    if (waited)
+        metric_add(metrics_at(&metrics, M_WAITS, rc == OK ? WAIT_SERVED : WAIT_REFUSED, 0), 1);
     if (rc == OK)
         *ret = item;
     return rc;

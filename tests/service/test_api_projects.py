@@ -7,6 +7,8 @@ import re
 import signal
 import subprocess
 
+import mm
+import psycopg2
 import pytest
 from api_server import BIN, ROOT, Api, wait_for
 
@@ -124,6 +126,32 @@ def test_the_route_table_of_the_readme_is_the_programs():
     with open(os.path.join(ROOT, "services/api/README.md")) as f:
         shown = re.search(r"<!-- routes -->\n(.*?)<!-- /routes -->", f.read(), re.S)
     assert shown and shown.group(1) == text, "run: build/bin/api --routes-markdown"
+
+
+def test_options_and_metrics_of_the_readme_are_the_programs(api):
+    told, printed = mm.readme_options("api")
+    assert told == printed, "run: tests/support/mm.py readme api"
+    names = {name for name in re.findall(r"^# TYPE (modelmon_api_\w+)", api.get("/metrics").text, re.M)}
+    assert names and names <= mm.readme_names("api")
+
+
+def test_more_requests_than_connections_wait_and_then_are_refused():
+    """One connection, held up by a lock: the next request waits its two seconds, then says so."""
+    one = Api(API_POOL=1)
+    one.env["DATABASE_URL"] += "?options=-c%20lock_timeout%3D20s"
+    with one as api:
+        name = api.project()
+        lock = psycopg2.connect(api.url)
+        lock.cursor().execute("LOCK TABLE projects")
+        with concurrent.futures.ThreadPoolExecutor(2) as threads:
+            answers = [threads.submit(api.get, f"/api/v1/projects/{name}") for _ in range(2)]
+            done = concurrent.futures.wait(answers, 20, concurrent.futures.FIRST_COMPLETED).done
+            refused = [a.result() for a in done]
+            assert [a.status for a in refused] == [503] and "API_POOL" in refused[0].detail
+            lock.rollback()
+            assert sorted(a.result().status for a in answers) == [200, 503]
+        lock.close()
+        assert 'modelmon_api_connection_waits_total{outcome="refused"} 1' in api.get("/metrics").text
 
 
 def test_wrong_configuration_is_told_at_once_with_exit_2():
