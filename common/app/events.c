@@ -8,6 +8,7 @@
 #include "log/log.h"
 #include "metrics/metrics.h"
 
+#define WINDOW_US_MAX (31 * USEC_PER_DAY)
 #define BYTES_MAX (16u << 20)
 #define SEND_TIMEOUT_US (10 * USEC_PER_SEC)
 #define ENVELOPE_BYTES 4096 /* key, headers and framing beside the value */
@@ -78,6 +79,8 @@ static rc_t check_event(const struct app_events *a, const struct app_event *it, 
         return reject_set(why, REJECT_UNKNOWN_APP, "application_name", 0, "the event is for another application");
     if (ev->start_us >= ev->end_us)
         return reject_set(why, REJECT_BAD_TIME, "end_infer_time", 0, "the window ends before it begins");
+    if (ev->end_us - ev->start_us > WINDOW_US_MAX)
+        return reject_set(why, REJECT_BAD_VALUE, "end_infer_time", 0, "the window is longer than 31 days");
     if (ev->revision < 0 || ev->revision > INT32_MAX)
         return reject_set(why, REJECT_BAD_VALUE, "modelmon.revision", 0, "not a revision");
     return OK;

@@ -14,10 +14,12 @@
 #define SWEEP_REACH_US (24 * INT64_C(3600) * USEC_PER_SEC) /* windows closed longer ago were swept often enough */
 #define SWEEP_GRACE_US (10 * USEC_PER_SEC)                 /* their rows may be in a transaction that just commits */
 #define FOLD_EVERY_US (10 * USEC_PER_SEC)
+#define FOLD_BUDGET_US (200 * USEC_PER_MSEC)
+#define AGAIN_US USEC_PER_SEC
 #define DAYS_EVERY_US (600 * USEC_PER_SEC)
 #define DAYS_AHEAD 2
 #define RETENTION_EVERY_US (3600 * USEC_PER_SEC)
-#define RETRY_US (5 * USEC_PER_SEC)
+#define RETRY_US (15 * USEC_PER_SEC)
 #define FOLDED_TOPIC "folded"
 
 struct chore_run {
@@ -26,15 +28,19 @@ struct chore_run {
     const struct project *projects;
     size_t n;
     struct tick_report *r;
+    bool swept;  /* before */
+    bool *again; /* a piece is left: soon again */
 };
 
 /* ---- sweep ---- */
 static rc_t sweep(const struct chore_run *run, struct err *e)
 {
     int64_t now = clock_now_us();
+    int64_t reach = run->swept ? 3 * run->opts->sweep_us : SWEEP_REACH_US;
     for (size_t i = 0; i < run->n; i++) {
         int64_t found = 0;
-        rc_t rc = windows_sweep(run->db, run->projects[i].id, now - SWEEP_REACH_US, now - SWEEP_GRACE_US, now, &found, e);
+        rc_t rc = windows_sweep(run->db, run->projects[i].id, now - reach - SWEEP_GRACE_US, now - SWEEP_GRACE_US, now,
+                                &found, e);
         if (rc)
             return rc;
         if (found)
@@ -151,16 +157,21 @@ static rc_t fold_window(struct db *db, const struct window *w, struct err *e)
 static rc_t fold(const struct chore_run *run, struct err *e)
 {
     int64_t before = clock_now_us() - run->opts->fold_after_us, left = run->opts->fold_max;
+    int64_t deadline = clock_mono_us() + FOLD_BUDGET_US; /* closing must not wait for it */
     for (size_t i = 0; i < run->n && left > 0; i++) {
         struct window *w = NULL;
-        size_t n = 0;
+        size_t n = 0, k = 0;
         rc_t rc = windows_unfolded(run->db, run->projects[i].id, before, (size_t)left, &w, &n, e);
-        for (size_t k = 0; !rc && k < n; k++, left--)
+        for (; !rc && k < n && clock_mono_us() < deadline; k++, left--)
             rc = fold_window(run->db, &w[k], e);
         mem_free(w);
         if (rc)
             return rc;
-        run->r->folded += (int64_t)n;
+        run->r->folded += (int64_t)k;
+        if (k < n || left == 0) {
+            *run->again = true;
+            return OK;
+        }
     }
     return OK;
 }
@@ -216,7 +227,8 @@ static rc_t drop_days(const struct chore_run *run, struct err *e)
 rc_t chores_run(struct chores *ch, const struct controller_options *opts, struct closer *closer, struct db *db,
                 const struct project *projects, size_t n, struct tick_report *r, struct err *e)
 {
-    const struct chore_run run = {opts, db, projects, n, r};
+    bool again = false;
+    const struct chore_run run = {opts, db, projects, n, r, ch->swept, &again};
     const struct {
         const char *name;
         rc_t (*fn)(const struct chore_run *run, struct err *e);
@@ -228,19 +240,20 @@ rc_t chores_run(struct chores *ch, const struct controller_options *opts, struct
         {"retention", drop_days, &ch->next_retention_us, RETENTION_EVERY_US},
     };
     const struct tick_report before = *r;
-    rc_t rc = OK;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows && rc != E_AGAIN; i++) {
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (clock_mono_us() < *rows[i].next_us)
             continue;
-        rc = rows[i].fn(&run, e);
-        *rows[i].next_us = clock_mono_us() + (rc ? RETRY_US : rows[i].every_us);
-        if (rc && rc != E_AGAIN)
-            log_error("chore", LF_STR("chore", rows[i].name), LF_ERR(e)); /* it must not keep the others from their turn */
+        again = false;
+        rc_t rc = rows[i].fn(&run, e);
+        *rows[i].next_us = clock_mono_us() + (rc ? RETRY_US : again ? AGAIN_US : rows[i].every_us);
+        ch->swept = ch->swept || (rows[i].fn == sweep && rc == OK);
+        if (rc) /* one that fails keeps neither the others nor the closing of windows from their turn */
+            log_warn("chore", LF_STR("chore", rows[i].name), LF_STR("rc", rc_name(rc)), LF_ERR(e));
     }
     if (r->days_dropped > before.days_dropped)
         closer_forget_days(closer);
     metric_add(metrics_at(&controller_metrics, M_CHORES, CHORE_SWEPT, 0), r->swept - before.swept);
     metric_add(metrics_at(&controller_metrics, M_CHORES, CHORE_FOLDED, 0), r->folded - before.folded);
     metric_add(metrics_at(&controller_metrics, M_CHORES, CHORE_DAYS_DROPPED, 0), r->days_dropped - before.days_dropped);
-    return rc == E_AGAIN ? E_AGAIN : OK;
+    return OK;
 }

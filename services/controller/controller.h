@@ -94,6 +94,7 @@ void relay_reset(struct relay *r); /* no longer the leader: what is in flight is
 
 struct chores {                                                           /* chores.c */
     int64_t next_sweep_us, next_fold_us, next_days_us, next_retention_us; /* monotonic; 0: at once */
+    bool swept;                                                           /* all of the reach, once since the start */
 };
 /* Everything that is due, a bounded piece of it. */
 rc_t chores_run(struct chores *ch, const struct controller_options *opts, struct closer *closer, struct db *db,

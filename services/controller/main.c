@@ -73,7 +73,8 @@ const struct config_key controller_keys[] = {
      .offset = AT(fold_max),
      .min = 1,
      .max = 100000,
-     .help = "Windows folded in one go, every 10 seconds."},
+     .help = "Most windows folded in one go; a go ends after 200 ms too, and comes every 10 seconds, or each second "
+             "while some are left."},
     {.env = "RELAY_INFLIGHT",
      .def = "1000",
      .type = CONFIG_I64,

@@ -248,7 +248,7 @@ rc_t relay_step(struct relay *r, struct db *db, bool *ret_busy, struct err *e)
     if (r->orphaned)
         forget_batch(r);
     rc_t rc = r->n ? settle_batch(r, db, e) : OK;
-    if (rc || clock_mono_us() < r->not_before_us)
+    if (rc || clock_mono_us() < r->not_before_us || !bus_producer_up(r->producer))
         return rc;
     rc = read_batch(r, db, e);
     if (rc)

@@ -6,7 +6,8 @@
 
 #define BYTES_MAX (32u << 20)
 #define FUTURE_US (48 * INT64_C(3600) * USEC_PER_SEC)
-#define PAST_US INT64_C(946684800000000) /* 2000-01-01: days are partitions, so a window's must be sane */
+#define PAST_US INT64_C(946684800000000)  /* 2000-01-01: days are partitions, so a window's must be sane, … */
+#define LAST_US INT64_C(4102444800000000) /* … before 2100 too: a record's own timestamp may be anything */
 #define TRACEPARENT_LEN 55u
 
 bool batch_item_is_of(const struct batch_item *it, struct pipeline_part *const *parts, size_t n)
@@ -48,7 +49,7 @@ static rc_t check_event(const struct batch *b, const struct batch_item *it, stru
         return reject_set(why, REJECT_BAD_TIME, "end_infer_time", 0, "the window ends before it begins");
     if (ev->start_us < PAST_US)
         return reject_set(why, REJECT_BAD_TIME, "start_infer_time", 0, "the window lies before the year 2000");
-    if (ev->end_us > it->timestamp_us + FUTURE_US)
+    if (ev->end_us > LAST_US || ev->end_us > it->timestamp_us + FUTURE_US)
         return reject_set(why, REJECT_FUTURE_TIMESTAMP, "end_infer_time", 0, "the window ends in the future");
     if (ev->revision < 0 || ev->revision > INT32_MAX)
         return reject_set(why, REJECT_BAD_VALUE, "modelmon.revision", 0, "not a revision");

@@ -268,14 +268,14 @@ def test_a_changed_reference_waits_for_the_lake_too(world, scene):
 
 
 def test_the_sweep_finds_rows_that_no_revision_used(world, scene):
-    with world.service("controller", SWEEP_INTERVAL="1s"):
+    with world.service("controller", SWEEP_INTERVAL="2s"):
         scene.build()
         scene.frontier(mm.now_us())
         scene.add(10)
         scene.closed()
         scene.add(4, minute=2)
         world.rows("DELETE FROM pending_windows")  # as if the mark had been lost
-        world.rows("UPDATE windows SET closed_us = closed_us - 60000000, rows = 10, revision = 1")
+        world.rows("UPDATE windows SET closed_us = closed_us - 11000000, rows = 10, revision = 1")
 
         def found():
             scene.frontier(mm.now_us())  # the window has to be quiet once more

@@ -264,15 +264,13 @@ class World:
         wait_for(check, 30, "the schema")
 
     def days(self, *instants_us):
-        """Day partitions of every partitioned table, as db_days_ensure makes them."""
-        for day in sorted({t // DAY_US * DAY_US for t in instants_us}):
-            name = time.strftime("%Y%m%d", time.gmtime(day // 1_000_000))
-            for table in self.rows("SELECT relname FROM pg_class WHERE relkind = 'p' AND relnamespace = 'public'::regnamespace"):
-                try:
-                    self.rows(f'CREATE TABLE {table["relname"]}_p{name} PARTITION OF {table["relname"]} '
-                              f'FOR VALUES FROM ({day}) TO ({day + DAY_US})')
-                except psycopg2.errors.DuplicateTable:
-                    pass  # a service was first
+        """Day partitions of every partitioned table, made as db_days_ensure makes them: under its lock."""
+        parents = [t["relname"] for t in self.rows("SELECT relname FROM pg_class WHERE relkind = 'p' AND "
+                                                   "relnamespace = 'public'::regnamespace")]
+        days = sorted({t // DAY_US * DAY_US for t in instants_us})
+        made = [f"CREATE TABLE IF NOT EXISTS {p}_p{time.strftime('%Y%m%d', time.gmtime(d // 1_000_000))} PARTITION OF {p} "
+                f"FOR VALUES FROM ({d}) TO ({d + DAY_US});" for p in parents for d in days]
+        self.rows("BEGIN; SELECT pg_advisory_xact_lock(7305813000000000001); " + "".join(made) + " COMMIT")
 
     def project(self, name, base_period_us=10 * MINUTE_US, monitoring=True, default_app=True):
         return self.one("INSERT INTO projects (name, base_period_us, monitoring, default_app, created_us, updated_us) "
@@ -393,14 +391,19 @@ def mlrun_time(us):
 
 
 # --- READMEs: the tables of options are the programs' own ---
+SHARED_OPTIONS = {"Database", "Kafka", "Cache", "Lake", "HTTP", "Process"}  # told once, in common/README.md
+
+
 def readme_options(service):
-    """(what the README of a service has between its markers, what the program prints)"""
+    """(what the README of a service has between its markers, what the program prints of its own options)"""
     with open(os.path.join(ROOT, "services", service, "README.md")) as f:
         text = f.read()
     block = re.search(r"<!-- options -->\n(.*)<!-- /options -->", text, re.S)
     printed = subprocess.run([os.path.join(BIN, service), "--help-markdown"], stdout=subprocess.PIPE, check=True, timeout=10,
                              env={"PATH": os.environ["PATH"]}).stdout.decode()
-    return block[1] if block else "", printed
+    sections = re.split(r"(?=^\*\*)", printed, flags=re.M)
+    own = [t for t in sections if t.strip() and t.split("**")[1] not in SHARED_OPTIONS]
+    return block[1] if block else "", "".join(own).rstrip() + "\n"
 
 
 def readme_names(service):
