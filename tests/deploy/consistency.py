@@ -18,6 +18,7 @@ FUNCTIONS = {"stream": "model-monitoring-stream", "controller": "model-monitorin
              "api": "model-monitoring-api"}
 WORKLOADS = ("Deployment", "StatefulSet")
 UID = 10001
+NEEDED = ("SYSTEM_ID", "KAFKA_BROKERS", "DATABASE_URL_FILE", "LAKE_DIR")  # where a service reads it, it is given
 
 
 def load(path):
@@ -39,6 +40,10 @@ def options(folder):
 
 def unknown(service, names, known):
     return sorted(set(names) - known[service])
+
+
+def not_given(service, names, known):
+    return sorted(n for n in NEEDED if n in known[service] and n not in names)
 
 
 def services_of_tree():
@@ -66,6 +71,7 @@ def functions(known):
         say(any(t["kind"] == "cron" for t in spec["triggers"].values()) == (service == "controller"), "cron trigger")
         names = [e["name"] for e in spec["env"]]
         say(not unknown(service, names, known), f"reads no {unknown(service, names, known)}")
+        say(not not_given(service, names, known), f"is not given {not_given(service, names, known)}")
         say(0 < spec["minReplicas"] <= spec["maxReplicas"], "replicas")
     return bad
 
@@ -85,6 +91,8 @@ def compose(known, path):
         missing = unknown(name, s["environment"], known)
         if missing:
             bad.append(f"{name}: reads no {missing}")
+        if not_given(name, s["environment"], known):
+            bad.append(f"{name}: is not given {not_given(name, s['environment'], known)}")
         if s["build"]["target"] != name or not s.get("read_only") or s.get("cap_drop") != ["ALL"] or not s.get("mem_limit"):
             bad.append(f"{name}: target, read_only, cap_drop or mem_limit")
     return bad
@@ -141,11 +149,17 @@ def chart(known, path):
                 env.update(named[("ConfigMap", source["configMapRef"]["name"])]["data"])
             if ours:
                 bad += [f"{component}: reads no {n}" for n in unknown(component, env, known)]
+                bad += [f"{component}: is not given {n}" for n in not_given(component, env, known)]
             elif component not in ("kafka", "postgres", "redis") and not env.get("SYSTEM_ID"):
                 bad.append(f"{component}: no SYSTEM_ID")
             if any("://" in v and "@" in v and "postgres" in v for v in env.values()):
                 bad.append(f"{component}: a password in the environment")
             secret = {i["path"] for v in pod["volumes"] for i in v.get("secret", {}).get("items", [])}
+            for volume in (v["secret"] for v in pod["volumes"] if "secret" in v):
+                keys = named.get(("Secret", volume["secretName"]), {}).get("stringData")
+                if keys is None and volume["secretName"] != "their-secret":
+                    bad.append(f"{component}: no secret {volume['secretName']}")
+                bad += [f"{component}: its secret has no {i['key']}" for i in volume["items"] if keys is not None and not keys.get(i["key"])]
             files = {os.path.basename(v) for v in env.values() if v.startswith("/etc/modelmon/")}
             if files != secret:
                 bad.append(f"{component}: files {sorted(files)}, mounted {sorted(secret)}")
