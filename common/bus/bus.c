@@ -113,7 +113,16 @@ rc_t bus_producer_open(struct bus_producer **ret, const struct bus_config *cfg, 
 rc_t bus_produce(struct bus_producer *p, const char *topic, struct str key, struct str value,
                  const struct bus_header *headers, size_t n_headers, bus_delivered_fn *fn, void *arg, struct err *e)
 {
-    return p->bus->producer->produce(p->self, topic, key, value, headers, n_headers, fn, arg, e);
+    const struct bus_message m = {topic, key, value, false, headers, n_headers, fn, arg};
+    return p->bus->producer->produce(p->self, &m, e);
+}
+
+rc_t bus_produce_lent(struct bus_producer *p, const char *topic, struct str key, struct str value,
+                      const struct bus_header *headers, size_t n_headers, bus_delivered_fn *fn, void *arg, struct err *e)
+{
+    assert(fn != NULL); /* else nobody learns when value is free again */
+    const struct bus_message m = {topic, key, value, true, headers, n_headers, fn, arg};
+    return p->bus->producer->produce(p->self, &m, e);
 }
 
 rc_t bus_flush(struct bus_producer *p, int64_t timeout_us, struct err *e)

@@ -46,6 +46,10 @@ rc_t bus_producer_open(struct bus_producer **ret, const struct bus_config *cfg, 
 rc_t bus_produce(struct bus_producer *p, const char *topic, struct str key, struct str value,
                  const struct bus_header *headers, size_t n_headers, bus_delivered_fn *fn, void *arg,
                  struct err *e) MUST_CHECK;
+/* The same, but value is lent: it must stay as it is until fn is called. fn may not be NULL. */
+rc_t bus_produce_lent(struct bus_producer *p, const char *topic, struct str key, struct str value,
+                      const struct bus_header *headers, size_t n_headers, bus_delivered_fn *fn, void *arg,
+                      struct err *e) MUST_CHECK;
 rc_t bus_flush(struct bus_producer *p, int64_t timeout_us, struct err *e) MUST_CHECK; /* E_AGAIN: some are still open */
 bool bus_producer_up(const struct bus_producer *p); /* brokers answered lately; any thread */
 /* Waits ≤ 5 s for what is open; the callbacks of what is still open then get E_AGAIN. No callback comes after it. */

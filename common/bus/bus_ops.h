@@ -2,10 +2,18 @@
 #pragma once
 #include "bus/bus.h"
 
+struct bus_message {
+    const char *topic;
+    struct str key, value;
+    bool lent; /* value stays until fn is called: need not be copied */
+    const struct bus_header *headers;
+    size_t n_headers;
+    bus_delivered_fn *fn;
+    void *arg;
+};
 struct bus_producer_ops {
     rc_t (*open)(const struct bus_config *cfg, void **ret, struct err *e);
-    rc_t (*produce)(void *self, const char *topic, struct str key, struct str value, const struct bus_header *headers,
-                    size_t n_headers, bus_delivered_fn *fn, void *arg, struct err *e);
+    rc_t (*produce)(void *self, const struct bus_message *m, struct err *e);
     rc_t (*flush)(void *self, int64_t timeout_us, struct err *e);
     bool (*up)(const void *self);
     void (*free)(void *self);

@@ -40,7 +40,7 @@ struct kafka_producer {
     int64_t probed_us;
 };
 
-/* One accepted message, until its report. The value behind it is what librdkafka sends: it is copied once. */
+/* One accepted message, until its report. The value behind it, unless it is lent, is what librdkafka sends: it is copied once. */
 struct delivery {
     bus_delivered_fn *fn;
     void *arg;
@@ -266,21 +266,21 @@ static rd_kafka_topic_t *topic_get(struct kafka_producer *p, const char *name)
 }
 
 /* Lock held. On success librdkafka reports d; on failure d is still the caller's. */
-static rd_kafka_resp_err_t hand_over(struct kafka_producer *p, rd_kafka_topic_t *rkt, struct str key, struct delivery *d,
-                                     struct str value, const struct bus_header *headers, size_t n_headers)
+static rd_kafka_resp_err_t hand_over(struct kafka_producer *p, rd_kafka_topic_t *rkt, const struct bus_message *m,
+                                     struct delivery *d)
 {
-    void *payload = value.p ? d->value : NULL;
-    if (!n_headers) {
-        int bad = rd_kafka_produce(rkt, RD_KAFKA_PARTITION_UA, 0, payload, value.n, key.p, key.n, d);
+    void *payload = m->lent ? (void *)(uintptr_t)m->value.p : m->value.p ? d->value : NULL; /* read, not written */
+    if (!m->n_headers) {
+        int bad = rd_kafka_produce(rkt, RD_KAFKA_PARTITION_UA, 0, payload, m->value.n, m->key.p, m->key.n, d);
         return bad ? rd_kafka_last_error() : RD_KAFKA_RESP_ERR_NO_ERROR;
     }
-    rd_kafka_headers_t *h = rd_kafka_headers_new(n_headers);
-    for (size_t i = 0; i < n_headers; i++)
-        rd_kafka_header_add(h, headers[i].name, -1, headers[i].value.p, (ssize_t)headers[i].value.n);
+    rd_kafka_headers_t *h = rd_kafka_headers_new(m->n_headers);
+    for (size_t i = 0; i < m->n_headers; i++)
+        rd_kafka_header_add(h, m->headers[i].name, -1, m->headers[i].value.p, (ssize_t)m->headers[i].value.n);
     const rd_kafka_vu_t vus[] = {
         {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = rkt},
-        {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {payload, value.n}},
-        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *)(uintptr_t)key.p, key.n}}, /* copied, not written */
+        {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {payload, m->value.n}},
+        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *)(uintptr_t)m->key.p, m->key.n}}, /* copied, not written */
         {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = h},
         {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = d},
     };
@@ -300,30 +300,28 @@ static void count(struct kafka_producer *p, long long bytes, long long n)
         atomic_store_explicit(&p->heard_us, clock_mono_us(), memory_order_relaxed);
 }
 
-static rc_t producer_produce(void *self, const char *topic, struct str key, struct str value,
-                             const struct bus_header *headers, size_t n_headers, bus_delivered_fn *fn, void *arg,
-                             struct err *e)
+static rc_t producer_produce(void *self, const struct bus_message *m, struct err *e)
 {
     struct kafka_producer *p = self;
-    size_t size = key.n + value.n;
-    for (size_t i = 0; i < n_headers; i++)
-        size += headers[i].value.n;
+    size_t size = m->key.n + m->value.n, copied = m->lent ? 0 : m->value.n;
+    for (size_t i = 0; i < m->n_headers; i++)
+        size += m->headers[i].value.n;
     if (size > BUS_MESSAGE_MAX)
         return err_set(e, E_INVALID, "a message of %zu bytes; at most %u", size, BUS_MESSAGE_MAX);
     long long bytes = (long long)size + OVERHEAD;
     if (atomic_load(&p->bytes) + bytes > p->limit_bytes || atomic_load(&p->broken))
         return err_set(e, E_AGAIN, "the Kafka producer is full: %lld bytes wait", atomic_load(&p->bytes));
 
-    struct delivery *d = mem_grow(NULL, 1, sizeof *d + value.n);
-    d->fn = fn;
-    d->arg = arg;
+    struct delivery *d = mem_grow(NULL, 1, sizeof *d + copied);
+    d->fn = m->fn;
+    d->arg = m->arg;
     d->bytes = (size_t)bytes;
-    if (value.n)
-        memcpy(d->value, value.p, value.n);
+    if (copied)
+        memcpy(d->value, m->value.p, copied);
     count(p, bytes, 1);
     pthread_mutex_lock(&p->lock);
-    rd_kafka_topic_t *rkt = topic_get(p, topic);
-    rd_kafka_resp_err_t err = rkt ? hand_over(p, rkt, key, d, value, headers, n_headers) : rd_kafka_last_error();
+    rd_kafka_topic_t *rkt = topic_get(p, m->topic);
+    rd_kafka_resp_err_t err = rkt ? hand_over(p, rkt, m, d) : rd_kafka_last_error();
     pthread_mutex_unlock(&p->lock);
     if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
         return OK;
@@ -332,7 +330,7 @@ static rc_t producer_produce(void *self, const char *topic, struct str key, stru
     if (err == RD_KAFKA_RESP_ERR__FATAL)
         atomic_store(&p->broken, true);
     rc_t rc = kafka_rc(err) == E_INVALID ? E_INVALID : E_AGAIN;
-    return err_set(e, rc, "producing to %.100s: %s", topic, rd_kafka_err2str(err));
+    return err_set(e, rc, "producing to %.100s: %s", m->topic, rd_kafka_err2str(err));
 }
 
 static struct timespec mono_at(int64_t us)

@@ -35,25 +35,30 @@ static void set_header(struct MHD_Response *response, const char *name, const ch
 }
 
 /* The body is in r->out, which stays until the request has ended. */
-static void finish(struct http_request *r, int status, const char *type)
+struct MHD_Response *answer_response(const struct http_request *r)
 {
     const struct http_server *s = r->connection->server;
-    assert(r->response == NULL);
     struct MHD_Response *response = MHD_create_response_from_buffer(r->out.len, r->out.len ? r->out.data : "",
                                                                     MHD_RESPMEM_PERSISTENT);
     assert(response != NULL); /* out of memory */
-    if (type)
-        set_header(response, "Content-Type", type);
+    if (r->type)
+        set_header(response, "Content-Type", r->type);
     for (const struct http_header_line *h = r->headers; h; h = h->next)
         set_header(response, h->name, h->value);
-    if (type && strcmp(type, HTTP_JSON) != 0)
+    if (r->type && strcmp(r->type, HTTP_JSON) != 0)
         set_header(response, "X-Content-Type-Options", "nosniff");
     if (r->close || !s->options->keepalive || atomic_load_explicit(&s->quiesced, memory_order_relaxed))
         set_header(response, "Connection", "close");
+    return response;
+}
+
+static void finish(struct http_request *r, int status, const char *type)
+{
+    assert(r->status == 0);
     struct MHD_Connection *mhd = r->connection->mhd;
     bool suspended = r->suspended;
     r->status = status;
-    r->response = response;
+    r->type = type;
     atomic_store_explicit(&r->ready, true, memory_order_release);
     if (suspended)
         MHD_resume_connection(mhd); /* from here on the request may be gone */

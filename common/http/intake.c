@@ -106,8 +106,6 @@ void intake_completed(void *cls, struct MHD_Connection *mhd, void **context, enu
     *context = NULL;
     struct connection *c = r->connection;
     struct http_request next = {.connection = c, .body = r->body, .out = r->out, .arena = r->arena};
-    if (r->response) /* answered, but the client was gone */
-        MHD_destroy_response(r->response);
     if (r->suspended)
         atomic_fetch_sub(&s->suspended, 1);
     if (next.arena.total > KEEP_MEMORY)
@@ -251,9 +249,9 @@ static enum MHD_Result queue(struct http_request *r)
     }
     enter(c, SENDING);
     counters_answered(r);
-    enum MHD_Result ok = MHD_queue_response(c->mhd, (unsigned)r->status, r->response);
-    MHD_destroy_response(r->response);
-    r->response = NULL;
+    struct MHD_Response *response = answer_response(r);
+    enum MHD_Result ok = MHD_queue_response(c->mhd, (unsigned)r->status, response);
+    MHD_destroy_response(response); /* the connection holds it until it is sent */
     return ok;
 }
 
@@ -282,7 +280,7 @@ static enum MHD_Result handle(struct http_request *r)
         r->route->row->handler(r, r->route->arg);
     if (r->suspended)
         return MHD_YES;
-    assert(r->response != NULL); /* the handler neither answered nor suspended */
+    assert(r->status != 0); /* the handler neither answered nor suspended */
     return queue(r);
 }
 

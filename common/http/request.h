@@ -38,9 +38,9 @@ struct http_request {
     struct arena arena;
     int64_t received_us, received_mono_us;
     struct http_header_line *headers;
-    int status;
-    struct MHD_Response *response;
-    atomic_bool ready; /* response may be queued */
+    int status; /* 0: not answered */
+    const char *type;
+    atomic_bool ready; /* the answer is whole, and may be queued */
 };
 
 struct connection {
@@ -79,6 +79,9 @@ void *intake_request_line(void *cls, const char *target, struct MHD_Connection *
 void intake_completed(void *cls, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode why);
 enum MHD_Result intake_access(void *cls, struct MHD_Connection *mhd, const char *url, const char *method,
                               const char *version, const char *data, size_t *data_n, void **context);
+
+/* answer.c: what was answered, as the library wants it. On the connection's thread, which frees it too. */
+struct MHD_Response *answer_response(const struct http_request *r);
 
 void *watchdog_run(void *server);
 

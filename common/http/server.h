@@ -86,6 +86,7 @@ int64_t http_received_us(const struct http_request *r); /* wall clock when the r
 void http_suspend(struct http_request *r); /* only in the handler, and before the request is handed over */
 /* Before the answer; copied. A value that is empty or has a control character is left out. */
 void http_add_header(struct http_request *r, const char *name, const char *value);
+/* type is kept until the answer is sent: a literal. */
 void http_answer(struct http_request *r, int status, const char *type, struct str body);       /* copies body */
 void http_answer_take(struct http_request *r, int status, const char *type, struct buf *body); /* takes body's memory */
 void http_answer_empty(struct http_request *r, int status);

@@ -34,7 +34,8 @@ static void run(struct worker *w, void *arg)
         if (loaded)
             health_set(a->st->loaded, HEALTH_OK, "%s", "");
         else
-            health_set(a->st->loaded, HEALTH_STARTING, "the database has not been read yet: %s; posted events get 503", e.text);
+            health_set(a->st->loaded, HEALTH_STARTING, "the database has not been read yet: %s; posted events get 503",
+                       e.text);
         (void)worker_wait(w, rc ? RETRY_US : EVERY_US);
     }
 }

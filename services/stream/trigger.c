@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "event/inference.h"
+#include "event/names.h"
 #include "json/write.h"
 #include "metrics/metrics.h"
 #include "stream.h"
@@ -40,8 +41,9 @@ struct post {
     bool lines, single;  /* single: one event alone, MLRun's short answer */
     bool was_parked, park; /* an unknown project is believed at the second look */
     size_t accepted, n_refused, sent;
-    struct refused refused[REPORT_MAX];
+    struct refused *refused; /* REPORT_MAX; NULL until one is */
     struct str uid, model;  /* of the single event; copies */
+    char found[NAME_PROJECT_MAX + 1], topic[NAME_TOPIC_MAX + 1]; /* the last event's project: most often the next one's */
     atomic_size_t open;     /* not acknowledged yet, and one for the handler */
     atomic_int failed;      /* an rc_t */
     char words[160];
@@ -165,11 +167,18 @@ static void delivered(void *arg, rc_t rc, const char *words)
 
 /* ---- one event ---- */
 
+static void refuse_at(struct post *p, const struct inference_split *at, size_t offset, const struct reject *why)
+{
+    if (!p->refused)
+        p->refused = arena_array(http_arena(p->r), REPORT_MAX, sizeof *p->refused);
+    if (p->n_refused < REPORT_MAX)
+        p->refused[p->n_refused] = (struct refused){at->index, at->line, offset, *why};
+    p->n_refused++;
+}
+
 static void refuse(struct post *p, const struct inference_split *at, const struct reject *why)
 {
-    if (p->n_refused < REPORT_MAX)
-        p->refused[p->n_refused] = (struct refused){at->index, at->line, at->offset, *why};
-    p->n_refused++;
+    refuse_at(p, at, at->offset, why);
 }
 
 /* What the sinks will say of it, said at once. */
@@ -186,11 +195,15 @@ static rc_t check_time(const struct post *p, const struct inference_event *ev, s
     return OK;
 }
 
-static rc_t project_of(struct post *p, const struct inference_event *ev, char *topic, struct reject *why)
+/* p->topic is the project's. */
+static rc_t project_of(struct post *p, const struct inference_event *ev, struct reject *why)
 {
     struct project_view view;
     struct str name = p->project.n ? p->project : ev->project.n ? ev->project : str_of(p->st->options.default_project);
-    rc_t rc = projects_find(&p->st->projects, name, &view, topic);
+    if (name.n > 0 && str_eqz(name, p->found))
+        return inference_check_project(ev, name, why);
+    p->found[0] = '\0';
+    rc_t rc = projects_find(&p->st->projects, name, &view, p->topic);
     if (rc == E_AGAIN) {
         fail(p, E_AGAIN, "the projects are not loaded yet: the database has not answered");
         return rc;
@@ -204,6 +217,10 @@ static rc_t project_of(struct post *p, const struct inference_event *ev, char *t
                           "no such project: PUT /api/v1/projects/NAME makes one");
     if (!view.monitoring)
         return reject_set(why, REJECT_MONITORING_OFF, "", 0, "monitoring of this project is off");
+    if (name.n <= NAME_PROJECT_MAX) {
+        memcpy(p->found, name.p, name.n);
+        p->found[name.n] = '\0';
+    }
     return inference_check_project(ev, name, why);
 }
 
@@ -218,7 +235,7 @@ static struct str random_id(struct arena *a)
                                b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]));
 }
 
-/* What goes onto the topic: the bytes as they came, or for MLRun's ingest form its translation. */
+/* What goes onto the topic: the bytes as they came, in the request's body, or for MLRun's ingest form its translation. */
 static struct str record_of(struct post *p, struct str raw, struct inference_event *ev, struct buf *room)
 {
     if (!ev->is_ingest)
@@ -231,14 +248,17 @@ static struct str record_of(struct post *p, struct str raw, struct inference_eve
     return buf_str(room);
 }
 
-static rc_t produce(struct post *p, const char *topic, const struct inference_event *ev, struct str record, struct err *e)
+static rc_t produce(struct post *p, const struct inference_event *ev, struct str record, struct err *e)
 {
-    if (!bus_producer_up(p->st->producer)) /* known to be away: said at once, not when the message has timed out */
+    /* known to be away: said at once, not when the message has timed out */
+    if (p->sent == 0 && !bus_producer_up(p->st->producer))
         return err_set(e, E_AGAIN, "the message bus cannot be reached");
     struct str trace = ev->traceparent.n ? ev->traceparent : p->trace;
     struct bus_header header = {"traceparent", trace};
     atomic_fetch_add(&p->open, 1);
-    rc_t rc = bus_produce(p->st->producer, topic, ev->uid, record, &header, trace.n ? 1 : 0, delivered, p, e);
+    /* the body stays until the answer, which waits for every acknowledgement; a translation does not */
+    rc_t rc = (ev->is_ingest ? bus_produce : bus_produce_lent)(p->st->producer, p->topic, ev->uid, record, &header,
+                                                               trace.n ? 1 : 0, delivered, p, e);
     if (rc)
         atomic_fetch_sub(&p->open, 1);
     else
@@ -251,12 +271,11 @@ static rc_t post_event(struct post *p, const struct inference_split *at, struct 
     struct inference_event ev;
     struct reject why = {0};
     struct err e = {{0}};
-    char topic[256];
     rc_t rc = inference_decode(p->decoder, raw.p, raw.n, &ev, &why);
     if (rc == OK)
         rc = check_time(p, &ev, &why);
     if (rc == OK)
-        rc = project_of(p, &ev, topic, &why);
+        rc = project_of(p, &ev, &why);
     if (rc == E_INVALID) {
         refuse(p, at, &why);
         return OK;
@@ -264,7 +283,7 @@ static rc_t post_event(struct post *p, const struct inference_split *at, struct 
     if (rc)
         return rc;
     buf_clear(room);
-    rc = produce(p, topic, &ev, record_of(p, raw, &ev, room), &e);
+    rc = produce(p, &ev, record_of(p, raw, &ev, room), &e);
     if (rc == E_INVALID) { /* larger than the bus takes */
         (void)reject_set(&why, REJECT_TOO_LARGE, "", 0, "%s", e.text);
         refuse(p, at, &why);
@@ -308,11 +327,8 @@ static void post_all(struct post *p)
         (void)reject_set(&why, REJECT_MALFORMED_JSON, "", 0, "the body holds no event");
     }
     if (more == -1) {
-        struct refused f = {split.index, split.line, 0, why};
         p->single = p->single || p->accepted + p->n_refused == 0;
-        if (p->n_refused < REPORT_MAX)
-            p->refused[p->n_refused] = f;
-        p->n_refused++;
+        refuse_at(p, &split, 0, &why);
     }
 }
 

@@ -17,7 +17,14 @@
 #include "load.h"
 #include "scene.h"
 
-enum { CONNECTIONS = 64, EVENTS = 4096, LINES = 100, BATCHES = EVENTS / LINES, IDLE_US = 1000000 };
+enum {
+    CONNECTIONS = 64,
+    BATCH_CONNECTIONS = 64,
+    EVENTS = 4096,
+    LINES = 100,
+    BATCHES = EVENTS / LINES,
+    IDLE_US = 1000000
+};
 #define PATH "/%s"
 
 struct bench {
@@ -35,10 +42,11 @@ struct bare_request {
     struct buf body;
 };
 
-static enum MHD_Result bare_access(void *cls, struct MHD_Connection *c, const char *url, const char *method, const char *version,
-                                   const char *data, size_t *n, void **context)
+static enum MHD_Result bare_access(void *cls, struct MHD_Connection *c, const char *url, const char *method,
+                                   const char *version, const char *data, size_t *n, void **context)
 {
-    static char answer[] = "{\"status\":\"accepted\",\"endpoint_id\":\"00000000000000000000000000abcdef\",\"endpoint_name\":\"m\"}";
+    static char answer[] =
+        "{\"status\":\"accepted\",\"endpoint_id\":\"00000000000000000000000000abcdef\",\"endpoint_name\":\"m\"}";
     struct bare_request *r = *context;
     (void)cls, (void)url, (void)method, (void)version;
     if (!r) {
@@ -111,8 +119,11 @@ static rd_kafka_t *bare_producer(const struct bench *b, size_t *reported)
 {
     char text[300];
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    const char *const options[][2] = {{"bootstrap.servers", b->scene.bus.brokers}, {"linger.ms", "2"}, {"acks", "all"},
-                                      {"enable.idempotence", "true"}, {"partitioner", "murmur2_random"}};
+    const char *const options[][2] = {{"bootstrap.servers", b->scene.bus.brokers},
+                                      {"linger.ms", "2"},
+                                      {"acks", "all"},
+                                      {"enable.idempotence", "true"},
+                                      {"partitioner", "murmur2_random"}};
     for (size_t i = 0; i < sizeof options / sizeof *options; i++)
         if (rd_kafka_conf_set(conf, options[i][0], options[i][1], text, sizeof text))
             scene_die("bare producer", text);
@@ -199,8 +210,8 @@ static bool single_posts(struct bench *b)
         b->produced += (double)l.total;
         ratio[at] = ours[at] / bare[at];
         p99[at] = r.p99_ms;
-        (void)fprintf(stderr, "# single: %.2f us, bare %.2f us, ratio %.2f; %.0f/s, p50 %.1f ms, p99 %.1f ms\n", ours[at], bare[at],
-                      ratio[at], (double)l.total / r.wall_s, r.p50_ms, r.p99_ms);
+        (void)fprintf(stderr, "# single: %.2f us, bare %.2f us, ratio %.2f; %.0f/s, p50 %.1f ms, p99 %.1f ms\n",
+                      ours[at], bare[at], ratio[at], (double)l.total / r.wall_s, r.p50_ms, r.p99_ms);
     }
     double of = scene_median(ratio, SCENE_ROUNDS), late = scene_median(p99, SCENE_ROUNDS);
     bool ok = scene_print(&(struct scene_line){"http_trigger", "us CPU per POST", scene_median(ours, SCENE_ROUNDS),
@@ -212,7 +223,8 @@ static bool batches(struct bench *b)
 {
     double ours[SCENE_ROUNDS], bare[SCENE_ROUNDS], ratio[SCENE_ROUNDS];
     struct load_result r;
-    struct load l = {.port = b->stream.port, .connections = CONNECTIONS, .status = 202, .requests = b->batches, .n_requests = BATCHES};
+    struct load l = {
+        .port = b->stream.port, .connections = BATCH_CONNECTIONS, .status = 202, .requests = b->batches, .n_requests = BATCHES};
     for (int i = -1; i < SCENE_ROUNDS; i++) {
         int at = i < 0 ? 0 : i;
         l.total = i < 0 ? b->n_batches / 10 : b->n_batches;
@@ -220,8 +232,8 @@ static bool batches(struct bench *b)
         ours[at] = 1e6 * LINES / loaded(&b->stream, &l, &r);
         b->produced += (double)l.total * LINES;
         ratio[at] = ours[at] / bare[at];
-        (void)fprintf(stderr, "# of %d: %.2f us an event, bare %.2f us, ratio %.2f; %.0f events/s, p50 %.1f ms\n", LINES,
-                      1e6 / ours[at], 1e6 / bare[at], ratio[at], (double)l.total * LINES / r.wall_s, r.p50_ms);
+        (void)fprintf(stderr, "# of %d: %.2f us an event, bare %.2f us, ratio %.2f; %.0f events/s, p50 %.1f ms\n",
+                      LINES, 1e6 / ours[at], 1e6 / bare[at], ratio[at], (double)l.total * LINES / r.wall_s, r.p50_ms);
     }
     double of = scene_median(ratio, SCENE_ROUNDS);
     return scene_print(&(struct scene_line){"http_ndjson", "events per CPU second", scene_median(ours, SCENE_ROUNDS),
@@ -259,9 +271,11 @@ int main(void)
     scene_need(topic_stream(b.topic, b.scene.system, str_of(b.scene.project), &e), "topic", &e);
     scene_topic(&b.scene, b.topic);
     make_requests(&b);
-    (void)fprintf(stderr, "# %d connections, events of %zu bytes, %d partitions, uncompressed, acks=all, idempotent, linger 2 ms; "
-                          "medians of %d runs of %zu POSTs, %zu batches\n", CONNECTIONS, b.events[0].len, SCENE_PARTITIONS,
-                  SCENE_ROUNDS, b.n_posts, b.n_batches);
+    (void)fprintf(
+        stderr,
+        "# %d connections, events of %zu bytes, %d partitions, uncompressed, acks=all, idempotent, linger 2 ms; "
+        "medians of %d runs of %zu POSTs, %zu batches\n",
+        CONNECTIONS, b.events[0].len, SCENE_PARTITIONS, SCENE_ROUNDS, b.n_posts, b.n_batches);
     process_start(&b.stream, &b.scene, "stream", (const char *const[]){"SINKS", "none", NULL});
     bool ok = single_posts(&b);
     ok = batches(&b) && ok;

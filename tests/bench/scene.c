@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "base/clock.h"
+#include "base/mem.h"
 #include "base/time.h"
 #include "db/project.h"
 #include "http/client.h"
@@ -30,13 +31,17 @@ void scene_need(rc_t rc, const char *what, const struct err *e)
 
 /* ---- the stage ---- */
 
-static void make_project(struct scene *s)
+int32_t scene_project(struct scene *s, const char *name)
 {
     struct err e;
-    struct project p = {.name = s->project, .artifact_path = (char[]){""}, .document = (char[]){"{}"},
-                        .base_period_us = 600 * USEC_PER_SEC, .monitoring = true};
+    struct project p = {.name = mem_dupz(name),
+                        .artifact_path = (char[]){""},
+                        .document = (char[]){"{}"},
+                        .base_period_us = 600 * USEC_PER_SEC,
+                        .monitoring = true};
     scene_need(project_put(s->db.db, &p, &e), "project", &e);
-    s->project_id = p.id;
+    mem_free(p.name);
+    return p.id;
 }
 
 void scene_open(struct scene *s)
@@ -51,10 +56,14 @@ void scene_open(struct scene *s)
     (void)snprintf(s->system, sizeof s->system, "bench%d", (int)getpid());
     (void)snprintf(s->project, sizeof s->project, "b%d", (int)getpid());
     (void)snprintf(s->dir, sizeof s->dir, "%s", dir);
-    s->bus = (struct bus_config){.brokers = brokers, .client_id = id, .linger_us = 2000, .partitions = SCENE_PARTITIONS,
-                                 .replication = 1, .inflight_bytes = 64 << 20};
+    s->bus = (struct bus_config){.brokers = brokers,
+                                 .client_id = id,
+                                 .linger_us = 2000,
+                                 .partitions = SCENE_PARTITIONS,
+                                 .replication = 1,
+                                 .inflight_bytes = 64 << 20};
     testdb_open(&s->db, true);
-    make_project(s);
+    s->project_id = scene_project(s, s->project);
     scene_need(bus_producer_open(&s->producer, &s->bus, &e), "producer", &e);
 }
 
@@ -121,14 +130,26 @@ static bool is_up(struct process *p, const char *port_file)
     return ready;
 }
 
-void process_start(struct process *p, const struct scene *s, const char *binary, const char *const *more)
+static void port_file_of(char out[400], const struct scene *s, const char *binary)
+{
+    (void)snprintf(out, 400, "%s/%s.port", s->dir, binary);
+}
+
+void process_spawn(struct process *p, const struct scene *s, const char *binary, const char *const *more)
 {
     char port_file[400];
-    (void)snprintf(port_file, sizeof port_file, "%s/%s.port", s->dir, binary);
+    port_file_of(port_file, s, binary);
     (void)unlink(port_file);
     p->pid = fork();
     if (p->pid == 0)
         become(s, binary, port_file, more);
+}
+
+void process_start(struct process *p, const struct scene *s, const char *binary, const char *const *more)
+{
+    char port_file[400];
+    port_file_of(port_file, s, binary);
+    process_spawn(p, s, binary, more);
     int64_t end = clock_mono_us() + START_US;
     while (!is_up(p, port_file)) {
         if (clock_mono_us() > end || waitpid(p->pid, NULL, WNOHANG) == p->pid)
@@ -186,12 +207,17 @@ void scene_event(struct buf *out, const struct scene *s, size_t nth)
     char uid[33], when[TIME_TEXT];
     scene_uid(uid, nth % 10);
     (void)time_mlrun(when, clock_now_us() - USEC_PER_SEC);
-    buf_addf(out, "{\"class\":\"M\",\"worker\":0,\"model\":\"m\",\"host\":\"h\",\"function_uri\":\"%s/f:latest\","
-                  "\"endpoint_id\":\"%s\",\"sampling_percentage\":100.0,\"request\":{\"inputs\":[[", s->project, uid);
+    buf_addf(out,
+             "{\"class\":\"M\",\"worker\":0,\"model\":\"m\",\"host\":\"h\",\"function_uri\":\"%s/f:latest\","
+             "\"endpoint_id\":\"%s\",\"sampling_percentage\":100.0,\"request\":{\"inputs\":[[",
+             s->project, uid);
     for (int f = 0; f < SCENE_FEATURES; f++)
         buf_addf(out, "%s%.17g", f ? "," : "", some_number(&seed));
-    buf_addf(out, "]]},\"op\":\"infer\",\"resp\":{\"id\":\"%016zx\",\"model_name\":\"m\",\"outputs\":[%.17g]},\"when\":\"%s\","
-                  "\"microsec\":%zu,\"effective_sample_count\":1}", nth, some_number(&seed), when, 100 + nth % 9000);
+    buf_addf(
+        out,
+        "]]},\"op\":\"infer\",\"resp\":{\"id\":\"%016zx\",\"model_name\":\"m\",\"outputs\":[%.17g]},\"when\":\"%s\","
+        "\"microsec\":%zu,\"effective_sample_count\":1}",
+        nth, some_number(&seed), when, 100 + nth % 9000);
 }
 
 bool scene_print(const struct scene_line *l)
@@ -199,8 +225,8 @@ bool scene_print(const struct scene_line *l)
     char yardstick[80] = "\"yardstick\":null,\"ratio\":null";
     if (l->yardstick > 0)
         (void)snprintf(yardstick, sizeof yardstick, "\"yardstick\":%.6g,\"ratio\":%.4g", l->yardstick, l->ratio);
-    (void)printf("{\"bench\":\"%s\",\"value\":%.6g,\"unit\":\"%s\",%s,\"bar\":%g,\"ok\":%s}\n", l->bench, l->value, l->unit,
-                 yardstick, l->bar, l->met ? "true" : "false");
+    (void)printf("{\"bench\":\"%s\",\"value\":%.6g,\"unit\":\"%s\",%s,\"bar\":%g,\"ok\":%s}\n", l->bench, l->value,
+                 l->unit, yardstick, l->bar, l->met ? "true" : "false");
     (void)fflush(stdout);
     return l->met;
 }

@@ -21,6 +21,7 @@ struct scene {
 };
 void scene_open(struct scene *s);
 void scene_close(struct scene *s);
+int32_t scene_project(struct scene *s, const char *name);
 /* The topic is there with SCENE_PARTITIONS partitions. */
 void scene_topic(struct scene *s, const char *topic);
 void scene_need(rc_t rc, const char *what, const struct err *e);
@@ -33,6 +34,7 @@ struct process {
 };
 /* more: NAME, value, NAME, value, …, NULL. Comes back when /readyz is 200; what it logs is in SCENE/BINARY.log. */
 void process_start(struct process *p, const struct scene *s, const char *binary, const char *const *more);
+void process_spawn(struct process *p, const struct scene *s, const char *binary, const char *const *more); /* at once */
 void process_stop(struct process *p); /* SIGTERM; it must end well */
 double process_cpu_us(const struct process *p);
 
