@@ -31,7 +31,7 @@ $(REL)/%: FLAGS = $(CC) $(BASE) $(HARD)
 $(SAN)/%: FLAGS = gcc $(BASE) -O1 $(SANS)
 $(FUZZ)/%: FLAGS = $(FUZZ_CC) $(BASE) -O1 $(SANS) -fsanitize=fuzzer-no-link
 $(foreach v,$(REL) $(SAN) $(FUZZ),$(eval $v/tests/%: TESTS = -Itests -Itests/support))
-LIBS = -Wl,--as-needed -lmicrohttpd -lcurl -lcjson -lhiredis -lrdkafka -lpq -lcrypto \
+LIBS = -Wl,--as-needed -lmicrohttpd -lcurl -lcjson -lhiredis -lrdkafka -lpq -lsqlite3 -lcrypto \
     -L$(DUCKDB)/lib -Wl,-rpath,$(RPATH) -lduckdb -lm -lpthread
 LINK_REL := $(CC) -pie -Wl,-z,relro,-z,now,-z,noexecstack
 LINK_SAN := gcc $(SANS)
@@ -50,8 +50,10 @@ support := $(wildcard tests/support/*.c)# what test programs share, linked where
 helpers := $(filter-out $(patsubst %,%.c,$(unit) $(contract) $(bench)),$(wildcard tests/unit/*.c tests/contract/*.c \
     tests/bench/*.c))# what those of one folder share
 migrations := $(wildcard common/db/migrations/*.sql)
+migrations_sqlite := $(wildcard common/db/migrations/sqlite/*.sql)
 assets := $(sort $(foreach f,$(wildcard services/*/assets/*),$(word 2,$(subst /, ,$f))))
-objs = $(patsubst %,$1/%.o,$(common:.c=) $(if $(migrations),build/gen/migrations))
+objs = $(patsubst %,$1/%.o,$(common:.c=) $(if $(migrations),build/gen/migrations) \
+    $(if $(migrations_sqlite),build/gen/migrations_sqlite))
 
 .PHONY: help all demo test test-unit test-contract test-service test-e2e test-deep test-deploy up down bench fuzz \
     fmt lint check clean setup programs unit contract bench-programs fuzzers tidy
@@ -158,6 +160,8 @@ $(foreach p,$(fuzzers),$(eval $(call program,$(FUZZ),fuzz,fuzz,LINK_FUZZ,$p)))
 # Files as bytes; the folder's own header declares them.
 build/gen/migrations.c: $(migrations) scripts/embed
 	@mkdir -p $(@D); HEADER=db/driver.h scripts/embed migrations migrations_postgres $(migrations) > $@
+build/gen/migrations_sqlite.c: $(migrations_sqlite) scripts/embed
+	@mkdir -p $(@D); HEADER=db/driver.h scripts/embed migrations migrations_sqlite $(migrations_sqlite) > $@
 define asset
 build/gen/assets_$1.c: $(sort $(wildcard services/$1/assets/*)) scripts/embed
 	@mkdir -p $$(@D); $(if $(wildcard services/$1/assets.h),HEADER=$1/assets.h) scripts/embed assets $(subst -,_,$1)_assets $(sort $(wildcard services/$1/assets/*)) > $$@

@@ -11,7 +11,7 @@ const struct config_key db_keys[] = {
      .type = CONFIG_STR,
      .flags = CONFIG_SECRET | CONFIG_REQUIRED,
      .offset = AT(url),
-     .help = "Where the database is; its own options (sslmode, options, …) are kept."},
+     .help = "Where the database is; its own options (sslmode, options, …) are kept. Or sqlite:///path/of/a/file."},
     {.env = "DATABASE_CONNECT_TIMEOUT",
      .def = "3s",
      .type = CONFIG_DURATION,
@@ -37,6 +37,7 @@ const size_t db_keys_n = sizeof db_keys / sizeof *db_keys;
 /* To add a database: 1. a file with its db_ops and db_dialect, 2. its migrations, 3. a row here. */
 static const struct db_driver *const drivers[] = {
     &db_postgres,
+    &db_sqlite,
 };
 
 const struct db_daily db_dailies[] = {
@@ -60,7 +61,7 @@ rc_t db_open(struct db **ret, const struct db_config *cfg, struct err *e)
         *ret = db;
         return OK;
     }
-    return err_set(e, E_INVALID, "DATABASE_URL names no database that is known here (postgresql://…)");
+    return err_set(e, E_INVALID, "DATABASE_URL names no database that is known here (postgresql://…, sqlite:///path)");
 }
 
 void db_free(struct db *db)
@@ -147,7 +148,7 @@ rc_t db_begin(struct db *db, struct err *e)
     db->in_tx = false;
     rc_t rc = ready(db, e);
     if (!rc)
-        rc = db->ops->exec(db->self, "BEGIN", NULL, 0, NULL, e);
+        rc = db->ops->begin(db->self, e);
     if (rc)
         return rc;
     db->in_tx = true;
@@ -195,6 +196,12 @@ rc_t db_scope_end(struct db *db, bool own, rc_t rc, struct err *e)
 }
 
 /* --- dialect --- */
+rc_t db_tx_lock(struct db *db, int64_t key, struct err *e)
+{
+    rc_t rc = ready(db, e);
+    return rc ? rc : db->dialect->tx_lock(db->self, key, e);
+}
+
 rc_t db_days_ensure(struct db *db, const int64_t *days_us, size_t n, struct err *e)
 {
     if (db->in_tx)

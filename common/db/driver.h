@@ -10,6 +10,8 @@ struct migration {
 };
 extern const struct migration migrations_postgres[];
 extern const size_t migrations_postgres_n;
+extern const struct migration migrations_sqlite[];
+extern const size_t migrations_sqlite_n;
 
 /* A result set, read out of the driver's own once: cells are plain, text points into owner. */
 struct db_rows {
@@ -31,6 +33,7 @@ struct db_ops {
     int64_t (*generation)(const void *self);
     /* Looks whether the connection is still there, and makes one when it is not and `connect` is set. */
     rc_t (*ready)(void *self, bool connect, struct err *e);
+    rc_t (*begin)(void *self, struct err *e);
     rc_t (*exec)(void *self, const char *sql, const struct db_value *params, size_t n, struct db_rows **ret_rows,
                  struct err *e);
     /* Many statements in one text, without parameters; outside a transaction they are one. */
@@ -45,7 +48,15 @@ struct db_ops {
 struct db_dialect {
     const struct migration *migrations;
     const size_t *migrations_n;
+    /* Many keys are best said in one statement, as an array: each statement is a round trip. */
+    bool arrays;
+    /* Conditions on endpoints.labels, cut where the numbers of parameters belong: it has a key; a key has a value. */
+    struct {
+        const char *has[2], *is[3];
+    } labels;
     rc_t (*create)(void *self, struct err *e); /* the database itself, when it is missing */
+    rc_t (*has_table)(void *self, const char *table, bool *ret, struct err *e);
+    rc_t (*tx_lock)(void *self, int64_t key, struct err *e); /* held until the transaction's end; waits for others */
     rc_t (*stage)(void *self, const char *stage, const char *like, struct err *e);
     rc_t (*days_ensure)(void *self, const int64_t *days_us, size_t n, struct err *e);
     rc_t (*days_drop)(void *self, const char *table, int64_t cutoff_us, int *ret_dropped, struct err *e);
@@ -56,7 +67,7 @@ struct db_driver {
     const struct db_ops *ops;
     const struct db_dialect *dialect;
 };
-extern const struct db_driver db_postgres;
+extern const struct db_driver db_postgres, db_sqlite;
 
 /* Tables whose rows belong to a day, and the column that says which. */
 struct db_daily {
@@ -86,6 +97,8 @@ rc_t db_one(struct db *db, const char *sql, const struct db_value *params, size_
 rc_t db_run(struct db *db, const char *sql, const struct db_value *params, size_t n, int64_t *ret_affected,
             struct err *e) MUST_CHECK;
 rc_t db_script(struct db *db, const char *sql, struct err *e) MUST_CHECK;
+/* Inside a transaction: waits until no other transaction has the lock of this number. */
+rc_t db_tx_lock(struct db *db, int64_t key, struct err *e) MUST_CHECK;
 
 char *db_dup(const struct db_rows *r, size_t row, size_t col); /* a cell's text, the caller's */
 #define DB_I32(r, row, col) ((int32_t)db_i64((r), (row), (col)))

@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "db/endpoint_rows.h"
 
-#define CHANGE_LOCK "7305813000000000003"
+#define CHANGE_LOCK INT64_C(7305813000000000003)
 
 void endpoint_done(struct endpoint *ep)
 {
@@ -86,7 +86,7 @@ rc_t endpoint_get_id(struct db *db, int64_t id, struct endpoint *ret, struct err
 
 rc_t change_lock(struct db *db, struct err *e)
 {
-    return db_run(db, "SELECT pg_advisory_xact_lock(" CHANGE_LOCK ")", NULL, 0, NULL, e);
+    return db_tx_lock(db, CHANGE_LOCK, e);
 }
 
 /* --- making --- */
@@ -131,7 +131,8 @@ static rc_t room_check(struct db *db, int32_t project_id, int64_t max, struct er
     rc_t rc = db_one(db, "SELECT count(*) FROM endpoints WHERE project_id = $1 AND self_registered",
                      DB_PARAMS(DBV_I64(project_id)), &rows, e);
     if (!rc && db_i64(rows, 0, 0) >= max)
-        rc = err_set(e, E_LIMIT, "the project has %lld endpoints that registered themselves, as many as it may", (long long)max);
+        rc = err_set(e, E_LIMIT, "the project has %lld endpoints that registered themselves, as many as it may",
+                     (long long)max);
     return rc;
 }
 
@@ -273,11 +274,29 @@ rc_t endpoint_delete(struct db *db, int64_t id, struct err *e)
     return rc ? rc : db_scope_end(db, own, delete_rows(db, id, e), e);
 }
 
+/* Without arrays: one statement an endpoint, which costs no round trip. */
+static rc_t seen_each(struct db *db, const struct endpoint_seen *seen, size_t n, struct err *e)
+{
+    rc_t rc = OK;
+    for (size_t i = 0; i < n && !rc; i++)
+        rc = db_run(db,
+                    "UPDATE endpoints SET first_request_us = LEAST(first_request_us, $2), "
+                    "last_request_us = GREATEST(last_request_us, $3) WHERE id = $1 AND (first_request_us IS NULL OR "
+                    "last_request_us IS NULL OR $2 < first_request_us OR $3 > last_request_us)",
+                    DB_PARAMS(DBV_I64(seen[i].endpoint_id), DBV_I64(seen[i].first_us), DBV_I64(seen[i].last_us)), NULL, e);
+    return rc;
+}
+
 /* Rows are locked in the order of their ids: two sinks may have seen the same endpoints. */
 rc_t endpoints_seen(struct db *db, const struct endpoint_seen *seen, size_t n, struct err *e)
 {
     if (!n)
         return OK;
+    if (!db->dialect->arrays) {
+        bool own = false;
+        rc_t rc = db_scope_begin(db, &own, e);
+        return rc ? rc : db_scope_end(db, own, seen_each(db, seen, n, e), e);
+    }
     CLEANUP(buf_done) struct buf ids = {0}, first = {0}, last = {0};
     for (size_t i = 0; i < n; i++) {
         char sep = i ? ',' : '{';

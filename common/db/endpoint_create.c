@@ -83,7 +83,7 @@ static rc_t archive_trim(struct db *db, const struct endpoint *in, struct err *e
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
     rc_t rc = db_exec(db,
                       "SELECT id FROM endpoints WHERE project_id = $1 AND name = $2 AND function_name = $3 AND "
-                      "function_tag = $4 AND NOT self_registered AND NOT latest ORDER BY id DESC OFFSET $5",
+                      "function_tag = $4 AND NOT self_registered AND NOT latest ORDER BY id DESC LIMIT 1000 OFFSET $5",
                       DB_PARAMS(DBV_I64(in->project_id), DBV_TEXTZ(in->name), DBV_TEXTZ(in->function_name),
                                 DBV_TEXTZ(in->function_tag), DBV_I64(ARCHIVE_MAX - 1)),
                       &rows, e);

@@ -34,18 +34,19 @@ static void add_in(struct query *q, const char *column, const struct str *values
 }
 
 /* "k=v": that value; "k": any. All must hold. */
-static void add_labels(struct query *q, const struct str *labels, size_t n)
+static void add_labels(struct query *q, const struct db_dialect *d, const struct str *labels, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         const char *eq = labels[i].n ? memchr(labels[i].p, '=', labels[i].n) : NULL;
         struct str key = {labels[i].p, eq ? (size_t)(eq - labels[i].p) : labels[i].n};
         size_t at = add(q, DBV_TEXT(key));
         if (!eq) {
-            buf_addf(&q->sql, " AND jsonb_exists(labels::jsonb, $%zu)", at);
+            buf_addf(&q->sql, " AND %s$%zu%s", d->labels.has[0], at, d->labels.has[1]);
             continue;
         }
         struct str value = {eq + 1, labels[i].n - key.n - 1};
-        buf_addf(&q->sql, " AND labels::jsonb ->> $%zu = $%zu", at, add(q, DBV_TEXT(value)));
+        buf_addf(&q->sql, " AND %s$%zu%s$%zu%s", d->labels.is[0], at, d->labels.is[1], add(q, DBV_TEXT(value)),
+                 d->labels.is[2]);
     }
 }
 
@@ -54,7 +55,7 @@ static void add_number(struct query *q, const char *condition, int64_t v)
     buf_addf(&q->sql, " AND %s $%zu", condition, add(q, DBV_I64(v)));
 }
 
-static void build(struct query *q, const struct endpoint_filter *f)
+static void build(struct query *q, const struct db_dialect *d, const struct endpoint_filter *f)
 {
     buf_addf(&q->sql, "SELECT " ENDPOINT " FROM endpoints WHERE project_id = $%zu", add(q, DBV_I64(f->project_id)));
     add_in(q, "name", f->names, f->n_names);
@@ -62,7 +63,7 @@ static void build(struct query *q, const struct endpoint_filter *f)
     add_in(q, "function_name", f->function_names, f->n_function_names);
     add_in(q, "function_tag", f->function_tags, f->n_function_tags);
     add_in(q, "model_name", f->model_names, f->n_model_names);
-    add_labels(q, f->labels, f->n_labels);
+    add_labels(q, d, f->labels, f->n_labels);
     if (f->mode >= 0)
         add_number(q, "mode =", f->mode);
     if (f->top_level)
@@ -92,7 +93,7 @@ rc_t endpoints_list(struct db *db, const struct endpoint_filter *f, struct endpo
 {
     CLEANUP(mem_freep) struct query *q = mem_alloc(sizeof *q);
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
-    build(q, f);
+    build(q, db->dialect, f);
     rc_t rc = q->full ? err_set(e, E_INVALID, "more than %d values to filter by", MAX_VALUES)
                       : db_exec(db, q->sql.data, q->values, q->n, &rows, e);
     buf_done(&q->sql);
@@ -123,8 +124,28 @@ rc_t change_seq_last(struct db *db, int64_t *ret, struct err *e)
     return rc;
 }
 
+static rc_t gone_each(struct db *db, const int64_t *ids, size_t n, int64_t **ret, size_t *ret_n, struct err *e)
+{
+    CLEANUP(mem_freep) int64_t *gone = mem_array(n + 1, sizeof *gone);
+    size_t n_gone = 0;
+    for (size_t i = 0; i < n; i++) {
+        CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+        rc_t rc = db_one(db, "SELECT 1 FROM endpoints WHERE id = $1", DB_PARAMS(DBV_I64(ids[i])), &rows, e);
+        if (rc == E_NOTFOUND)
+            gone[n_gone++] = ids[i];
+        else if (rc)
+            return rc;
+    }
+    *ret = gone;
+    *ret_n = n_gone;
+    gone = NULL;
+    return OK;
+}
+
 rc_t endpoints_gone(struct db *db, const int64_t *ids, size_t n, int64_t **ret, size_t *ret_n, struct err *e)
 {
+    if (!db->dialect->arrays)
+        return gone_each(db, ids, n, ret, ret_n, e);
     CLEANUP(buf_done) struct buf list = {0};
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
     buf_addc(&list, '{');

@@ -25,7 +25,7 @@ static rc_t add(struct db *db, const char *stage, const char *table, const char 
 rc_t manifest_add(struct db *db, const struct manifest_row *rows, size_t n, int64_t now_us, struct err *e)
 {
     static const char insert[] = "INSERT INTO manifest (" MANIFEST ", created_us) SELECT " MANIFEST
-                                 ", created_us FROM stage_manifest ON CONFLICT DO NOTHING";
+                                 ", created_us FROM stage_manifest WHERE true ON CONFLICT DO NOTHING";
     CLEANUP(mem_freep) struct db_value *values = mem_array(n * MANIFEST_COLS, sizeof *values);
     for (size_t i = 0; i < n; i++) {
         const struct manifest_row *r = &rows[i];
@@ -86,7 +86,7 @@ enum { LETTER_COLS = 13, PAYLOAD_MAX = 64 << 10 };
 rc_t dead_letters_add(struct db *db, const struct dead_letter *rows, size_t n, struct err *e)
 {
     static const char insert[] = "INSERT INTO dead_letters (" LETTER ") SELECT " LETTER
-                                 " FROM stage_dead_letters ON CONFLICT DO NOTHING";
+                                 " FROM stage_dead_letters WHERE true ON CONFLICT DO NOTHING";
     CLEANUP(mem_freep) struct db_value *values = mem_array(n * LETTER_COLS, sizeof *values);
     for (size_t i = 0; i < n; i++) {
         const struct dead_letter *r = &rows[i];
@@ -109,10 +109,11 @@ rc_t dead_letters_offsets(struct db *db, struct str topic, int32_t partition, in
                           size_t *n, struct err *e)
 {
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
-    rc_t rc = db_exec(db,
-                      "SELECT DISTINCT \"offset\" FROM dead_letters WHERE topic = $1 AND partition = $2 AND \"offset\" >= $3 "
-                      "AND \"offset\" < $4 ORDER BY 1",
-                      DB_PARAMS(DBV_TEXT(topic), DBV_I64(partition), DBV_I64(from), DBV_I64(to)), &rows, e);
+    rc_t rc = db_exec(
+        db,
+        "SELECT DISTINCT \"offset\" FROM dead_letters WHERE topic = $1 AND partition = $2 AND \"offset\" >= $3 "
+        "AND \"offset\" < $4 ORDER BY 1",
+        DB_PARAMS(DBV_TEXT(topic), DBV_I64(partition), DBV_I64(from), DBV_I64(to)), &rows, e);
     if (rc)
         return rc;
     *n = db_rows_n(rows);

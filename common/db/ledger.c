@@ -56,8 +56,9 @@ rc_t ledger_ensure(struct db *db, const char *pipeline, const char *topic, int32
                    struct err *e)
 {
     return db_run(db,
+                  "WITH RECURSIVE n (p) AS (SELECT 0 UNION ALL SELECT p + 1 FROM n WHERE p < $4 - 1) "
                   "INSERT INTO ledger (pipeline, topic, partition, project_id) "
-                  "SELECT $1, $2, p, $3 FROM generate_series(0, $4 - 1) AS p ON CONFLICT DO NOTHING",
+                  "SELECT $1, $2, p, $3 FROM n WHERE p < $4 ON CONFLICT DO NOTHING",
                   DB_PARAMS(DBV_TEXTZ(pipeline), DBV_TEXTZ(topic), DBV_I64(project_id), DBV_I64(n_partitions)), NULL, e);
 }
 

@@ -5,7 +5,7 @@
 
 #include "db/driver.h"
 
-#define MIGRATIONS_LOCK "7305813000000000002"
+#define MIGRATIONS_LOCK INT64_C(7305813000000000002)
 
 static int newest(const struct db *db)
 {
@@ -26,14 +26,16 @@ static rc_t checksum_check(const struct migration *m, struct str applied, struct
 static rc_t version_read(struct db *db, int *ret, struct err *e)
 {
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
-    rc_t rc = db_exec(db, "SELECT to_regclass('schema_migrations') IS NOT NULL", NULL, 0, &rows, e);
+    bool begun = false;
+    rc_t rc = db->ops->ready(db->self, !db->in_tx, e);
+    if (!rc)
+        rc = db->dialect->has_table(db->self, "schema_migrations", &begun, e);
     if (rc)
         return rc;
-    if (!db_bool(rows, 0, 0)) {
+    if (!begun) {
         *ret = 0;
         return OK;
     }
-    db_rows_freep(&rows);
     rc = db_exec(db, "SELECT version, checksum FROM schema_migrations ORDER BY version", NULL, 0, &rows, e);
     int version = 0;
     for (size_t i = 0; i < db_rows_n(rows) && !rc; i++) {
@@ -71,7 +73,7 @@ static rc_t apply(struct db *db, const struct migration *m, struct err *e)
 /* Under the lock, in one transaction: the next one that is missing. *ret_more: there may be more. */
 static rc_t step(struct db *db, bool *ret_more, struct err *e)
 {
-    rc_t rc = db_run(db, "SELECT pg_advisory_xact_lock(" MIGRATIONS_LOCK ")", NULL, 0, NULL, e);
+    rc_t rc = db_tx_lock(db, MIGRATIONS_LOCK, e);
     if (!rc)
         rc = db_run(db,
                     "CREATE TABLE IF NOT EXISTS schema_migrations (version integer PRIMARY KEY, name text NOT NULL, "

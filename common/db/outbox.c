@@ -43,10 +43,23 @@ rc_t outbox_read(struct db *db, int64_t after_id, size_t limit, struct outbox_ro
     return OK;
 }
 
+static rc_t delete_each(struct db *db, const int64_t *ids, size_t n, struct err *e)
+{
+    rc_t rc = OK;
+    for (size_t i = 0; i < n && !rc; i++)
+        rc = db_run(db, "DELETE FROM outbox WHERE id = $1", DB_PARAMS(DBV_I64(ids[i])), NULL, e);
+    return rc;
+}
+
 rc_t outbox_delete(struct db *db, const int64_t *ids, size_t n, struct err *e)
 {
     if (!n)
         return OK;
+    if (!db->dialect->arrays) {
+        bool own = false;
+        rc_t rc = db_scope_begin(db, &own, e);
+        return rc ? rc : db_scope_end(db, own, delete_each(db, ids, n, e), e);
+    }
     CLEANUP(buf_done) struct buf list = {0};
     for (size_t i = 0; i < n; i++)
         buf_addf(&list, "%c%lld", i ? ',' : '{', (long long)ids[i]);

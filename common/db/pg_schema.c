@@ -70,6 +70,20 @@ static rc_t pg_create(void *self, struct err *e)
     return rc;
 }
 
+static rc_t pg_has_table(void *self, const char *table, bool *ret, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    rc_t rc = pg_exec(self, "SELECT to_regclass($1) IS NOT NULL", DB_PARAMS(DBV_TEXTZ(table)), &rows, e);
+    if (!rc)
+        *ret = db_bool(rows, 0, 0);
+    return rc;
+}
+
+static rc_t pg_tx_lock(void *self, int64_t key, struct err *e)
+{
+    return pg_exec(self, "SELECT pg_advisory_xact_lock($1)", DB_PARAMS(DBV_I64(key)), NULL, e);
+}
+
 /* --- staging --- */
 static rc_t pg_stage(void *self, const char *stage, const char *like, struct err *e)
 {
@@ -241,7 +255,11 @@ static rc_t pg_lock_try(void *self, const char *name, bool *ret, struct err *e)
 const struct db_dialect pg_dialect = {
     .migrations = migrations_postgres,
     .migrations_n = &migrations_postgres_n,
+    .arrays = true,
+    .labels = {.has = {"jsonb_exists(labels::jsonb, ", ")"}, .is = {"labels::jsonb ->> ", " = ", ""}},
     .create = pg_create,
+    .has_table = pg_has_table,
+    .tx_lock = pg_tx_lock,
     .stage = pg_stage,
     .days_ensure = pg_days_ensure,
     .days_drop = pg_days_drop,

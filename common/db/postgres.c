@@ -308,6 +308,11 @@ rc_t pg_script(void *self, const char *sql, struct err *e)
     return rc;
 }
 
+static rc_t pg_begin(void *self, struct err *e)
+{
+    return pg_exec(self, "BEGIN", NULL, 0, NULL, e);
+}
+
 /* Only an ordinary ERROR answer means "not committed": after a FATAL one, or none, nobody here knows. */
 static rc_t pg_commit(void *self, struct err *e)
 {
@@ -388,6 +393,7 @@ static const struct db_ops pg_ops = {
     .close = pg_close,
     .generation = pg_generation,
     .ready = pg_ready,
+    .begin = pg_begin,
     .exec = pg_exec,
     .script = pg_script,
     .copy = pg_copy,

@@ -109,7 +109,7 @@ rc_t results_upsert(struct db *db, const struct result_row *rows, size_t n, int6
                     struct err *e)
 {
     static const char merge[] =
-        "INSERT INTO results (" RESULT ") SELECT " RESULT " FROM stage_results "
+        "INSERT INTO results (" RESULT ") SELECT " RESULT " FROM stage_results WHERE true "
         "ON CONFLICT (project_id, endpoint_id, metric_id, window_end_us, window_start_us, segment) DO UPDATE SET "
         "revision = EXCLUDED.revision, value = EXCLUDED.value, status = EXCLUDED.status, extra = EXCLUDED.extra, "
         "traceparent = EXCLUDED.traceparent, written_us = EXCLUDED.written_us "
@@ -147,7 +147,7 @@ enum { STATISTIC_COLS = 10 };
 rc_t app_statistics_upsert(struct db *db, const struct app_statistic_row *rows, size_t n, int64_t now_us, struct err *e)
 {
     static const char merge[] =
-        "INSERT INTO app_statistics (" STATISTIC ") SELECT " STATISTIC " FROM stage_app_statistics "
+        "INSERT INTO app_statistics (" STATISTIC ") SELECT " STATISTIC " FROM stage_app_statistics WHERE true "
         "ON CONFLICT (project_id, endpoint_id, app_id, name, window_end_us, window_start_us, segment) DO UPDATE SET "
         "revision = EXCLUDED.revision, body = EXCLUDED.body, timestamp_us = EXCLUDED.timestamp_us, "
         "written_us = EXCLUDED.written_us "

@@ -55,8 +55,10 @@ double db_f64(const struct db_rows *r, size_t row, size_t col)
 bool db_bool(const struct db_rows *r, size_t row, size_t col)
 {
     const struct db_value *v = cell(r, row, col);
-    assert(v->type == DB_NULL || v->type == DB_BOOL);
-    return v->type == DB_BOOL && v->b;
+    if (v->type == DB_NULL)
+        return false;
+    assert(v->type == DB_BOOL || v->type == DB_I64);
+    return v->type == DB_BOOL ? v->b : v->i64 != 0; /* SQLite's truth is a number */
 }
 
 struct str db_text(const struct db_rows *r, size_t row, size_t col)

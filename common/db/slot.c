@@ -88,10 +88,10 @@ static rc_t delete_staged(struct db *db, const struct slot_row *read, size_t n, 
     }
     rc_t rc = db_run(
         db,
-        "DELETE FROM slots s USING stage_slots k WHERE s.project_id = $1 AND s.endpoint_id = $2 "
-        "AND s.slot_start_us BETWEEN $3 AND $4 AND s.slot_start_us = k.slot_start_us AND s.segment = k.segment "
-        "AND s.schema_version = k.schema_version AND s.reference_version = k.reference_version "
-        "AND s.topic = k.topic AND s.partition = k.partition AND s.flush_offset = k.flush_offset",
+        "DELETE FROM slots WHERE project_id = $1 AND endpoint_id = $2 AND slot_start_us BETWEEN $3 AND $4 "
+        "AND (slot_start_us, segment, schema_version, reference_version, topic, partition, flush_offset) IN "
+        "(SELECT slot_start_us, segment, schema_version, reference_version, topic, partition, flush_offset "
+        "FROM stage_slots)",
         DB_PARAMS(DBV_I64(read[0].project_id), DBV_I64(read[0].endpoint_id), DBV_I64(first), DBV_I64(last)), &deleted, e);
     if (!rc && deleted != (int64_t)n)
         rc = err_set(e, E_CONFLICT, "%lld of the %zu rows to fold are gone", (long long)n - (long long)deleted, n);
@@ -207,7 +207,7 @@ rc_t pending_add(struct db *db, const struct pending_window *w, size_t n, struct
     return db_run(db,
                   "INSERT INTO pending_windows (project_id, endpoint_id, window_start_us, window_end_us, rows, "
                   "last_handled_us, traceparent) SELECT project_id, endpoint_id, window_start_us, window_end_us, rows, "
-                  "last_handled_us, traceparent FROM stage_pending "
+                  "last_handled_us, traceparent FROM stage_pending WHERE true "
                   "ON CONFLICT (project_id, endpoint_id, window_end_us, window_start_us) DO UPDATE SET "
                   "rows = pending_windows.rows + EXCLUDED.rows, "
                   "last_handled_us = GREATEST(pending_windows.last_handled_us, EXCLUDED.last_handled_us), "

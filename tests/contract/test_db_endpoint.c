@@ -494,8 +494,8 @@ static void delete_takes_every_row(void **state)
         const char *sql[] = {
             "INSERT INTO endpoint_aliases VALUES ($1, 'x' || $2, $2)",
             "INSERT INTO slots VALUES ($1, $2, 0, 1, 0, 1, 1, 't', 0, 5, 1, 1, 0, 1, 1, '')",
-            "INSERT INTO pending_windows VALUES ($1, $2, 0, 1, 1, 1)",
-            "INSERT INTO windows VALUES ($1, $2, 0, 1, 0, 1, 1, 0, 1, 1, 1, 1)",
+            "INSERT INTO pending_windows VALUES ($1, $2, 0, 1, 1, 1, '')",
+            "INSERT INTO windows VALUES ($1, $2, 0, 1, 0, 1, 1, 0, 1, 1, 1, 1, false, '')",
             "INSERT INTO manifest VALUES ($1, $2, 0, 't', 0, 0, 1, 1, 'p', 1, 1, 0, 0, '', 0)",
             "INSERT INTO results VALUES ($1, $2, 1, 0, 1, 0, 1, 1, 1, '', '', 0)",
             "INSERT INTO app_statistics VALUES ($1, $2, 1, 'n', 0, 1, 0, 1, '', 0, 0)",
@@ -614,7 +614,8 @@ static void references_are_in_force_by_time(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    int failed = 0;
+    const struct CMUnitTest everywhere[] = {
         cmocka_unit_test_setup_teardown(projects_are_made_and_changed, setup, teardown),
         cmocka_unit_test_setup_teardown(apps_are_interned, setup, teardown),
         cmocka_unit_test_setup_teardown(unknown_endpoints_register_once, setup, teardown),
@@ -633,5 +634,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(schemas_are_numbered, setup, teardown),
         cmocka_unit_test_setup_teardown(references_are_in_force_by_time, setup, teardown),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    for (int sqlite = 0; sqlite < 2; sqlite++) {
+        print_message("on %s\n", sqlite ? "SQLite" : "PostgreSQL");
+        testdb_use(sqlite);
+        failed += cmocka_run_group_tests(everywhere, NULL, NULL);
+    }
+    return failed;
 }

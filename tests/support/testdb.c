@@ -1,6 +1,7 @@
 /* Databases for tests: made, named at random, dropped. */
 #include "testdb.h"
 
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,39 @@
 #include "base/mem.h"
 
 static char app_name[] = "modelmon-test";
+static bool use_sqlite;
+
+void testdb_use(bool sqlite)
+{
+    use_sqlite = sqlite;
+}
+
+bool testdb_is_sqlite(void)
+{
+    return use_sqlite;
+}
+
+static char *file_url(const char *name)
+{
+    const char *dir = getenv("MM_TEST_DIR");
+    struct buf b = {0};
+    buf_addf(&b, "sqlite://%s/%s.db", dir && *dir ? dir : "/tmp", name);
+    return buf_take(&b);
+}
+
+/* The file, and what SQLite and the locks have put beside it. */
+static void file_drop(const char *url)
+{
+    const char *path = url + strlen("sqlite://");
+    CLEANUP(buf_done) struct buf pattern = {0};
+    glob_t found;
+    buf_addf(&pattern, "%s*", path);
+    if (glob(pattern.data, 0, NULL, &found))
+        return;
+    for (size_t i = 0; i < found.gl_pathc; i++)
+        (void)unlink(found.gl_pathv[i]);
+    globfree(&found);
+}
 
 void testdb_must(rc_t rc, const struct err *e, const char *what)
 {
@@ -93,7 +127,7 @@ void testdb_open(struct testdb *t, bool migrate)
         abort();
     *t = (struct testdb){0};
     snprintf(t->name, sizeof t->name, "mmtest_%016llx", (unsigned long long)number);
-    t->url = testdb_url(t->name, 0);
+    t->url = use_sqlite ? file_url(t->name) : testdb_url(t->name, 0);
     t->cfg = (struct db_config){
         .url = t->url, .connect_us = 3 * USEC_PER_SEC, .statement_us = 30 * USEC_PER_SEC, .app_name = app_name};
     testdb_must(db_open(&t->db, &t->cfg, &e), &e, "opening the test's database");
@@ -105,6 +139,11 @@ void testdb_close(struct testdb *t)
 {
     char sql[128];
     db_free(t->db);
+    if (use_sqlite) {
+        file_drop(t->url);
+        mem_free(t->url);
+        return;
+    }
     snprintf(sql, sizeof sql, "DROP DATABASE IF EXISTS %s WITH (FORCE)", t->name);
     testdb_admin(sql);
     mem_free(t->url);
