@@ -12,7 +12,7 @@ const struct config_key cache_keys[] = {
      .type = CONFIG_STR,
      .flags = CONFIG_SECRET,
      .offset = AT(url),
-     .help = "redis://[user:password@]host:port[/db]; empty: no cache."},
+     .help = "redis://[user:password@]host:port[/db]; memory: for one within the process; empty: no cache."},
     {.env = "CACHE_TTL",
      .def = "60s",
      .type = CONFIG_DURATION,
@@ -96,6 +96,7 @@ static const struct cache_ops cache_none = {
 static const struct cache_ops *const backends[] = {
     &cache_none,
     &cache_redis,
+    &cache_memory,
 };
 
 struct cache {
@@ -119,7 +120,7 @@ rc_t cache_open(struct cache **ret, const struct cache_config *cfg, struct err *
         *ret = c;
         return OK;
     }
-    return err_set(e, E_INVALID, "REDIS_URL names no cache that is known here (redis://host:port)");
+    return err_set(e, E_INVALID, "REDIS_URL names no cache that is known here (redis://host:port, memory:)");
 }
 
 void cache_free(struct cache *c)

@@ -1,5 +1,5 @@
 /* Read-through cache seam: nothing in it is true, everything has a TTL, losing it all changes no result.
- * A backend is one `const struct cache_ops` and a row of backends[] in cache.c (redis now; "none" when no URL is set).
+ * A backend is one `const struct cache_ops` and a row of backends[] in cache.c (redis; memory, shared within the process; "none" when no URL is set).
  * Thread rule: a struct cache belongs to one thread. Every call is bounded (200 ms); after an error a breaker keeps
  * the backend out for 0.1 to 5 s and get answers E_NOTFOUND, set OK. */
 #pragma once
@@ -13,7 +13,7 @@
 
 struct cache;
 struct cache_config {
-    char *url; /* REDIS_URL, secret: redis://[user:password@]host:port[/db], percent-encoded; empty: no cache; rediss:// is refused */
+    char *url; /* REDIS_URL, secret: redis://[user:password@]host:port[/db], percent-encoded; rediss:// is refused; "memory:"; empty: no cache */
     int64_t ttl_us; /* CACHE_TTL */
 };
 extern const struct config_key cache_keys[];

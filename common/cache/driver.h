@@ -16,4 +16,4 @@ struct cache_ops {
     void (*poll)(void *self);
     bool (*up)(const void *self);
 };
-extern const struct cache_ops cache_redis;
+extern const struct cache_ops cache_redis, cache_memory;

@@ -1,4 +1,4 @@
-/* Contract of the cache seam: what is there is found, nothing of it is needed, every call is bounded; on a real Redis. */
+/* Contract of the cache seam: what is there is found, nothing of it is needed, every call is bounded; on a real Redis and in memory. */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -20,6 +20,7 @@
 static struct err e;
 static char host[128];
 static int port;
+static bool in_memory;
 
 static int setup(void **state)
 {
@@ -40,7 +41,7 @@ static struct cache *open_at(const char *at_host, int at_port, int64_t ttl_us)
     char url[192];
     struct cache *c = NULL;
     snprintf(url, sizeof url, "redis://%s:%d", at_host, at_port);
-    struct cache_config cfg = {.url = url, .ttl_us = ttl_us};
+    struct cache_config cfg = {.url = in_memory ? (char[]){"memory:"} : url, .ttl_us = ttl_us};
     if (cache_open(&c, &cfg, &e))
         fail_msg("%s", e.text);
     return c;
@@ -93,8 +94,8 @@ static void what_is_set_is_found(void **state)
     assert_int_equal(cache_get(c, str_of(key), &got), OK);
     assert_true(str_eq(buf_str(&got), odd));
     snprintf(full, sizeof full, "mm:%s", key);
-    long long ttl = server("PTTL", full);
-    assert_in_range(ttl, 50000, 60000);
+    if (!in_memory)
+        assert_in_range(server("PTTL", full), 50000, 60000);
     cache_set(c, str_of(key), S(""));
     expect(c, key, "");
     cache_del(c, str_of(key));
@@ -117,6 +118,52 @@ static void nothing_lives_longer_than_the_ttl(void **state)
     while (cache_get(c, str_of(key), &got) == OK && clock_mono_us() < until)
         usleep(5000);
     expect(c, key, NULL);
+    cache_free(c);
+}
+
+static void caches_see_each_other(void **state)
+{
+    (void)state;
+    struct cache *a = open_at(host, port, 60 * USEC_PER_SEC), *b = open_at(host, port, 60 * USEC_PER_SEC);
+    char key[64];
+    key_of(key, "two");
+    cache_set(a, str_of(key), S("from a"));
+    expect(b, key, "from a");
+    cache_set(b, str_of(key), S("from b"));
+    cache_free(b);
+    expect(a, key, "from b");
+    cache_del(a, str_of(key));
+    expect(a, key, NULL);
+    cache_free(a);
+}
+
+/* Memory is bounded: what was used last stays. */
+static void memory_is_bounded(void **state)
+{
+    (void)state;
+    struct cache *c = open_at(host, port, 60 * USEC_PER_SEC);
+    CLEANUP(mem_freep) char *value = mem_alloc(1 << 20);
+    CLEANUP(buf_done) struct buf got = {0};
+    char key[24];
+    cache_set(c, S("old"), S("x"));
+    cache_set(c, S("used"), S("x"));
+    for (int i = 0; i < 100; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        cache_set(c, str_of(key), (struct str){value, 1 << 20});
+        expect(c, "used", "x");
+    }
+    expect(c, "old", NULL);
+    int there = 0;
+    for (int i = 0; i < 100; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        there += cache_get(c, str_of(key), &got) == OK;
+    }
+    assert_in_range(there, 25, 31);
+    cache_set(c, S("used"), (struct str){value, (1 << 20) - 200});
+    CLEANUP(mem_freep) char *giant = mem_alloc(8 << 20);
+    cache_set(c, S("used"), (struct str){giant, 8 << 20}); /* too large: not there, and no old value either */
+    expect(c, "used", NULL);
+    assert_int_equal(cache_get(c, str_of("k99"), &got), OK);
     cache_free(c);
 }
 
@@ -314,6 +361,47 @@ static void poll_until(struct heard *h, int messages, int notices)
     assert_int_equal(h->notices, notices);
 }
 
+static void messages_come_to_all_who_listen(void **state)
+{
+    (void)state;
+    struct cache *says = open_at(host, port, USEC_PER_SEC);
+    struct heard a = {.cache = open_at(host, port, USEC_PER_SEC)}, b = {.cache = open_at(host, port, USEC_PER_SEC)};
+    char channel[64];
+    key_of(channel, "all");
+    assert_int_equal(cache_subscribe(a.cache, channel, hear, &a, &e), OK);
+    assert_int_equal(cache_subscribe(b.cache, channel, hear, &b, &e), OK);
+    poll_until(&a, 0, 1);
+    poll_until(&b, 0, 1);
+    cache_publish(says, channel, S("one"));
+    cache_publish(says, "another", S("not for us"));
+    cache_publish(a.cache, channel, S("two"));
+    poll_until(&a, 2, 1);
+    poll_until(&b, 2, 1);
+    assert_string_equal(b.last, "two");
+    cache_free(b.cache);
+    cache_publish(says, channel, S("three"));
+    poll_until(&a, 3, 1);
+    cache_free(a.cache);
+    cache_free(says);
+}
+
+/* One that does not look for long is told to forget what it holds. */
+static void who_missed_some_is_told(void **state)
+{
+    (void)state;
+    struct cache *says = open_at(host, port, USEC_PER_SEC);
+    struct heard h = {.cache = open_at(host, port, USEC_PER_SEC)};
+    assert_int_equal(cache_subscribe(h.cache, "much", hear, &h, &e), OK);
+    poll_until(&h, 0, 1);
+    for (int i = 0; i < 5000; i++)
+        cache_publish(says, "much", S("m"));
+    cache_poll(h.cache);
+    assert_int_equal(h.notices, 2);
+    assert_in_range(h.messages, 1, 1024);
+    cache_free(h.cache);
+    cache_free(says);
+}
+
 static void messages_come_and_reconnects_are_told(void **state)
 {
     (void)state;
@@ -383,9 +471,12 @@ static void subscriptions_are_bounded(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_set_is_found),
-        cmocka_unit_test(nothing_lives_longer_than_the_ttl),
+    const struct CMUnitTest everywhere[] = {
+        cmocka_unit_test(what_is_set_is_found),      cmocka_unit_test(nothing_lives_longer_than_the_ttl),
+        cmocka_unit_test(caches_see_each_other),     cmocka_unit_test(messages_come_to_all_who_listen),
+        cmocka_unit_test(subscriptions_are_bounded),
+    };
+    const struct CMUnitTest of_redis[] = {
         cmocka_unit_test(losing_everything_is_a_miss),
         cmocka_unit_test(without_a_url_nothing_is_there),
         cmocka_unit_test(bad_urls_are_told_at_once),
@@ -395,7 +486,13 @@ int main(void)
         cmocka_unit_test(a_closed_connection_is_remade),
         cmocka_unit_test(messages_come_and_reconnects_are_told),
         cmocka_unit_test(a_silent_subscription_is_given_up),
-        cmocka_unit_test(subscriptions_are_bounded),
     };
-    return cmocka_run_group_tests(tests, setup, NULL);
+    const struct CMUnitTest of_memory[] = {
+        cmocka_unit_test(memory_is_bounded),
+        cmocka_unit_test(who_missed_some_is_told),
+    };
+    int failed = cmocka_run_group_tests(everywhere, setup, NULL) + cmocka_run_group_tests(of_redis, setup, NULL);
+    in_memory = true;
+    failed += cmocka_run_group_tests(everywhere, setup, NULL) + cmocka_run_group_tests(of_memory, setup, NULL);
+    return failed;
 }
