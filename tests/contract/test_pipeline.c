@@ -60,6 +60,7 @@ struct handler {
     struct fixture *f;
     struct item items[100000];
     size_t n;
+    int64_t since_us;
     struct pipeline_topic topic;
 };
 
@@ -71,6 +72,8 @@ static rc_t record(void *self, const struct pipeline_record *r, struct err *e)
         atomic_fetch_sub(&h->f->flags->fail_records, 1);
         return err_set(e, E_AGAIN, "not now");
     }
+    if (h->n == 0)
+        h->since_us = clock_mono_us();
     struct item *item = &h->items[h->n++];
     *item = (struct item){r->part, r->offset, 0};
     return num_i64(r->value, &item->value);
@@ -78,9 +81,8 @@ static rc_t record(void *self, const struct pipeline_record *r, struct err *e)
 
 static bool due(void *self, int64_t mono_us)
 {
-    (void)mono_us;
     struct handler *h = self;
-    return !atomic_load(&h->f->flags->hold) && h->n >= 10;
+    return !atomic_load(&h->f->flags->hold) && (h->n >= 10 || (h->n && mono_us - h->since_us > 100 * USEC_PER_MSEC));
 }
 
 static rc_t prepare(void *self, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e)
