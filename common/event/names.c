@@ -30,13 +30,20 @@ static bool is_alnum(char c)
     return is_lower_or_digit(c) || (c >= 'A' && c <= 'Z');
 }
 
-/* Only letters, digits and the characters of `more`, 1 to max of them. */
-static bool is_made_of(struct str s, const char *more, size_t max)
+enum { UNDERSCORE = 1, DASH = 2, DOT = 4 };
+
+static bool is_mark(char c, int marks)
+{
+    return (c == '_' && marks & UNDERSCORE) || (c == '-' && marks & DASH) || (c == '.' && marks & DOT);
+}
+
+/* Only letters, digits and these marks, 1 to max of them. */
+static bool is_made_of(struct str s, int marks, size_t max)
 {
     if (s.n == 0 || s.n > max)
         return false;
     for (size_t i = 0; i < s.n; i++)
-        if (!is_alnum(s.p[i]) && (s.p[i] == '\0' || strchr(more, s.p[i]) == NULL))
+        if (!is_alnum(s.p[i]) && !is_mark(s.p[i], marks))
             return false;
     return true;
 }
@@ -53,22 +60,22 @@ bool name_is_project(struct str s)
 
 bool name_is_uid(struct str s)
 {
-    return is_made_of(s, "_-", NAME_UID_MAX);
+    return is_made_of(s, UNDERSCORE | DASH, NAME_UID_MAX);
 }
 
 bool name_is_app(struct str s)
 {
-    return is_made_of(s, "_-", NAME_APP_MAX);
+    return is_made_of(s, UNDERSCORE | DASH, NAME_APP_MAX);
 }
 
 bool name_is_metric(struct str s)
 {
-    return is_made_of(s, "_", NAME_METRIC_MAX) && !(s.p[0] >= '0' && s.p[0] <= '9');
+    return is_made_of(s, UNDERSCORE, NAME_METRIC_MAX) && !(s.p[0] >= '0' && s.p[0] <= '9');
 }
 
 bool name_is_system_id(struct str s)
 {
-    return is_made_of(s, "._-", 64);
+    return is_made_of(s, UNDERSCORE | DASH | DOT, 64);
 }
 
 static bool ends_with(struct str s, const char *tail)
@@ -131,7 +138,7 @@ rc_t topic_function(char out[NAME_TOPIC_MAX + 1], const char *system_id, struct 
 
 rc_t topic_dlt(char out[NAME_TOPIC_MAX + 1], const char *topic, struct err *e)
 {
-    if (!is_made_of(str_of(topic), "._-", NAME_TOPIC_MAX))
+    if (!is_made_of(str_of(topic), UNDERSCORE | DASH | DOT, NAME_TOPIC_MAX))
         return err_set(e, E_INVALID, "not a topic name");
     return print_topic(out, e, "%s.dlt", topic);
 }
@@ -251,9 +258,10 @@ rc_t function_uri_parse(struct str s, struct function_uri *ret, struct err *e)
     u.hash_key = cut_tail(&s, '@');
     u.tag = cut_tail(&s, ':');
     u.function = s;
-    if (!is_made_of(u.function, "._-", 256))
+    if (!is_made_of(u.function, UNDERSCORE | DASH | DOT, 256))
         return err_set(e, E_INVALID, "a function URI is [project/]function[:tag][@hash]");
-    if ((u.tag.n && !is_made_of(u.tag, "._-", 256)) || (u.hash_key.n && !is_made_of(u.hash_key, "._-", 256)))
+    if ((u.tag.n && !is_made_of(u.tag, UNDERSCORE | DASH | DOT, 256)) ||
+        (u.hash_key.n && !is_made_of(u.hash_key, UNDERSCORE | DASH | DOT, 256)))
         return err_set(e, E_INVALID, "tag and hash of a function URI are letters, digits, . _ and -");
     *ret = u;
     return OK;

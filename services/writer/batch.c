@@ -91,7 +91,8 @@ static rc_t batch_record(void *self, const struct pipeline_record *r, struct err
 static bool batch_due(void *self, int64_t mono_us)
 {
     const struct batch *b = self;
-    return b->n > 0 && ((int64_t)b->n >= b->opts->flush_events || b->bytes >= (int64_t)BYTES_MAX ||
+    int64_t held = (int64_t)(b->n - b->gone);
+    return held > 0 && (held >= b->opts->flush_events || b->bytes >= (int64_t)BYTES_MAX ||
                         mono_us - b->oldest_us >= b->opts->flush_us);
 }
 
@@ -136,16 +137,31 @@ static rc_t batch_write(void *self, struct db *db, struct pipeline_part *const *
     return rc ? rc : dead_letters_write(b->dead, db, parts, n, e);
 }
 
-static void forget(struct batch *b, const struct pipeline_part *part)
+static void close_gaps(struct batch *b)
 {
     size_t kept = 0;
     for (size_t i = 0; i < b->n; i++)
-        if (part && b->items[i].part != part)
+        if (b->items[i].part)
             b->items[kept++] = b->items[i];
     b->n = kept;
-    if (kept == 0) {
-        arena_reset(&b->mem);
+    b->gone = 0;
+}
+
+/* A commit forgets one partition after the other, most often all: items are marked, and moved only if many stay. */
+static void forget(struct batch *b, const struct pipeline_part *part)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        if (b->items[i].part && (!part || b->items[i].part == part)) {
+            b->items[i].part = NULL;
+            b->gone++;
+        }
+    }
+    if (b->gone == b->n) {
+        b->n = b->gone = 0;
         b->bytes = 0;
+        arena_reset(&b->mem);
+    } else if (b->gone > b->n / 2) {
+        close_gaps(b);
     }
 }
 

@@ -1,5 +1,5 @@
 /* From what an event says (uid, app name, metric name) to the integers of the tables; remembered with bounds. */
-#include <stdio.h>
+#include <string.h>
 #include "base/clock.h"
 #include "base/mem.h"
 #include "db/endpoint.h"
@@ -26,10 +26,29 @@ struct known_metric {
     int32_t id;
 };
 
+/* Bytes, not text: this is done for every event. */
 static struct str make_key(char out[KEY_MAX], int64_t owner, int type, struct str name)
 {
-    int n = snprintf(out, KEY_MAX, "%lld/%d/%.*s", (long long)owner, type, name.n < 256 ? (int)name.n : 256, name.p);
-    return (struct str){out, (size_t)n};
+    size_t n = name.n < KEY_MAX - sizeof owner - 1 ? name.n : KEY_MAX - sizeof owner - 1;
+    memcpy(out, &owner, sizeof owner);
+    out[sizeof owner] = (char)type;
+    memcpy(out + sizeof owner + 1, name.p, n);
+    return (struct str){out, sizeof owner + 1 + n};
+}
+
+/* The events of a window come together: the endpoint and the app of the last one are most often the next one's. */
+static bool is_last(const struct last_name *last, int32_t project_id, struct str name)
+{
+    return last->known && last->project_id == project_id && str_eq(name, (struct str){last->name, last->n});
+}
+
+static void set_last(struct last_name *last, int32_t project_id, struct str name, void *known)
+{
+    last->known = name.n <= sizeof last->name ? known : NULL;
+    last->project_id = project_id;
+    last->n = name.n;
+    if (last->known)
+        memcpy(last->name, name.p, name.n);
 }
 
 static void drop_all(struct map *m)
@@ -46,24 +65,27 @@ void names_done(struct names *n)
     drop_all(&n->endpoints);
     drop_all(&n->apps);
     drop_all(&n->metrics);
+    n->last_endpoint.known = n->last_app.known = NULL;
 }
 
 rc_t names_refresh(struct names *n, struct db *db, struct err *e)
 {
-    if (clock_mono_us() < n->next_refresh_us)
+    n->now_us = clock_mono_us();
+    if (n->now_us < n->next_refresh_us)
         return OK;
     for (size_t got = 1; got > 0;) {
         struct endpoint *eps = NULL;
         rc_t rc = endpoints_changed(db, &n->change_seq, &eps, &got, e);
         if (rc)
             return rc;
+        n->last_endpoint.known = NULL;
         for (size_t i = 0; i < got; i++) {
             char text[KEY_MAX];
             mem_free(map_del(&n->endpoints, make_key(text, eps[i].project_id, 0, str_of(eps[i].uid))));
         }
         endpoints_free(eps, got);
     }
-    n->next_refresh_us = clock_mono_us() + REFRESH_EVERY_US;
+    n->next_refresh_us = n->now_us + REFRESH_EVERY_US;
     return OK;
 }
 
@@ -71,9 +93,13 @@ rc_t names_endpoint(struct names *n, struct db *db, int32_t project_id, struct s
                     struct reject *why, struct err *e)
 {
     char text[KEY_MAX];
-    struct str key = make_key(text, project_id, 0, uid);
-    struct known_endpoint *k = map_get(&n->endpoints, key);
-    if (!k || clock_mono_us() > k->until_us) {
+    struct known_endpoint *k = is_last(&n->last_endpoint, project_id, uid) ? n->last_endpoint.known : NULL;
+    struct str key = {0};
+    if (!k) {
+        key = make_key(text, project_id, 0, uid);
+        k = map_get(&n->endpoints, key);
+    }
+    if (!k || n->now_us > k->until_us) {
         struct endpoint ep = {0};
         rc_t rc = endpoint_get(db, project_id, uid, &ep, e);
         if (rc && rc != E_NOTFOUND)
@@ -85,9 +111,10 @@ rc_t names_endpoint(struct names *n, struct db *db, int32_t project_id, struct s
             map_put(&n->endpoints, key, k);
         }
         k->id = rc ? 0 : ep.id;
-        k->until_us = clock_mono_us() + (rc ? NEGATIVE_TTL_US : n->opts->names_ttl_us);
+        k->until_us = n->now_us + (rc ? NEGATIVE_TTL_US : n->opts->names_ttl_us);
         endpoint_done(&ep);
     }
+    set_last(&n->last_endpoint, project_id, uid, k);
     if (k->id == 0)
         return reject_set(why, REJECT_UNKNOWN_ENDPOINT, "endpoint_id", 0, "the project has no such endpoint");
     *ret = k->id;
@@ -141,6 +168,10 @@ rc_t names_app(struct names *n, struct db *db, int32_t project_id, struct str na
     char text[KEY_MAX];
     if (!name_is_app(name))
         return reject_set(why, REJECT_BAD_NAME, "application_name", 0, "not a name of an application");
+    if (is_last(&n->last_app, project_id, name)) {
+        *ret = ((const struct known_app *)n->last_app.known)->id;
+        return OK;
+    }
     struct str key = make_key(text, project_id, 0, name);
     struct known_app *k = map_get(&n->apps, key);
     size_t there = 0;
@@ -151,6 +182,7 @@ rc_t names_app(struct names *n, struct db *db, int32_t project_id, struct str na
         k = map_get(&n->apps, key);
     }
     if (k) {
+        set_last(&n->last_app, project_id, name, k);
         *ret = k->id;
         return OK;
     }
@@ -173,6 +205,7 @@ rc_t names_metric(struct names *n, struct db *db, int32_t project_id, int32_t ap
     rc_t rc = metric_intern(db, project_id, app_id, (enum metric_type)metric, name, kind, &id, e);
     if (rc == E_CONFLICT || rc == E_NOTFOUND) {
         drop_all(&n->apps); /* the app was deleted with its project */
+        n->last_app.known = NULL;
         return reject_set(why, REJECT_UNKNOWN_APP, "application_name", 0, "the application was deleted");
     }
     if (rc)

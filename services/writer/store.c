@@ -1,6 +1,5 @@
 /* The batch as rows: one upsert for results and metrics, one for statistics; then a notice to readers. */
 #include <limits.h>
-#include <stdlib.h>
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/time.h"
@@ -28,57 +27,17 @@ rc_t store_days(const struct batch *b, struct db *db, struct pipeline_part *cons
 }
 
 /* ---- rows ---- */
-struct keyed { /* an item with its place in the batch: a later equal revision wins */
-    const struct batch_item *it;
-    size_t at;
-};
-
-static int compare_i64(int64_t a, int64_t b)
+/* The good items of one sort, in the order of their coming. Which of several revisions of a key is kept is the table's business. */
+static size_t select_items(const struct batch *b, struct pipeline_part *const *parts, size_t n, bool stats,
+                           const struct batch_item **ret)
 {
-    return a < b ? -1 : a > b;
-}
-
-static int compare_names(struct str a, struct str b)
-{
-    size_t n = a.n < b.n ? a.n : b.n;
-    int order = n ? memcmp(a.p, b.p, n) : 0;
-    return order ? order : compare_i64((int64_t)a.n, (int64_t)b.n);
-}
-
-static int compare_keys(const struct batch_item *a, const struct batch_item *b)
-{
-    int o = compare_i64(a->part->project_id, b->part->project_id);
-    o = o ? o : compare_i64(a->endpoint_id, b->endpoint_id);
-    o = o ? o : compare_i64(a->app_id, b->app_id);
-    o = o ? o : compare_i64(a->metric_id, b->metric_id);
-    o = o ? o : compare_i64(a->ev.end_us, b->ev.end_us);
-    o = o ? o : compare_i64(a->ev.start_us, b->ev.start_us);
-    return o || a->ev.event_kind != RESULT_STATS ? o : compare_names(a->ev.name, b->ev.name);
-}
-
-static int compare_keyed(const void *a, const void *b)
-{
-    const struct keyed *x = a, *y = b;
-    int o = compare_keys(x->it, y->it);
-    o = o ? o : compare_i64(x->it->ev.revision, y->it->ev.revision);
-    return o ? o : compare_i64((int64_t)x->at, (int64_t)y->at);
-}
-
-/* The good items of one sort, in the tables' order, the newest of each key alone: one statement may not meet a key twice. */
-static size_t select_items(const struct batch *b, struct pipeline_part *const *parts, size_t n, bool stats, struct keyed *ret)
-{
-    size_t n_all = 0, kept = 0;
+    size_t n_all = 0;
     for (size_t i = 0; i < b->n; i++) {
         const struct batch_item *it = &b->items[i];
         if (!it->dead && (it->ev.event_kind == RESULT_STATS) == stats && batch_item_is_of(it, parts, n))
-            ret[n_all++] = (struct keyed){it, i};
+            ret[n_all++] = it;
     }
-    if (n_all)
-        qsort(ret, n_all, sizeof *ret, compare_keyed);
-    for (size_t i = 0; i < n_all; i++)
-        if (i + 1 == n_all || compare_keys(ret[i].it, ret[i + 1].it) != 0)
-            ret[kept++] = ret[i];
-    return kept;
+    return n_all;
 }
 
 static struct result_row result_of(const struct batch_item *it)
@@ -99,12 +58,12 @@ static struct result_row result_of(const struct batch_item *it)
     };
 }
 
-static rc_t write_results(const struct keyed *k, size_t n, struct db *db, struct err *e)
+static rc_t write_results(const struct batch_item *const *k, size_t n, struct db *db, struct err *e)
 {
     struct result_row *rows = mem_array(n + 1, sizeof *rows);
     int64_t changed = 0;
     for (size_t i = 0; i < n; i++)
-        rows[i] = result_of(k[i].it);
+        rows[i] = result_of(k[i]);
     rc_t rc = n ? results_upsert(db, rows, n, clock_now_us(), &changed, e) : OK;
     if (!rc)
         metric_add(metrics_at(&writer_metrics, M_CHANGED, 0, 0), changed);
@@ -112,11 +71,11 @@ static rc_t write_results(const struct keyed *k, size_t n, struct db *db, struct
     return rc;
 }
 
-static rc_t write_statistics(const struct keyed *k, size_t n, struct db *db, struct err *e)
+static rc_t write_statistics(const struct batch_item *const *k, size_t n, struct db *db, struct err *e)
 {
     struct app_statistic_row *rows = mem_array(n + 1, sizeof *rows);
     for (size_t i = 0; i < n; i++) {
-        const struct batch_item *it = k[i].it;
+        const struct batch_item *it = k[i];
         rows[i] = (struct app_statistic_row){
             .project_id = it->part->project_id,
             .app_id = it->app_id,
@@ -136,11 +95,11 @@ static rc_t write_statistics(const struct keyed *k, size_t n, struct db *db, str
 
 rc_t store_write(const struct batch *b, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e)
 {
-    struct keyed *k = mem_array(b->n + 1, sizeof *k);
+    const struct batch_item **k = mem_array(b->n + 1, sizeof *k);
     rc_t rc = write_results(k, select_items(b, parts, n, false, k), db, e);
     if (!rc)
         rc = write_statistics(k, select_items(b, parts, n, true, k), db, e);
-    mem_free(k);
+    mem_free((void *)k);
     return rc;
 }
 
@@ -149,11 +108,16 @@ void store_publish(const struct batch *b, const struct pipeline_part *part)
 {
     const struct function_project *p = part ? function_topics_project(b->topics, part->project_id) : NULL;
     struct map seen = {0};
+    struct str last = {0};
     if (!p)
         return;
-    for (size_t i = 0; i < b->n; i++)
-        if (b->items[i].part == part && !b->items[i].dead)
-            map_put(&seen, b->items[i].ev.endpoint_id, (void *)(uintptr_t)&b->items[i]);
+    for (size_t i = 0; i < b->n; i++) {
+        const struct batch_item *it = &b->items[i];
+        if (it->part != part || it->dead || str_eq(it->ev.endpoint_id, last))
+            continue;
+        last = it->ev.endpoint_id;
+        map_put(&seen, last, (void *)(uintptr_t)it);
+    }
     struct buf text = {0};
     struct json_writer w;
     jw_init(&w, &text, JSON_NAN_NULL);

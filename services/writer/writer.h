@@ -28,12 +28,19 @@ enum { M_EVENTS, M_CHANGED, M_BATCH, M_APPS };
 extern struct metric_set writer_metrics;
 
 /* ---- names.c ---- */
+struct last_name {
+    int32_t project_id;
+    char name[64];
+    size_t n;
+    void *known; /* borrowed from its map; NULL: none */
+};
 struct names {
     const struct writer_options *opts;
-    struct map endpoints; /* "project/uid" ⇒ struct known_endpoint */
-    struct map apps;      /* "project/name" ⇒ struct known_app */
-    struct map metrics;   /* "app/type/name" ⇒ struct known_metric */
-    int64_t change_seq, next_refresh_us;
+    struct map endpoints; /* project, uid ⇒ struct known_endpoint */
+    struct map apps;      /* project, name ⇒ struct known_app */
+    struct map metrics;   /* app, type, name ⇒ struct known_metric */
+    struct last_name last_endpoint, last_app;
+    int64_t change_seq, next_refresh_us, now_us; /* now: of the last refresh */
 };
 void names_done(struct names *n);
 /* Forgets endpoints that changed. Cheap: at most once a second. */
@@ -59,7 +66,7 @@ struct batch {
     struct names names;
     struct arena mem; /* of the items; given back when none is left */
     struct batch_item *items;
-    size_t n, cap;
+    size_t n, cap, gone; /* gone: of n, those whose part is NULL */
     int64_t oldest_us, bytes;
 };
 void batch_done(struct batch *b);
@@ -74,7 +81,7 @@ rc_t store_write(const struct batch *b, struct db *db, struct pipeline_part *con
 void store_publish(const struct batch *b, const struct pipeline_part *part);
 
 struct batch_item {
-    struct pipeline_part *part;
+    struct pipeline_part *part; /* NULL: committed or dropped already */
     int64_t offset, timestamp_us;
     struct str value, traceparent; /* in the arena */
     struct result_event ev;        /* borrows from value and the arena */
