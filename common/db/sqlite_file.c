@@ -89,15 +89,17 @@ static bool wait_turn(struct sqlite_file *f, int64_t timeout_us)
 {
     int64_t end = clock_mono_us() + timeout_us;
     struct timespec at = {.tv_sec = (time_t)(end / USEC_PER_SEC), .tv_nsec = (long)(end % USEC_PER_SEC * 1000)};
-    struct waiter w = {0};
+    struct waiter *w = mem_alloc(sizeof *w); /* not on the stack: gcc 14 cannot see that it leaves the list before the end */
     int late = 0;
-    *f->end = &w;
-    f->end = &w.behind;
-    while (!w.granted && late != ETIMEDOUT)
+    *f->end = w;
+    f->end = &w->behind;
+    while (!w->granted && late != ETIMEDOUT)
         late = pthread_cond_timedwait(&f->changed, &f->lock, &at);
-    if (!w.granted)
-        leave(f, &w);
-    return w.granted;
+    bool granted = w->granted;
+    if (!granted)
+        leave(f, w);
+    mem_free(w);
+    return granted;
 }
 
 bool sqlite_file_lock(struct sqlite_file *f, int64_t timeout_us)
