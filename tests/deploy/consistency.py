@@ -16,6 +16,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 FUNCTIONS = {"stream": "model-monitoring-stream", "controller": "model-monitoring-controller",
              "writer": "model-monitoring-writer", "histogram-drift-app": "histogram-data-drift",
              "api": "model-monitoring-api"}
+NO_FUNCTIONS = {"modelmon"}  # all services in one process
 WORKLOADS = ("Deployment", "StatefulSet")
 UID = 10001
 NEEDED = ("SYSTEM_ID", "KAFKA_BROKERS", "DATABASE_URL_FILE", "LAKE_DIR")  # where a service reads it, it is given
@@ -47,7 +48,7 @@ def not_given(service, names, known):
 
 
 def services_of_tree():
-    return sorted(os.path.basename(os.path.dirname(p)) for p in glob.glob(os.path.join(ROOT, "services/*/main.c")))
+    return sorted({os.path.basename(os.path.dirname(p)) for p in glob.glob(os.path.join(ROOT, "services/*/main.c"))} - NO_FUNCTIONS)
 
 
 # --- function.yaml ---
