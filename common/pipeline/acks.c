@@ -72,7 +72,7 @@ rc_t acks_wait(struct acks *a, int64_t timeout_us, struct err *e)
     (void)pthread_mutex_lock(&a->lock);
     while (a->open && pthread_cond_timedwait(&a->change, &a->lock, &until) == 0)
         continue;
-    rc_t rc = a->open ? err_set(e, E_AGAIN, "%zu messages are not acknowledged yet", a->open)
+    rc_t rc = a->open     ? err_set(e, E_AGAIN, "%zu messages are not acknowledged yet", a->open)
               : a->failed ? err_set(e, a->rc, "%zu messages were not delivered: %s", a->failed, a->words)
                           : OK;
     a->failed = 0;

@@ -16,7 +16,8 @@
 
 enum { M_DEAD };
 static const struct metric_row rows[] = {
-    [M_DEAD] = {.name = "modelmon_dead_letters_total", .kind = METRIC_COUNTER,
+    [M_DEAD] = {.name = "modelmon_dead_letters_total",
+                .kind = METRIC_COUNTER,
                 .labels = {{.name = "pipeline", .cap = 64}, {.name = "reason", .cap = REJECT_CODES}},
                 .help = "Records refused, by reason. The record is in <topic>.dlt, the reason in table dead_letters."},
 };
@@ -120,9 +121,14 @@ static rc_t send_one(struct dead_letters *d, struct letter *l, struct err *e)
     (void)snprintf(ts, sizeof ts, "%lld", (long long)l->timestamp_us);
     (void)snprintf(position, sizeof position, "%zu", l->why.position);
     const struct bus_header headers[] = {
-        {"x-error-code", str_of(reject_name(l->why.code))}, {"x-error", str_of(l->why.text)},
-        {"x-field", str_of(l->why.field)}, {"x-position", str_of(position)}, {"x-topic", str_of(l->part->topic)},
-        {"x-partition", str_of(partition)}, {"x-offset", str_of(offset)}, {"x-ts", str_of(ts)},
+        {"x-error-code", str_of(reject_name(l->why.code))},
+        {"x-error", str_of(l->why.text)},
+        {"x-field", str_of(l->why.field)},
+        {"x-position", str_of(position)},
+        {"x-topic", str_of(l->part->topic)},
+        {"x-partition", str_of(partition)},
+        {"x-offset", str_of(offset)},
+        {"x-ts", str_of(ts)},
         {"x-pipeline", str_of(d->pipeline)},
     };
     return acks_produce(&d->acks, d->producer, topic, (struct str){key, (size_t)n_key}, l->value, headers,
@@ -146,8 +152,7 @@ static rc_t ensure_days(struct dead_letters *d, struct db *db, struct err *e)
     return rc;
 }
 
-rc_t dead_letters_prepare(struct dead_letters *d, struct db *db, struct pipeline_part *const *parts, size_t n,
-                          struct err *e)
+rc_t dead_letters_prepare(struct dead_letters *d, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e)
 {
     rc_t rc = ensure_days(d, db, e);
     size_t sent = 0;
@@ -178,11 +183,18 @@ rc_t dead_letters_write(struct dead_letters *d, struct db *db, struct pipeline_p
         if (!among(l, parts, n))
             continue;
         struct str head = {l->value.p, l->value.n < DEAD_LETTER_PAYLOAD ? l->value.n : DEAD_LETTER_PAYLOAD};
-        out[n_rows++] = (struct dead_letter){
-            .project_id = l->part->project_id, .partition = l->part->partition, .pipeline = str_of(d->pipeline),
-            .topic = str_of(l->part->topic), .reason = str_of(reject_name(l->why.code)), .field = str_of(l->why.field),
-            .error = str_of(l->why.text), .payload = head, .offset = l->offset, .at_us = row_time(l->timestamp_us),
-            .position = (int64_t)l->why.position, .size = (int64_t)l->value.n};
+        out[n_rows++] = (struct dead_letter){.project_id = l->part->project_id,
+                                             .partition = l->part->partition,
+                                             .pipeline = str_of(d->pipeline),
+                                             .topic = str_of(l->part->topic),
+                                             .reason = str_of(reject_name(l->why.code)),
+                                             .field = str_of(l->why.field),
+                                             .error = str_of(l->why.text),
+                                             .payload = head,
+                                             .offset = l->offset,
+                                             .at_us = row_time(l->timestamp_us),
+                                             .position = (int64_t)l->why.position,
+                                             .size = (int64_t)l->value.n};
     }
     rc_t rc = n_rows ? dead_letters_add(db, out, n_rows, e) : OK;
     mem_free(out);

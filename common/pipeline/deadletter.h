@@ -16,8 +16,10 @@ void dead_letters_free(struct dead_letters *d);
 void dead_letters_note(struct dead_letters *d, const struct pipeline_record *r, const struct reject *why); /* copies */
 size_t dead_letters_held(const struct dead_letters *d); /* bytes; 0: none */
 /* In prepare(): sent to the topics and acknowledged; the days of the rows are made. */
-rc_t dead_letters_prepare(struct dead_letters *d, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e) MUST_CHECK;
+rc_t dead_letters_prepare(struct dead_letters *d, struct db *db, struct pipeline_part *const *parts, size_t n,
+                          struct err *e) MUST_CHECK;
 /* In write(): the rows. */
-rc_t dead_letters_write(struct dead_letters *d, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e) MUST_CHECK;
+rc_t dead_letters_write(struct dead_letters *d, struct db *db, struct pipeline_part *const *parts, size_t n,
+                        struct err *e) MUST_CHECK;
 /* In done(): forgets those of the partition (NULL: all). */
 void dead_letters_done(struct dead_letters *d, const struct pipeline_part *part);

@@ -62,8 +62,8 @@ static rc_t intend(struct pipeline *p, size_t n, struct err *e)
         struct part *part = full(p->flushing[i]);
         if (part->limit >= 0 || part->pub.position <= part->pub.next_offset)
             continue;
-        rc = ledger_intend(p->db, p->cfg.name, part->pub.topic, part->pub.partition, part->epoch,
-                           part->pub.position, seq, e);
+        rc = ledger_intend(p->db, p->cfg.name, part->pub.topic, part->pub.partition, part->epoch, part->pub.position,
+                           seq, e);
         if (rc == OK)
             part->limit = part->pub.position;
         else if (rc == E_CONFLICT)

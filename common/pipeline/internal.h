@@ -14,11 +14,11 @@
 struct part {
     struct pipeline_part pub; /* first: the handler's pointer is ours */
     int64_t epoch;
-    int64_t limit;      /* an intent to fulfil: flush exactly when position gets here; -1: none */
-    int64_t note_us, note_end;    /* noted (now, end of log), not reached yet; note_us 0: none */
-    int64_t reached_us;           /* newest note that position has reached */
-    int64_t frontier_us;          /* what the ledger has */
-    bool lost;          /* its next offset is not retained any more: waits for an operator */
+    int64_t limit;             /* an intent to fulfil: flush exactly when position gets here; -1: none */
+    int64_t note_us, note_end; /* noted (now, end of log), not reached yet; note_us 0: none */
+    int64_t reached_us;        /* newest note that position has reached */
+    int64_t frontier_us;       /* what the ledger has */
+    bool lost;                 /* its next offset is not retained any more: waits for an operator */
 };
 
 /* A record kept while the pipeline is stalled: librdkafka may still deliver what it had queued before the pause. */
@@ -43,16 +43,16 @@ struct pipeline {
     struct worker worker;
     struct health_dep *health;
     bool running, db_ready;
-    bool dirty;    /* records since the last flush */
-    bool at_limit; /* a partition has got to where its intended flush ends */
+    bool dirty;                    /* records since the last flush */
+    bool at_limit;                 /* a partition has got to where its intended flush ends */
     atomic_llong stop_deadline_us; /* monotonic */
 
     struct part **parts;
     size_t n_parts;
-    struct part *recent;              /* of the last record: records come in runs */
-    struct pipeline_part **flushing;  /* room for n_parts */
+    struct part *recent;             /* of the last record: records come in runs */
+    struct pipeline_part **flushing; /* room for n_parts */
 
-    struct bus_partition *waiting;    /* assigned, not claimed yet */
+    struct bus_partition *waiting; /* assigned, not claimed yet */
     size_t n_waiting;
     bool assigned;
 
@@ -77,11 +77,11 @@ void pipeline_die(struct pipeline *p, const struct err *e) __attribute__((noretu
 /* parts.c */
 struct part *part_find(struct pipeline *p, const char *topic, int32_t partition);
 void parts_assign(struct pipeline *p, const struct bus_event *ev);
-void parts_claim(struct pipeline *p);                 /* what waits: ledger claim, then one start */
-void parts_drop(struct pipeline *p);                  /* all of them, uncommitted work included */
+void parts_claim(struct pipeline *p); /* what waits: ledger claim, then one start */
+void parts_drop(struct pipeline *p);  /* all of them, uncommitted work included */
 void part_drop(struct pipeline *p, struct part *part);
-void parts_note(struct pipeline *p);                  /* (now, end) of each partition */
-void part_reached(struct part *part);                 /* after position moved */
+void parts_note(struct pipeline *p);  /* (now, end) of each partition */
+void part_reached(struct part *part); /* after position moved */
 
 /* flush.c: OK, also when there was nothing to do; E_AGAIN: stall and come again. *ret_more: call again for the rest (with
  * intent a flush is of one partition: large ones can take seconds, and a stop waits for one at the most). */

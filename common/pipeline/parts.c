@@ -89,8 +89,10 @@ static struct part *claim_one(struct pipeline *p, struct bus_partition *at, int6
     if (*rc)
         return NULL;
     struct part *part = mem_alloc(sizeof *part);
-    part->pub = (struct pipeline_part){.topic = at->topic, .partition = at->partition,
-                                       .project_id = topic->project_id, .next_offset = row.next_offset,
+    part->pub = (struct pipeline_part){.topic = at->topic,
+                                       .partition = at->partition,
+                                       .project_id = topic->project_id,
+                                       .next_offset = row.next_offset,
                                        .schema_seq = 0};
     part->epoch = row.owner_epoch;
     part->frontier_us = row.frontier_us;

@@ -13,15 +13,28 @@
 #include "metrics/metrics.h"
 
 enum { M_RECORDS, M_FLUSHES, M_FLUSH_SECONDS, M_STALLS, M_ROWS };
-#define BY_PIPELINE {{.name = "pipeline", .cap = 64}}
+#define BY_PIPELINE                                                                                                    \
+    {                                                                                                                  \
+        {                                                                                                              \
+            .name = "pipeline", .cap = 64                                                                              \
+        }                                                                                                              \
+    }
 static const struct metric_row rows[M_ROWS] = {
-    [M_RECORDS] = {.name = "modelmon_pipeline_records_total", .kind = METRIC_COUNTER, .labels = BY_PIPELINE,
+    [M_RECORDS] = {.name = "modelmon_pipeline_records_total",
+                   .kind = METRIC_COUNTER,
+                   .labels = BY_PIPELINE,
                    .help = "Records handled, warm-up after an assignment not counted."},
-    [M_FLUSHES] = {.name = "modelmon_pipeline_flushes_total", .kind = METRIC_COUNTER, .labels = BY_PIPELINE,
+    [M_FLUSHES] = {.name = "modelmon_pipeline_flushes_total",
+                   .kind = METRIC_COUNTER,
+                   .labels = BY_PIPELINE,
                    .help = "Flushes committed with their ledger."},
-    [M_FLUSH_SECONDS] = {.name = "modelmon_pipeline_flush_seconds", .kind = METRIC_HISTOGRAM, .labels = BY_PIPELINE,
+    [M_FLUSH_SECONDS] = {.name = "modelmon_pipeline_flush_seconds",
+                         .kind = METRIC_HISTOGRAM,
+                         .labels = BY_PIPELINE,
                          .help = "Time of a flush, failed ones too."},
-    [M_STALLS] = {.name = "modelmon_pipeline_stalls_total", .kind = METRIC_COUNTER, .labels = BY_PIPELINE,
+    [M_STALLS] = {.name = "modelmon_pipeline_stalls_total",
+                  .kind = METRIC_COUNTER,
+                  .labels = BY_PIPELINE,
                   .help = "Back-offs because something needed was down. Growing: see /readyz for what."},
 };
 static struct metric_set metrics = METRIC_SET(rows);
@@ -162,8 +175,12 @@ static rc_t handle(struct pipeline *p, struct part *part, int64_t offset, int64_
 {
     if (offset < part->pub.position)
         return OK; /* had before: a seek or a resume went back */
-    struct pipeline_record r = {.part = &part->pub, .offset = offset, .timestamp_us = timestamp_us, .key = key,
-                                .value = value, .traceparent = trace_context(traceparent),
+    struct pipeline_record r = {.part = &part->pub,
+                                .offset = offset,
+                                .timestamp_us = timestamp_us,
+                                .key = key,
+                                .value = value,
+                                .traceparent = trace_context(traceparent),
                                 .warmup = offset < part->pub.next_offset};
     rc_t rc = p->cfg.ops->record(p->cfg.self, &r, e);
     if (rc == OK) {

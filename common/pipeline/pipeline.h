@@ -25,10 +25,10 @@ struct pipeline;
 struct pipeline_part {
     const char *topic; /* interned */
     int32_t partition, project_id;
-    int64_t next_offset;  /* committed: records below it have had their effect */
-    int64_t position;     /* one past the newest record handled (or skipped) */
-    int64_t schema_seq;   /* newest schema a replay may use; 0: any */
-    void *user;           /* the handler's, per partition (its dedupe window); freed by part_free */
+    int64_t next_offset; /* committed: records below it have had their effect */
+    int64_t position;    /* one past the newest record handled (or skipped) */
+    int64_t schema_seq;  /* newest schema a replay may use; 0: any */
+    void *user;          /* the handler's, per partition (its dedupe window); freed by part_free */
 };
 
 struct pipeline_record {
@@ -59,8 +59,8 @@ struct pipeline_topic {
 };
 
 struct pipeline_config {
-    const char *name;          /* ledger key */
-    const char *group;         /* consumer group */
+    const char *name;  /* ledger key */
+    const char *group; /* consumer group */
     const struct bus_config *bus;
     const struct db_config *db;
     struct bus_producer *producer; /* borrowed: makes missing topics */
@@ -70,12 +70,12 @@ struct pipeline_config {
      * the next call). */
     rc_t (*topics)(void *self, struct db *db, const struct pipeline_topic **ret, size_t *n, struct err *e);
     void (*part_free)(void *self, struct pipeline_part *part); /* may be NULL */
-    int64_t warmup_records;    /* re-read so many offsets before next_offset on assignment (the dedupe horizon); 0: none */
-    bool intent;               /* commit the end of a flush before preparing it (lake) */
-    bool frontier;             /* keep the partition frontier in the ledger (statistics, lake) */
-    bool skip_lost;            /* an offset that is not retained any more: false stops its partition, true goes on at the earliest */
-    struct health *health;     /* of the service: the pipeline keeps one item there, under its name */
-    enum health_need need;     /* whether the service is not ready while this stands still */
+    int64_t warmup_records; /* re-read so many offsets before next_offset on assignment (the dedupe horizon); 0: none */
+    bool intent;            /* commit the end of a flush before preparing it (lake) */
+    bool frontier;          /* keep the partition frontier in the ledger (statistics, lake) */
+    bool skip_lost; /* an offset that is not retained any more: false stops its partition, true goes on at the earliest */
+    struct health *health;       /* of the service: the pipeline keeps one item there, under its name */
+    enum health_need need;       /* whether the service is not ready while this stands still */
     void (*stopped)(void *self); /* on the pipeline's thread, as its last act; may be NULL */
 };
 

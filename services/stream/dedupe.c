@@ -15,7 +15,7 @@ struct place {
 };
 struct dedupe {
     int64_t horizon;
-    struct entry *ring; /* capacity a power of two */
+    struct entry *ring;  /* capacity a power of two */
     struct place *table; /* 2 × capacity */
     size_t cap, first, n;
 };

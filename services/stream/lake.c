@@ -11,7 +11,8 @@
 
 enum { M_NULLED, M_FILES, M_HELD };
 static const struct metric_row rows[] = {
-    [M_NULLED] = {.name = "modelmon_lake_nulled_total", .kind = METRIC_COUNTER,
+    [M_NULLED] = {.name = "modelmon_lake_nulled_total",
+                  .kind = METRIC_COUNTER,
                   .help = "Values that are null in the lake because their type is not their column's."},
     [M_FILES] = {.name = "modelmon_lake_files_total", .kind = METRIC_COUNTER, .help = "Parquet files committed."},
     [M_HELD] = {.name = "modelmon_lake_held_bytes", .kind = METRIC_GAUGE, .help = "Memory of rows not flushed yet."},
@@ -43,13 +44,18 @@ static rc_t take(struct sink *s, const struct pipeline_record *r, const struct i
     placed.n_cols = at->shape->schema.n_features;
     placed.n_label_cols = at->shape->schema.n_labels;
     struct lake_part part = part_of(r->part);
-    struct lake_endpoint whose = {
-        .project_id = ep->project_id, .project = str_of(at->known->project->name), .endpoint_id = ep->id,
-        .uid = str_of(ep->uid), .name = str_of(ep->name), .function_uri = str_of(ep->function_uri),
-        .model_class = str_of(ep->model_class), .endpoint_type = ep->endpoint_type, .schema = &at->shape->schema};
+    struct lake_endpoint whose = {.project_id = ep->project_id,
+                                  .project = str_of(at->known->project->name),
+                                  .endpoint_id = ep->id,
+                                  .uid = str_of(ep->uid),
+                                  .name = str_of(ep->name),
+                                  .function_uri = str_of(ep->function_uri),
+                                  .model_class = str_of(ep->model_class),
+                                  .endpoint_type = ep->endpoint_type,
+                                  .schema = &at->shape->schema};
     size_t nulled = 0;
-    rc_t rc = lake_add(l->writer, &part, r->offset, &whose, &placed, ep->first_request_us ? ep->first_request_us : ev->when_us,
-                       &nulled, e);
+    rc_t rc = lake_add(l->writer, &part, r->offset, &whose, &placed,
+                       ep->first_request_us ? ep->first_request_us : ev->when_us, &nulled, e);
     if (nulled)
         metric_add(metrics_at(&metrics, M_NULLED, 0, 0), (int64_t)nulled);
     return rc;
@@ -125,8 +131,10 @@ rc_t lake_open(struct sink **ret, struct stream *st, struct err *e)
     struct lake *l = mem_alloc(sizeof *l);
     rc_t rc = lake_writer_open(&l->writer, &st->lake, e);
     if (rc == OK)
-        rc = sink_open(ret, st, &(struct sink_def){.name = PIPELINE_LAKE, .ops = &ops, .intent = true, .take = take,
-                                                   .free_own = free_own, .own = l}, e);
+        rc = sink_open(ret, st,
+                       &(struct sink_def){
+                           .name = PIPELINE_LAKE, .ops = &ops, .intent = true, .take = take, .free_own = free_own, .own = l},
+                       e);
     if (rc) {
         lake_writer_free(l->writer);
         mem_free(l);

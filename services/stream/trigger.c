@@ -21,8 +21,10 @@ enum { M_POSTED };
 static const char *const outcomes[] = {"accepted", "rejected", "unavailable", NULL};
 enum { ACCEPTED, REJECTED, UNAVAILABLE };
 static const struct metric_row rows[] = {
-    [M_POSTED] = {.name = "modelmon_stream_http_events_total", .kind = METRIC_COUNTER,
-                  .labels = {{.name = "outcome", .values = outcomes}}, .help = "Events posted: acknowledged by the bus, rejected, or not taken (503)."},
+    [M_POSTED] = {.name = "modelmon_stream_http_events_total",
+                  .kind = METRIC_COUNTER,
+                  .labels = {{.name = "outcome", .values = outcomes}},
+                  .help = "Events posted: acknowledged by the bus, rejected, or not taken (503)."},
 };
 static struct metric_set metrics = METRIC_SET(rows);
 
@@ -36,16 +38,16 @@ struct post {
     struct http_request *r;
     struct stream *st;
     struct inference_decoder *decoder; /* of the handler's thread */
-    struct str project;  /* of the path; empty: each event says */
-    struct str trace;    /* the request's traceparent */
-    bool lines, single;  /* single: one event alone, MLRun's short answer */
-    bool was_parked, park; /* an unknown project is believed at the second look */
+    struct str project;                /* of the path; empty: each event says */
+    struct str trace;                  /* the request's traceparent */
+    bool lines, single;                /* single: one event alone, MLRun's short answer */
+    bool was_parked, park;             /* an unknown project is believed at the second look */
     size_t accepted, n_refused, sent;
-    struct refused *refused; /* REPORT_MAX; NULL until one is */
-    struct str uid, model;  /* of the single event; copies */
+    struct refused *refused;                                     /* REPORT_MAX; NULL until one is */
+    struct str uid, model;                                       /* of the single event; copies */
     char found[NAME_PROJECT_MAX + 1], topic[NAME_TOPIC_MAX + 1]; /* the last event's project: most often the next one's */
-    atomic_size_t open;     /* not acknowledged yet, and one for the handler */
-    atomic_int failed;      /* an rc_t */
+    atomic_size_t open;                                          /* not acknowledged yet, and one for the handler */
+    atomic_int failed;                                           /* an rc_t */
     char words[160];
 };
 
@@ -59,9 +61,12 @@ static void count(const struct post *p, size_t acknowledged)
 
 static void answer_problem(struct post *p, const struct refused *f)
 {
-    http_problem(p->r, &(struct http_problem){.status = reject_http_status(f->why.code), .code = reject_name(f->why.code),
-                                              .detail = f->why.text, .field = f->why.field[0] ? f->why.field : NULL,
-                                              .has_position = true, .position = (int64_t)(f->offset + f->why.position)});
+    http_problem(p->r, &(struct http_problem){.status = reject_http_status(f->why.code),
+                                              .code = reject_name(f->why.code),
+                                              .detail = f->why.text,
+                                              .field = f->why.field[0] ? f->why.field : NULL,
+                                              .has_position = true,
+                                              .position = (int64_t)(f->offset + f->why.position)});
 }
 
 static void write_place(struct json_writer *w, const struct refused *f)
@@ -111,7 +116,11 @@ static void answer_batch(struct post *p)
         write_refused(&w, &p->refused[i]);
     jw_array_end(&w);
     jw_object_end(&w);
-    http_answer_take(p->r, problem ? 400 : p->n_refused ? 207 : 202, problem ? "application/problem+json" : HTTP_JSON, &body);
+    http_answer_take(p->r,
+                     problem        ? 400
+                     : p->n_refused ? 207
+                                    : 202,
+                     problem ? "application/problem+json" : HTTP_JSON, &body);
 }
 
 static void answer_single(struct post *p)
@@ -132,7 +141,8 @@ static void finish(struct post *p)
 {
     if (atomic_load(&p->failed)) {
         metric_add(metrics_at(&metrics, M_POSTED, UNAVAILABLE, 0), (int64_t)(p->sent ? p->sent : 1));
-        http_problem(p->r, &(struct http_problem){.status = 503, .code = "not_durable", .retry_after_s = 2, .detail = p->words});
+        http_problem(
+            p->r, &(struct http_problem){.status = 503, .code = "not_durable", .retry_after_s = 2, .detail = p->words});
         return;
     }
     count(p, p->accepted);
@@ -231,8 +241,8 @@ static struct str random_id(struct arena *a)
         continue;
     b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
     b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
-    return str_of(arena_printf(a, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2],
-                               b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]));
+    return str_of(arena_printf(a, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
+                               b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]));
 }
 
 /* What goes onto the topic: the bytes as they came, in the request's body, or for MLRun's ingest form its translation. */

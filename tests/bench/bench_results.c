@@ -153,10 +153,10 @@ static struct db_value *read_rows(struct bench *b, struct db_rows **ret_rows)
     for (size_t i = 0; i < b->n; i++) {
         const struct db_rows *r = *ret_rows;
         const struct db_value row[COLS] = {
-            DBV_I64(db_i64(r, i, 0)),  DBV_I64(db_i64(r, i, 1)),
-            DBV_I64(db_i64(r, i, 2)),  DBV_I64(db_i64(r, i, 3)),
-            DBV_I64(db_i64(r, i, 4)),  DBV_I64(db_i64(r, i, 5)),
-            DBV_F64(db_f64(r, i, 6)),  db_null(r, i, 7) ? DBV_NULL : DBV_I64(db_i64(r, i, 7)),
+            DBV_I64(db_i64(r, i, 0)),   DBV_I64(db_i64(r, i, 1)),
+            DBV_I64(db_i64(r, i, 2)),   DBV_I64(db_i64(r, i, 3)),
+            DBV_I64(db_i64(r, i, 4)),   DBV_I64(db_i64(r, i, 5)),
+            DBV_F64(db_f64(r, i, 6)),   db_null(r, i, 7) ? DBV_NULL : DBV_I64(db_i64(r, i, 7)),
             DBV_TEXT(db_text(r, i, 8)), DBV_TEXT(db_text(r, i, 9)),
             DBV_I64(db_i64(r, i, 10))};
         memcpy(&values[i * COLS], row, sizeof row);

@@ -61,12 +61,15 @@ static size_t event_make(const struct bench *b, int64_t i, int64_t now_us, uint6
     char when[TIME_TEXT];
     (void)snprintf(uid, 33, "%032llx", (unsigned long long)(i % b->endpoints) + 0xabcdef);
     (void)time_mlrun(when, now_us - 60 * USEC_PER_SEC + i);
-    int n = snprintf(out, 2048, "{\"class\":\"M\",\"worker\":0,\"model\":\"m\",\"host\":\"h\",\"function_uri\":\"%s/f:latest\","
-                                "\"endpoint_id\":\"%s\",\"sampling_percentage\":100.0,\"request\":{\"inputs\":[[", b->project, uid);
+    int n = snprintf(out, 2048,
+                     "{\"class\":\"M\",\"worker\":0,\"model\":\"m\",\"host\":\"h\",\"function_uri\":\"%s/f:latest\","
+                     "\"endpoint_id\":\"%s\",\"sampling_percentage\":100.0,\"request\":{\"inputs\":[[",
+                     b->project, uid);
     for (int f = 0; f < FEATURES; f++)
         n += snprintf(out + n, 2048 - (size_t)n, "%s%.17g", f ? "," : "", next(seed) * 0.9 + 0.1);
-    n += snprintf(out + n, 2048 - (size_t)n, "]]},\"op\":\"infer\",\"resp\":{\"id\":\"%016llx\",\"model_name\":\"m\",\"outputs\":[%.17g]},"
-                                             "\"when\":\"%s\",\"microsec\":%d,\"effective_sample_count\":1}",
+    n += snprintf(out + n, 2048 - (size_t)n,
+                  "]]},\"op\":\"infer\",\"resp\":{\"id\":\"%016llx\",\"model_name\":\"m\",\"outputs\":[%.17g]},"
+                  "\"when\":\"%s\",\"microsec\":%d,\"effective_sample_count\":1}",
                   (unsigned long long)i, next(seed), when, (int)(next(seed) * 9000));
     return (size_t)n;
 }
@@ -82,7 +85,9 @@ static double fill(struct bench *b)
     for (int64_t i = 0; i < b->events; i++) {
         size_t n = event_make(b, i, now, &seed, text, uid);
         bytes += n;
-        need(acks_produce(&acks, b->producer, b->topic, (struct str){uid, 32}, (struct str){text, n}, NULL, 0, 60 * USEC_PER_SEC, &e), "producing", &e);
+        need(acks_produce(&acks, b->producer, b->topic, (struct str){uid, 32}, (struct str){text, n}, NULL, 0,
+                          60 * USEC_PER_SEC, &e),
+             "producing", &e);
     }
     need(acks_wait(&acks, 120 * USEC_PER_SEC, &e), "producing", &e);
     return (double)bytes / (double)b->events;
@@ -201,13 +206,21 @@ static void open_all(struct bench *b)
     (void)snprintf(b->url, sizeof b->url, "%.*s/bench_%d_%s", (int)(slash - url), url, (int)getpid(), b->name);
     (void)snprintf(b->group, sizeof b->group, "bench-%d-%s", (int)getpid(), b->name);
     (void)snprintf(b->dir, sizeof b->dir, "%s", dir);
-    b->bus = (struct bus_config){.brokers = brokers, .client_id = id, .linger_us = 5000, .partitions = PARTITIONS,
-                                 .replication = 1, .inflight_bytes = 64 << 20};
-    struct db_config cfg = {.url = b->url, .connect_us = 3 * USEC_PER_SEC, .statement_us = 60 * USEC_PER_SEC, .migrate = true, .app_name = id};
+    b->bus = (struct bus_config){.brokers = brokers,
+                                 .client_id = id,
+                                 .linger_us = 5000,
+                                 .partitions = PARTITIONS,
+                                 .replication = 1,
+                                 .inflight_bytes = 64 << 20};
+    struct db_config cfg = {
+        .url = b->url, .connect_us = 3 * USEC_PER_SEC, .statement_us = 60 * USEC_PER_SEC, .migrate = true, .app_name = id};
     need(db_open(&b->db, &cfg, &e), "database", &e);
     need(db_ready(b->db, &e), "database", &e);
-    struct project p = {.name = b->project, .artifact_path = (char[]){""}, .document = (char[]){"{}"},
-                        .base_period_us = 600 * USEC_PER_SEC, .monitoring = true};
+    struct project p = {.name = b->project,
+                        .artifact_path = (char[]){""},
+                        .document = (char[]){"{}"},
+                        .base_period_us = 600 * USEC_PER_SEC,
+                        .monitoring = true};
     need(project_put(b->db, &p, &e), "project", &e);
     need(topic_stream(b->topic, "bench", str_of(b->project), &e), "topic", &e);
     need(bus_producer_open(&b->producer, &b->bus, &e), "producer", &e);
@@ -220,7 +233,8 @@ static void add_endpoints(struct bench *b)
 {
     struct buf stats = {0};
     for (int f = 0; f < FEATURES; f++) {
-        buf_addf(&stats, "%s\"f%d\":{\"count\":2000,\"mean\":0.5,\"std\":0.3,\"min\":0,\"max\":1,\"hist\":[[", f ? "," : "{", f);
+        buf_addf(&stats, "%s\"f%d\":{\"count\":2000,\"mean\":0.5,\"std\":0.3,\"min\":0,\"max\":1,\"hist\":[[",
+                 f ? "," : "{", f);
         for (int i = 0; i < 20; i++)
             buf_addf(&stats, "%s100", i ? "," : "");
         buf_addz(&stats, "],[");
@@ -231,11 +245,18 @@ static void add_endpoints(struct bench *b)
     buf_addz(&stats, "}");
     struct err e;
     const struct db_value v[] = {DBV_I64(b->endpoints), DBV_TEXT(buf_str(&stats))};
-    need(db_exec(b->db, "INSERT INTO endpoints (project_id, uid, name, function_name, created_us, updated_us, reference_version) "
-                        "SELECT 1, lpad(to_hex(i + 11259375), 32, '0'), 'm' || i, 'f', 1, 1, 1 FROM generate_series(0, $1 - 1) AS i",
-                 v, 1, NULL, &e), "endpoints", &e);
-    need(db_exec(b->db, "INSERT INTO endpoint_references (project_id, endpoint_id, version, statistics, source, created_us) "
-                        "SELECT 1, id, 1, $1, 'record', 1 FROM endpoints", v + 1, 1, NULL, &e), "references", &e);
+    need(db_exec(
+             b->db,
+             "INSERT INTO endpoints (project_id, uid, name, function_name, created_us, updated_us, reference_version) "
+             "SELECT 1, lpad(to_hex(i + 11259375), 32, '0'), 'm' || i, 'f', 1, 1, 1 FROM generate_series(0, $1 - 1) AS "
+             "i",
+             v, 1, NULL, &e),
+         "endpoints", &e);
+    need(db_exec(b->db,
+                 "INSERT INTO endpoint_references (project_id, endpoint_id, version, statistics, source, created_us) "
+                 "SELECT 1, id, 1, $1, 'record', 1 FROM endpoints",
+                 v + 1, 1, NULL, &e),
+         "references", &e);
     buf_done(&stats);
 }
 
@@ -249,7 +270,8 @@ static bool run(struct bench *b)
     double ratio = ours / bare;
     (void)fprintf(stderr, "# %s: %lld events of %.0f bytes, %lld endpoints, %d partitions, uncompressed\n", b->name,
                   (long long)b->events, bytes, (long long)b->endpoints, PARTITIONS);
-    (void)printf("{\"bench\":\"%s\",\"value\":%.3f,\"unit\":\"us CPU per event\",\"yardstick\":%.3f,\"ratio\":%.2f,\"bar\":%.1f,\"ok\":%s}\n",
+    (void)printf("{\"bench\":\"%s\",\"value\":%.3f,\"unit\":\"us CPU per "
+                 "event\",\"yardstick\":%.3f,\"ratio\":%.2f,\"bar\":%.1f,\"ok\":%s}\n",
                  b->name, ours * 1e6, bare * 1e6, ratio, b->bar, ratio <= b->bar ? "true" : "false");
     bus_producer_free(b->producer);
     db_free(b->db);
@@ -259,9 +281,20 @@ static bool run(struct bench *b)
 int main(void)
 {
     bool smoke = getenv("MM_BENCH_SMOKE") != NULL;
-    struct bench few = {.name = "stream_20x1", .events = smoke ? 5000 : 400000, .endpoints = 10, .lake_memory = "256MiB", .lake_age = "5s", .bar = 16};
-    struct bench many = {.name = "stream_20x1_10k_endpoints", .events = smoke ? 5000 : getenv("MM_BENCH_EVENTS") ? atoll(getenv("MM_BENCH_EVENTS")) : 2000000, .endpoints = smoke ? 100 : 10000,
-                         .lake_memory = "1GiB", .lake_age = smoke ? "5s" : "60s", .bar = 48};
+    struct bench few = {.name = "stream_20x1",
+                        .events = smoke ? 5000 : 400000,
+                        .endpoints = 10,
+                        .lake_memory = "256MiB",
+                        .lake_age = "5s",
+                        .bar = 16};
+    struct bench many = {.name = "stream_20x1_10k_endpoints",
+                         .events = smoke                       ? 5000
+                                   : getenv("MM_BENCH_EVENTS") ? atoll(getenv("MM_BENCH_EVENTS"))
+                                                               : 2000000,
+                         .endpoints = smoke ? 100 : 10000,
+                         .lake_memory = "1GiB",
+                         .lake_age = smoke ? "5s" : "60s",
+                         .bar = 48};
     (void)run(&few);
     (void)run(&many);
     return 0;

@@ -22,11 +22,11 @@
 #define SEC USEC_PER_SEC
 #define PARTITIONS 3
 
-struct flags { /* shared with the child */
+struct flags {              /* shared with the child */
     atomic_int fail_writes; /* so many times write() says E_AGAIN */
     atomic_int fail_records;
     atomic_bool die_in_write, die_after_prepare, steal, hold; /* hold: nothing is due */
-    atomic_llong range_end;  /* of the last prepare of partition 0 */
+    atomic_llong range_end;                                   /* of the last prepare of partition 0 */
     atomic_int prepares, started;
 };
 
@@ -107,7 +107,8 @@ static rc_t write_items(void *self, struct db *db, struct pipeline_part *const *
         bool ours = false;
         for (size_t k = 0; k < n; k++)
             ours = ours || parts[k] == h->items[i].part;
-        const struct db_value v[] = {DBV_I64(h->items[i].value), DBV_I64(h->items[i].part->partition), DBV_I64(h->items[i].offset)};
+        const struct db_value v[] = {DBV_I64(h->items[i].value), DBV_I64(h->items[i].part->partition),
+                                     DBV_I64(h->items[i].offset)};
         if (ours)
             rc = db_exec(db, "INSERT INTO got VALUES ($1, $2, $3)", v, 3, NULL, e);
     }
@@ -161,9 +162,19 @@ static void child_main(struct fixture *f)
     struct pipeline *p = NULL;
     struct health *health = health_new("test");
     if (bus_producer_open(&producer, &f->bus, &e) ||
-        pipeline_open(&p, &(struct pipeline_config){.name = f->pipeline, .group = f->group, .bus = &f->bus, .db = &f->db,
-                                                    .producer = producer, .ops = &ops, .self = h, .topics = topics,
-                                                    .intent = f->intent, .frontier = f->frontier, .health = health}, &e) ||
+        pipeline_open(&p,
+                      &(struct pipeline_config){.name = f->pipeline,
+                                                .group = f->group,
+                                                .bus = &f->bus,
+                                                .db = &f->db,
+                                                .producer = producer,
+                                                .ops = &ops,
+                                                .self = h,
+                                                .topics = topics,
+                                                .intent = f->intent,
+                                                .frontier = f->frontier,
+                                                .health = health},
+                      &e) ||
         pipeline_start(p, &e)) {
         (void)fprintf(stderr, "child: %s\n", e.text);
         _exit(3);
@@ -222,7 +233,9 @@ static void produce(struct fixture *f, int64_t from, int64_t to)
     for (int64_t v = from; v < to; v++) {
         char text[24], key[24];
         int n = snprintf(text, sizeof text, "%lld", (long long)v), k = snprintf(key, sizeof key, "k%lld", (long long)v);
-        ok(acks_produce(&acks, f->producer, f->topic, (struct str){key, (size_t)k}, (struct str){text, (size_t)n}, NULL, 0, 5 * SEC, &e), &e);
+        ok(acks_produce(&acks, f->producer, f->topic, (struct str){key, (size_t)k}, (struct str){text, (size_t)n}, NULL,
+                        0, 5 * SEC, &e),
+           &e);
     }
     ok(acks_wait(&acks, 20 * SEC, &e), &e);
     acks_done(&acks);
@@ -251,14 +264,23 @@ static int setup(void **state)
     (void)snprintf(f->topic, sizeof f->topic, "%s_topic", f->name);
     (void)snprintf(f->pipeline, sizeof f->pipeline, "%s_p", f->name);
     (void)snprintf(f->group, sizeof f->group, "%s_g", f->name);
-    f->bus = (struct bus_config){.brokers = brokers, .client_id = test_name, .linger_us = 1000, .session_us = 6 * SEC,
-                                 .partitions = PARTITIONS, .replication = 1, .inflight_bytes = 64 << 20};
-    f->db = (struct db_config){.url = f->url, .connect_us = 3 * SEC, .statement_us = 10 * SEC, .migrate = true,
-                               .app_name = test_name};
+    f->bus = (struct bus_config){.brokers = brokers,
+                                 .client_id = test_name,
+                                 .linger_us = 1000,
+                                 .session_us = 6 * SEC,
+                                 .partitions = PARTITIONS,
+                                 .replication = 1,
+                                 .inflight_bytes = 64 << 20};
+    f->db = (struct db_config){
+        .url = f->url, .connect_us = 3 * SEC, .statement_us = 10 * SEC, .migrate = true, .app_name = test_name};
     ok(db_open(&f->check, &f->db, &e), &e);
     ok(db_ready(f->check, &e), &e);
     ok(db_exec(f->check, "CREATE TABLE got (value bigint, partition integer, \"offset\" bigint)", NULL, 0, NULL, &e), &e);
-    struct project p = {.name = test_name, .artifact_path = (char[]){""}, .document = (char[]){"{}"}, .base_period_us = 60 * SEC, .monitoring = true};
+    struct project p = {.name = test_name,
+                        .artifact_path = (char[]){""},
+                        .document = (char[]){"{}"},
+                        .base_period_us = 60 * SEC,
+                        .monitoring = true};
     ok(project_put(f->check, &p, &e), &e);
     f->project = p.id;
     ok(bus_producer_open(&f->producer, &f->bus, &e), &e);
