@@ -238,6 +238,8 @@ static rc_t extend(struct registry *r, struct db *db, struct known *k, const str
                    const struct inference_event *ev, struct shape **ret, struct reject *why, struct err *e)
 {
     struct endpoint_schema row = {0};
+    if (schema_check(ev, why))
+        return E_INVALID;
     rc_t rc = schema_get(db, k->ep.id, 0, 0, &row, e);
     if (rc && rc != E_NOTFOUND)
         return rc;
@@ -265,8 +267,8 @@ static rc_t extend(struct registry *r, struct db *db, struct known *k, const str
     return rc;
 }
 
-rc_t registry_resolve(struct registry *r, struct db *db, int32_t project_id, int64_t max_schema_seq,
-                      const struct inference_event *ev, struct resolved *ret, struct reject *why, struct err *e)
+static rc_t resolve(struct registry *r, struct db *db, int32_t project_id, int64_t max_schema_seq,
+                    const struct inference_event *ev, struct resolved *ret, struct reject *why, struct err *e)
 {
     arena_reset(&r->scratch);
     struct known *k = NULL;
@@ -295,4 +297,14 @@ rc_t registry_resolve(struct registry *r, struct db *db, int32_t project_id, int
         rc = extend(r, db, k, shape, ev, &shape, why, e);
     }
     return rc ? rc : err_set(e, E_AGAIN, "the schema of %s keeps changing", k->ep.uid);
+}
+
+/* What the database refuses for what is in the event, or a stored schema that cannot be read, is this event's trouble, not
+ * the service's. */
+rc_t registry_resolve(struct registry *r, struct db *db, int32_t project_id, int64_t max_schema_seq,
+                      const struct inference_event *ev, struct resolved *ret, struct reject *why, struct err *e)
+{
+    why->code = REJECT_NONE;
+    rc_t rc = resolve(r, db, project_id, max_schema_seq, ev, ret, why, e);
+    return rc == E_INVALID && why->code == REJECT_NONE ? reject_set(why, REJECT_INTERNAL, "", 0, "%s", e->text) : rc;
 }

@@ -155,6 +155,23 @@ static char *name_for(struct arena *a, struct str name)
     return out;
 }
 
+rc_t schema_check(const struct inference_event *ev, struct reject *why)
+{
+    struct side sides[] = {features(NULL, ev), labels(NULL, ev)};
+    struct buf room = {0};
+    rc_t rc = OK;
+    for (size_t k = 0; k < 2; k++) {
+        for (size_t i = 0; rc == OK && sides[k].names && i < sides[k].n; i++) {
+            buf_clear(&room);
+            buf_reserve(&room, sides[k].names[i].n + 10);
+            if (column_name(room.data, sides[k].names[i]) == 0)
+                rc = reject_set(why, REJECT_BAD_NAME, sides[k].field, 0, "column %zu has a name without a letter", i);
+        }
+    }
+    buf_done(&room);
+    return rc;
+}
+
 /* The columns after this event: the base's with types learned, or the event's own. */
 static struct column *side_extend(const struct side *s, struct arena *a, size_t *ret_n)
 {
@@ -270,8 +287,10 @@ rc_t shape_get(struct known *k, struct db *db, struct cache *cache, bool with_re
     }
     struct shape *s = mem_alloc(sizeof *s);
     rc_t rc = schema_parse(str_of(row->document), &s->schema, e);
-    if (rc)
-        rc = err_prefix(e, E_FATAL, "schema %d of endpoint %s: ", row->version, k->ep.uid);
+    if (rc) {
+        shape_free(s);
+        return err_prefix(e, E_INVALID, "schema %d of endpoint %s: ", row->version, k->ep.uid);
+    }
     s->schema.version = row->version;
     s->schema.named = row->named;
     s->seq = row->seq;

@@ -31,8 +31,6 @@ static rc_t topics(void *self, struct db *db, const struct pipeline_topic **ret,
     trigger_projects_loaded(s->st);
     if (rc == OK)
         health_set(s->st->loaded, HEALTH_OK, "%s", "");
-    if (rc == OK)
-        rc = registry_refresh(s->registry, s->db, e);
     if (rc)
         return rc;
     struct projects *p = &s->st->projects;
@@ -47,7 +45,7 @@ static rc_t topics(void *self, struct db *db, const struct pipeline_topic **ret,
     (void)pthread_rwlock_unlock(&p->lock);
     *ret = s->topics;
     *n = s->n_topics;
-    return OK;
+    return registry_refresh(s->registry, s->db, e); /* after the list: it knows every project of it */
 }
 
 static rc_t reject(struct sink *s, const struct pipeline_record *r, const struct reject *why)

@@ -204,6 +204,39 @@ def test_both_sinks_use_one_schema(scene):
     assert by_version == of_files == {v: 4 for v in range(1, 6)}
 
 
+@pytest.mark.parametrize("names", [["", "b"], ["a", "()"]])
+def test_a_column_without_a_name_is_refused(scene, names):
+    w, name = scene.w, scene.project()
+    scene.send(name, serving.step_event("a", [[1, 2]], [3], WHEN, "r1", name, names=names),
+               serving.step_event("a", [[1, 2]], [3], WHEN, "r2", name, names=["a", "b"]))
+    assert scene.reasons(name) == ["bad_name"] and scene.stream.child.poll() is None
+    assert [serving.columns_of(r) for r in serving.lake_rows(w, name, "a")] == [{"a": 1.0, "b": 2.0, "p0": 3.0}]
+
+
+def test_names_that_collide_lose_nothing(scene):
+    """In MLRun the later one overwrites the other, also one named like a metadata column."""
+    w, name = scene.w, scene.project()
+    cases = {"twice": (["a", "a"], {"a": 1.0, "a__2": 2.0, "y": 3.0}), "normal form": (["x y", "x_y"], {"x_y": 1.0, "x_y__2": 2.0, "y": 3.0}),
+             "case": (["A", "a"], {"A": 1.0, "a__2": 2.0, "y": 3.0}), "label": (["y", "b"], {"y": 1.0, "b": 2.0, "y__2": 3.0}),
+             "prefix": (["day", "feature_day"], {"feature_day": 1.0, "feature_day__2": 2.0, "y": 3.0})}
+    for k, (names, cols) in enumerate(cases.values()):
+        uid = f"a{k % 3}"  # the cap is 3: names change on one endpoint
+        scene.send(name, serving.step_event(uid, [[1, 2]], [3], WHEN + k, f"r{k}", name, names=names, output_names=["y"]))
+        rows = [r for r in serving.lake_rows(w, name, uid) if r["request_id"] == f"r{k}"]
+        assert [serving.columns_of(r) for r in rows] == [cols]
+    assert not scene.reasons(name)
+
+
+def test_a_stored_schema_that_cannot_be_read_stops_nobody_else(scene):
+    w, name = scene.w, scene.project()
+    row = w.endpoint(scene.id_of(name), "broken")
+    w.rows("INSERT INTO endpoint_schemas (project_id, endpoint_id, version, document, named, created_us) VALUES (%s, %s, 1, %s, true, 1)",
+           scene.id_of(name), row["id"], '{"features": 7}')
+    scene.send(name, one("broken", project=name), one("fine", project=name))
+    assert scene.reasons(name) == ["internal"] and scene.stream.child.poll() is None
+    assert len(serving.lake_rows(w, name, "fine")) == 1
+
+
 def test_a_value_of_another_type_is_null_and_counted(scene):
     w, name = scene.w, scene.project()
     before = scene.stream.metric("modelmon_lake_nulled_total")
@@ -269,6 +302,26 @@ def test_duplicates_are_known_after_a_restart():
             assert sorted(r["f0"] for r in serving.lake_rows(w, "p", "a")) == [1.0, 2.0, 3.0]
             assert serving.total(w, "a", "p")["requests"] == 3
             assert stream.metric("modelmon_stream_events_total", sink="lake", outcome="duplicate") == 1
+
+
+def test_a_refused_record_can_be_sent_again_after_a_restart():
+    """Its fault is mended, and it is no duplicate of itself, also for a process that has to learn what was before."""
+    with mm.World() as w:
+        with w.service("stream", ENDPOINTS_MAX=1, CONSUMER_INSTANCE="one", **serving.FAST) as stream:
+            w.migrated()
+            w.project("p")
+            stream.wait_ready()
+            topic = serving.wait_topic(w, "p")
+            w.produce(topic, one("first"), one("second"), key="k")
+            serving.wait_handled(w, "p")
+            assert [d["reason"] for d in serving.dead_letters(w, "p")] == ["too_many_endpoints"]
+        with w.service("stream", ENDPOINTS_MAX=9, CONSUMER_INSTANCE="one", **serving.FAST) as stream:
+            stream.wait_ready()
+            letters = [r.value for r in w.consume(topic + ".dlt")]
+            w.produce(topic, *letters, one("first"), key="k")
+            serving.wait_handled(w, "p")
+            assert len(serving.lake_rows(w, "p", "second")) == 1 and serving.total(w, "second", "p")["requests"] == 1
+            assert serving.total(w, "first", "p")["requests"] == 1, "this one is a duplicate"
 
 
 # --- what is refused ---
