@@ -6,11 +6,12 @@
 #include "bus/bus_ops.h"
 
 /* To add a bus: write its four `const struct …_ops`, name them in bus_ops.h, add a row here and a name to bus_kinds. */
-enum { BUS_KAFKA };
+enum { BUS_KAFKA, BUS_LOCAL };
 static const struct bus buses[] = {
     [BUS_KAFKA] = {"kafka", &kafka_producer_ops, &kafka_topic_ops, &kafka_consumer_ops, &kafka_assign_ops},
+    [BUS_LOCAL] = {"local", &local_producer_ops, &local_topic_ops, &local_consumer_ops, &local_assign_ops},
 };
-static const struct config_value bus_kinds[] = {{"kafka", BUS_KAFKA}, {NULL, 0}};
+static const struct config_value bus_kinds[] = {{"kafka", BUS_KAFKA}, {"local", BUS_LOCAL}, {NULL, 0}};
 
 #define AT(field) offsetof(struct bus_config, field)
 const struct config_key bus_keys[] = {
@@ -20,7 +21,8 @@ const struct config_key bus_keys[] = {
      .type = CONFIG_STR,
      .flags = CONFIG_REQUIRED,
      .offset = AT(brokers),
-     .help = "Where to find the brokers: host:port, separated by commas."},
+     .help =
+         "Where to find the brokers: host:port, separated by commas. local:/folder, for a log of this process alone."},
     {.env = "KAFKA_OPTIONS",
      .def = "",
      .type = CONFIG_STR,
@@ -94,6 +96,8 @@ struct bus_consumer {
 static const struct bus *bus_of(const struct bus_config *cfg)
 {
     assert(cfg->kind >= 0 && (size_t)cfg->kind < sizeof buses / sizeof *buses);
+    if (cfg->brokers && strncmp(cfg->brokers, "local:", 6) == 0) /* no broker has such an address */
+        return &buses[BUS_LOCAL];
     return &buses[cfg->kind];
 }
 

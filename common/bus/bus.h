@@ -1,5 +1,6 @@
 /* The message bus seam: topics with partitions, a producer with acknowledgements, a consumer without offsets of its own
- * (the ledger has them). A bus is one `const struct bus_ops` per half and one row of buses[] in bus.c (kafka now).
+ * (the ledger has them). A bus is one `const struct bus_ops` per half and one row of buses[] in bus.c: kafka;
+ * local, a log in files for all services in one process.
  * Thread rule: a consumer belongs to one thread; a producer may be used from any thread (callbacks come on its own
  * poll thread and must only enqueue); admin calls block and belong at start-up or on a slow path. */
 #pragma once
@@ -12,8 +13,9 @@
 
 struct bus_config {
     int kind;               /* BUS: a row of buses[]; 0: kafka */
-    char *brokers;          /* KAFKA_BROKERS, "host:port,…" */
-    char *extra;            /* KAFKA_OPTIONS: more librdkafka keys "a=b;c=d" (SASL, TLS, compression …), secret */
+    char *brokers;          /* KAFKA_BROKERS, "host:port,…"; "local:/path/of/a/folder" is the local bus, whatever kind is */
+    char *extra;            /* KAFKA_OPTIONS: more librdkafka keys "a=b;c=d" (SASL, TLS, compression …), secret. Local:
+                               segment.bytes, retention.bytes (of a partition, 0: any), as its first opener gives them */
     int64_t inflight_bytes; /* PRODUCER_MAX_INFLIGHT 64MiB: beyond it bus_produce answers E_AGAIN */
     int64_t linger_us;      /* PRODUCER_LINGER 2ms */
     int64_t session_us;     /* CONSUMER_SESSION 10s */

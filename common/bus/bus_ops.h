@@ -52,3 +52,8 @@ extern const struct bus_producer_ops kafka_producer_ops;
 extern const struct bus_topic_ops kafka_topic_ops;
 extern const struct bus_consumer_ops kafka_consumer_ops;
 extern const struct bus_assign_ops kafka_assign_ops;
+
+extern const struct bus_producer_ops local_producer_ops;
+extern const struct bus_topic_ops local_topic_ops;
+extern const struct bus_consumer_ops local_consumer_ops;
+extern const struct bus_assign_ops local_assign_ops;
