@@ -141,16 +141,15 @@ def test_nothing_is_lost_or_twice_when_every_service_is_killed(live):
         while time.monotonic() < end:
             made = serving.event("e", [[1.0], [2.0]], [0, 1], mm.now_us(), f"r{sum(sent.values())}", "rough")
             when = serving.us_of(serving.datetime.datetime.fromisoformat(made["when"]))
-            for _ in range(400):
-                try:
-                    if requests.post(s.stream.url("/rough"), json=made, timeout=10).status_code == 202:
-                        break
-                except requests.exceptions.ConnectionError:
-                    time.sleep(0.05)
-            else:
-                raise AssertionError("not acknowledged")
+            mm.wait_for(lambda: posted(made), 30, "an acknowledgement")
             sent[when // period * period] += 2
             time.sleep(0.01)
+
+    def posted(made):
+        try:
+            return requests.post(s.stream.url("/rough"), json=made, timeout=10).status_code == 202
+        except requests.exceptions.ConnectionError:
+            return False
 
     send(0.5)
     for name in ("app", "writer", "controller", "stream"):
