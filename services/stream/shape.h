@@ -10,14 +10,14 @@ enum fit {
 enum fit shape_fit(const struct shape *s, const struct inference_event *ev, struct reject *why);
 struct shape *shape_among(struct known *k, const struct inference_event *ev); /* one used before that fits a naming event; NULL */
 /* Values in the shape's order; missing columns are null. Points into ev when the order is the event's own. */
-void shape_place(const struct shape *s, const struct inference_event *ev, struct arena *a, const struct value **ret_inputs,
-                 const struct value **ret_outputs);
+void shape_place(const struct shape *s, const struct inference_event *ev, struct arena *a,
+                 const struct value **ret_inputs, const struct value **ret_outputs);
 /* Can columns be named so? E_INVALID: *why says it. */
 rc_t schema_check(const struct inference_event *ev, struct reject *why) MUST_CHECK;
 /* The document of the schema that the event asks for on top of base (NULL: none). True: its names were given, not made up. */
 bool schema_from_event(const struct schema *base, const struct inference_event *ev, struct buf *ret);
 
 /* The shape of a schema row and the endpoint's newest reference: found in k, or made and kept there. */
-rc_t shape_get(struct known *k, struct db *db, struct cache *cache, bool with_reference, const struct endpoint_schema *row,
-               struct shape **ret, struct err *e) MUST_CHECK;
+rc_t shape_get(struct known *k, struct db *db, struct cache *cache, bool with_reference,
+               const struct endpoint_schema *row, struct shape **ret, struct err *e) MUST_CHECK;
 void shape_free(struct shape *s);
