@@ -117,15 +117,24 @@ rc_t bus_producer_open(struct bus_producer **ret, const struct bus_config *cfg, 
 rc_t bus_produce(struct bus_producer *p, const char *topic, struct str key, struct str value,
                  const struct bus_header *headers, size_t n_headers, bus_delivered_fn *fn, void *arg, struct err *e)
 {
-    const struct bus_message m = {topic, key, value, false, headers, n_headers, fn, arg};
+    const struct bus_message m = {
+        .topic = topic, .key = key, .value = value, .headers = headers, .n_headers = n_headers, .fn = fn, .arg = arg};
     return p->bus->producer->produce(p->self, &m, e);
 }
 
 rc_t bus_produce_lent(struct bus_producer *p, const char *topic, struct str key, struct str value,
-                      const struct bus_header *headers, size_t n_headers, bus_delivered_fn *fn, void *arg, struct err *e)
+                      const struct bus_header *headers, size_t n_headers, const struct bus_receipt *r, struct err *e)
 {
-    assert(fn != NULL); /* else nobody learns when value is free again */
-    const struct bus_message m = {topic, key, value, true, headers, n_headers, fn, arg};
+    assert(r->fn != NULL); /* else nobody learns when value is free again */
+    const struct bus_message m = {.topic = topic,
+                                  .key = key,
+                                  .value = value,
+                                  .lent = true,
+                                  .receipt = r,
+                                  .headers = headers,
+                                  .n_headers = n_headers,
+                                  .fn = r->fn,
+                                  .arg = r->arg};
     return p->bus->producer->produce(p->self, &m, e);
 }
 

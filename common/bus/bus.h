@@ -48,9 +48,13 @@ rc_t bus_producer_open(struct bus_producer **ret, const struct bus_config *cfg, 
 rc_t bus_produce(struct bus_producer *p, const char *topic, struct str key, struct str value,
                  const struct bus_header *headers, size_t n_headers, bus_delivered_fn *fn, void *arg,
                  struct err *e) MUST_CHECK;
-/* The same, but value is lent: it must stay as it is until fn is called. fn may not be NULL. */
+/* The same, but value and *r are lent: they must stay as they are until r->fn, which is not NULL, is called. */
+struct bus_receipt {
+    bus_delivered_fn *fn;
+    void *arg;
+};
 rc_t bus_produce_lent(struct bus_producer *p, const char *topic, struct str key, struct str value,
-                      const struct bus_header *headers, size_t n_headers, bus_delivered_fn *fn, void *arg,
+                      const struct bus_header *headers, size_t n_headers, const struct bus_receipt *r,
                       struct err *e) MUST_CHECK;
 rc_t bus_flush(struct bus_producer *p, int64_t timeout_us, struct err *e) MUST_CHECK; /* E_AGAIN: some are still open */
 bool bus_producer_up(const struct bus_producer *p); /* brokers answered lately; any thread */

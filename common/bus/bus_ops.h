@@ -5,7 +5,8 @@
 struct bus_message {
     const char *topic;
     struct str key, value;
-    bool lent; /* value stays until fn is called: need not be copied */
+    bool lent;                         /* value stays until fn is called: need not be copied */
+    const struct bus_receipt *receipt; /* fn and arg once more, as lent as the value; NULL when it is not */
     const struct bus_header *headers;
     size_t n_headers;
     bus_delivered_fn *fn;

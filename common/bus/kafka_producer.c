@@ -23,7 +23,8 @@
 #define SILENCE_US (5 * USEC_PER_SEC) /* open messages and no acknowledgement for so long: not up */
 #define FREE_WAIT_US (5 * USEC_PER_SEC)
 #define PURGE_WAIT_US (2 * USEC_PER_SEC)
-#define OVERHEAD 128 /* what librdkafka and we add to a message, about */
+#define SETTLE_EVERY 256 /* reports */
+#define OVERHEAD 128     /* what librdkafka and we add to a message, about */
 
 struct kafka_producer {
     struct bus_config cfg;
@@ -37,16 +38,20 @@ struct kafka_producer {
     pthread_t thread;
     atomic_bool stop, broken, up;
     atomic_llong bytes, open, heard_us;
+    long long reported, reported_bytes; /* the poll thread's: not in bytes and open yet */
+    bool heard;
+    rd_kafka_topic_t *last; /* of topics: the one that was asked for last */
     int64_t probed_us;
 };
 
-/* One accepted message, until its report. The value behind it, unless it is lent, is what librdkafka sends: it is copied once. */
+/* One accepted message, until its report. The value behind it is what librdkafka sends: it is copied once. A message that is
+ * lent has its receipt instead, with bit 0 set: nothing is allocated for it. */
 struct delivery {
-    bus_delivered_fn *fn;
-    void *arg;
+    struct bus_receipt receipt;
     size_t bytes;
     char value[];
 };
+#define LENT ((uintptr_t)1)
 
 static void set_up(struct kafka_producer *p, bool up, const char *why)
 {
@@ -58,28 +63,44 @@ static void set_up(struct kafka_producer *p, bool up, const char *why)
         log_warn("kafka_down", LF_STR("brokers", p->cfg.brokers), LF_STR("error", why));
 }
 
-static void on_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
+/* What was reported since the last time, told to the senders' threads at once: they write the same words. */
+static void settle(struct kafka_producer *p)
 {
-    (void)rk;
-    struct kafka_producer *p = opaque;
-    struct delivery *d = m->_private;
-    rc_t rc = kafka_rc(m->err);
-    if (rc == E_FATAL)
-        rc = E_AGAIN;
-    if (rc == OK) {
+    if (p->reported == 0)
+        return;
+    if (p->heard) {
         atomic_store_explicit(&p->heard_us, clock_mono_us(), memory_order_relaxed);
         if (!atomic_load_explicit(&p->up, memory_order_relaxed))
             set_up(p, true, NULL);
     }
-    if (d->fn)
-        d->fn(d->arg, rc, rc ? rd_kafka_err2str(m->err) : "");
-    atomic_fetch_sub(&p->bytes, (long long)d->bytes);
-    mem_free(d);
-    if (atomic_fetch_sub(&p->open, 1) == 1) {
+    long long reported = p->reported;
+    atomic_fetch_sub(&p->bytes, p->reported_bytes);
+    p->reported = p->reported_bytes = 0;
+    p->heard = false;
+    if (atomic_fetch_sub(&p->open, reported) == reported) {
         pthread_mutex_lock(&p->lock);
         pthread_cond_broadcast(&p->changed);
         pthread_mutex_unlock(&p->lock);
     }
+}
+
+/* On the poll thread alone. */
+static void on_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
+{
+    (void)rk;
+    struct kafka_producer *p = opaque;
+    struct delivery *d = (uintptr_t)m->_private & LENT ? NULL : m->_private;
+    const struct bus_receipt *r = d ? &d->receipt : (const void *)((uintptr_t)m->_private - LENT);
+    rc_t rc = m->err ? kafka_rc(m->err) : OK;
+    if (rc == E_FATAL)
+        rc = E_AGAIN;
+    p->heard = p->heard || rc == OK;
+    p->reported_bytes += (long long)(d ? d->bytes : m->len + m->key_len + OVERHEAD);
+    if (r->fn)
+        r->fn(r->arg, rc, rc ? rd_kafka_err2str(m->err) : ""); /* from here on what was lent may be gone */
+    mem_free(d);
+    if (++p->reported == SETTLE_EVERY)
+        settle(p);
 }
 
 static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
@@ -115,12 +136,14 @@ static void topics_drop(struct map *topics)
 }
 
 /* Reports what a handle still holds as not delivered and ends it. On the poll thread. */
-static void handle_end(rd_kafka_t *rk, struct map *topics)
+static void handle_end(struct kafka_producer *p, rd_kafka_t *rk, struct map *topics)
 {
     int64_t end = clock_mono_us() + PURGE_WAIT_US;
     rd_kafka_purge(rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-    while (rd_kafka_outq_len(rk) > 0 && clock_mono_us() < end)
+    while (rd_kafka_outq_len(rk) > 0 && clock_mono_us() < end) {
         rd_kafka_poll(rk, 10);
+        settle(p);
+    }
     topics_drop(topics);
     rd_kafka_destroy(rk);
 }
@@ -144,9 +167,10 @@ static void rebuild(struct kafka_producer *p)
     struct map topics = p->topics;
     p->rk = fresh;
     p->topics = (struct map){0};
+    p->last = NULL;
     atomic_store(&p->broken, false);
     pthread_mutex_unlock(&p->lock);
-    handle_end(old, &topics);
+    handle_end(p, old, &topics);
 }
 
 /* While no broker is known to answer, asks for one: an idle producer would not find out. */
@@ -168,12 +192,13 @@ static void *poll_thread(void *arg)
 {
     struct kafka_producer *p = arg;
     while (!atomic_load(&p->stop)) {
+        probe(p);
         rd_kafka_poll(p->rk, POLL_MS);
+        settle(p);
         if (atomic_load(&p->broken))
             rebuild(p);
-        probe(p);
     }
-    handle_end(p->rk, &p->topics); /* here, so that every callback comes on this thread */
+    handle_end(p, p->rk, &p->topics); /* here, so that every callback comes on this thread */
     return NULL;
 }
 
@@ -258,20 +283,22 @@ static rc_t producer_open(const struct bus_config *cfg, void **ret, struct err *
 /* The topic's handle in rk. Lock held. */
 static rd_kafka_topic_t *topic_get(struct kafka_producer *p, const char *name)
 {
+    if (p->last && strcmp(rd_kafka_topic_name(p->last), name) == 0)
+        return p->last;
     struct str key = str_of(name);
     rd_kafka_topic_t *rkt = map_get(&p->topics, key);
     if (!rkt && (rkt = rd_kafka_topic_new(p->rk, name, NULL)))
         map_put(&p->topics, key, rkt);
+    p->last = rkt;
     return rkt;
 }
 
-/* Lock held. On success librdkafka reports d; on failure d is still the caller's. */
+/* Lock held. On success librdkafka reports opaque; on failure it is still the caller's. */
 static rd_kafka_resp_err_t hand_over(struct kafka_producer *p, rd_kafka_topic_t *rkt, const struct bus_message *m,
-                                     struct delivery *d)
+                                     void *payload, void *opaque)
 {
-    void *payload = m->lent ? (void *)(uintptr_t)m->value.p : m->value.p ? d->value : NULL; /* read, not written */
     if (!m->n_headers) {
-        int bad = rd_kafka_produce(rkt, RD_KAFKA_PARTITION_UA, 0, payload, m->value.n, m->key.p, m->key.n, d);
+        int bad = rd_kafka_produce(rkt, RD_KAFKA_PARTITION_UA, 0, payload, m->value.n, m->key.p, m->key.n, opaque);
         return bad ? rd_kafka_last_error() : RD_KAFKA_RESP_ERR_NO_ERROR;
     }
     rd_kafka_headers_t *h = rd_kafka_headers_new(m->n_headers);
@@ -282,7 +309,7 @@ static rd_kafka_resp_err_t hand_over(struct kafka_producer *p, rd_kafka_topic_t 
         {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {payload, m->value.n}},
         {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *)(uintptr_t)m->key.p, m->key.n}}, /* copied, not written */
         {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = h},
-        {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = d},
+        {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = opaque},
     };
     rd_kafka_error_t *error = rd_kafka_produceva(p->rk, vus, sizeof vus / sizeof *vus);
     if (!error)
@@ -300,29 +327,42 @@ static void count(struct kafka_producer *p, long long bytes, long long n)
         atomic_store_explicit(&p->heard_us, clock_mono_us(), memory_order_relaxed);
 }
 
+static struct delivery *delivery_new(const struct bus_message *m, long long bytes)
+{
+    struct delivery *d = mem_grow(NULL, 1, sizeof *d + m->value.n);
+    d->receipt = (struct bus_receipt){m->fn, m->arg};
+    d->bytes = (size_t)bytes;
+    if (m->value.n)
+        memcpy(d->value, m->value.p, m->value.n);
+    return d;
+}
+
+static rd_kafka_resp_err_t hand_in(struct kafka_producer *p, const struct bus_message *m, struct delivery *d)
+{
+    uintptr_t opaque = d ? (uintptr_t)d : (uintptr_t)m->receipt | LENT;
+    void *payload = d && m->value.p ? d->value : (void *)(uintptr_t)m->value.p; /* read, not written */
+    pthread_mutex_lock(&p->lock);
+    rd_kafka_topic_t *rkt = topic_get(p, m->topic);
+    rd_kafka_resp_err_t err = rkt ? hand_over(p, rkt, m, payload, (void *)opaque) : rd_kafka_last_error();
+    pthread_mutex_unlock(&p->lock);
+    return err;
+}
+
 static rc_t producer_produce(void *self, const struct bus_message *m, struct err *e)
 {
     struct kafka_producer *p = self;
-    size_t size = m->key.n + m->value.n, copied = m->lent ? 0 : m->value.n;
+    size_t size = m->key.n + m->value.n;
     for (size_t i = 0; i < m->n_headers; i++)
         size += m->headers[i].value.n;
     if (size > BUS_MESSAGE_MAX)
         return err_set(e, E_INVALID, "a message of %zu bytes; at most %u", size, BUS_MESSAGE_MAX);
-    long long bytes = (long long)size + OVERHEAD;
+    long long bytes = (long long)(m->lent ? m->key.n + m->value.n : size) + OVERHEAD; /* as on_delivered knows it */
     if (atomic_load(&p->bytes) + bytes > p->limit_bytes || atomic_load(&p->broken))
         return err_set(e, E_AGAIN, "the Kafka producer is full: %lld bytes wait", atomic_load(&p->bytes));
 
-    struct delivery *d = mem_grow(NULL, 1, sizeof *d + copied);
-    d->fn = m->fn;
-    d->arg = m->arg;
-    d->bytes = (size_t)bytes;
-    if (copied)
-        memcpy(d->value, m->value.p, copied);
+    struct delivery *d = m->lent ? NULL : delivery_new(m, bytes);
     count(p, bytes, 1);
-    pthread_mutex_lock(&p->lock);
-    rd_kafka_topic_t *rkt = topic_get(p, m->topic);
-    rd_kafka_resp_err_t err = rkt ? hand_over(p, rkt, m, d) : rd_kafka_last_error();
-    pthread_mutex_unlock(&p->lock);
+    rd_kafka_resp_err_t err = hand_in(p, m, d);
     if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
         return OK;
     count(p, -bytes, -1);

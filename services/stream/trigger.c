@@ -15,7 +15,8 @@
 #include "stream.h"
 
 #define BATCH_MAX 10000u /* events in one request */
-#define REPORT_MAX 100u  /* rejected events described in one answer */
+#define HANDLED (SIZE_MAX / 2)
+#define REPORT_MAX 100u /* rejected events described in one answer */
 
 enum { M_POSTED };
 static const char *const outcomes[] = {"accepted", "rejected", "unavailable", NULL};
@@ -46,8 +47,9 @@ struct post {
     struct refused *refused;                                     /* REPORT_MAX; NULL until one is */
     struct str uid, model;                                       /* of the single event; copies */
     char found[NAME_PROJECT_MAX + 1], topic[NAME_TOPIC_MAX + 1]; /* the last event's project: most often the next one's */
-    atomic_size_t open;                                          /* not acknowledged yet, and one for the handler */
-    atomic_int failed;                                           /* an rc_t */
+    atomic_size_t open;         /* not acknowledged yet; HANDLED more until the handler has sent all */
+    struct bus_receipt receipt; /* of every event */
+    atomic_int failed;          /* an rc_t */
     char words[160];
 };
 
@@ -154,9 +156,9 @@ static void finish(struct post *p)
         answer_batch(p);
 }
 
-static void release(struct post *p)
+static void release(struct post *p, size_t n)
 {
-    if (atomic_fetch_sub(&p->open, 1) == 1)
+    if (atomic_fetch_sub(&p->open, n) == n)
         finish(p);
 }
 
@@ -172,7 +174,7 @@ static void delivered(void *arg, rc_t rc, const char *words)
     struct post *p = arg;
     if (rc)
         fail(p, rc, words ? words : "the bus did not acknowledge");
-    release(p);
+    release(p, 1);
 }
 
 /* ---- one event ---- */
@@ -265,14 +267,11 @@ static rc_t produce(struct post *p, const struct inference_event *ev, struct str
         return err_set(e, E_AGAIN, "the message bus cannot be reached");
     struct str trace = ev->traceparent.n ? ev->traceparent : p->trace;
     struct bus_header header = {"traceparent", trace};
-    atomic_fetch_add(&p->open, 1);
     /* the body stays until the answer, which waits for every acknowledgement; a translation does not */
-    rc_t rc = (ev->is_ingest ? bus_produce : bus_produce_lent)(p->st->producer, p->topic, ev->uid, record, &header,
-                                                               trace.n ? 1 : 0, delivered, p, e);
-    if (rc)
-        atomic_fetch_sub(&p->open, 1);
-    else
-        p->sent++;
+    size_t n = trace.n ? 1 : 0;
+    rc_t rc = ev->is_ingest ? bus_produce(p->st->producer, p->topic, ev->uid, record, &header, n, delivered, p, e)
+                            : bus_produce_lent(p->st->producer, p->topic, ev->uid, record, &header, n, &p->receipt, e);
+    p->sent += rc == OK;
     return rc;
 }
 
@@ -370,7 +369,7 @@ static void look_at(struct post *p)
         if (parked(p))
             return;
     }
-    release(p);
+    release(p, HANDLED - p->sent);
 }
 
 static void look_again(void *arg)
@@ -404,7 +403,8 @@ static void handle_post(struct http_request *r, void *arg, struct str project)
     p->project = project;
     p->trace = arena_str(http_arena(r), http_header(r, "traceparent"));
     p->lines = type.n >= 20 && strncasecmp(type.p, "application/x-ndjson", 20) == 0;
-    atomic_init(&p->open, 1);
+    p->receipt = (struct bus_receipt){delivered, p};
+    atomic_init(&p->open, HANDLED);
     atomic_init(&p->failed, OK);
     http_suspend(r);
     look_at(p);

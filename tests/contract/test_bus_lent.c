@@ -1,0 +1,150 @@
+/* Values that are lent to the bus: sent as they are, receipts once each, and the producer's bound is whole again afterwards. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "base/clock.h"
+#include "bus/bus.h"
+
+enum { MESSAGES = 400, BYTES = 16384 }; /* six times the bound */
+#define BOUND (1 << 20)
+#define WAIT_US (30 * USEC_PER_SEC)
+
+static struct bus_producer *p;
+static struct bus_config cfg;
+static char topic[80];
+static char values[MESSAGES][BYTES];
+static atomic_int acknowledged;
+
+static void ok(rc_t rc, const struct err *e)
+{
+    if (rc)
+        fail_msg("%s: %s", rc_name(rc), e->text);
+}
+
+static void on_ack(void *arg, rc_t rc, const char *words)
+{
+    assert_non_null(words);
+    if (rc == OK)
+        atomic_fetch_add((atomic_int *)arg, 1);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    static char client[] = "test";
+    struct err e;
+    int32_t n = 0;
+    char *brokers = getenv("MM_TEST_KAFKA");
+    if (!brokers)
+        fail_msg("MM_TEST_KAFKA is not set");
+    cfg = (struct bus_config){.brokers = brokers, .client_id = client, .linger_us = 1000, .inflight_bytes = BOUND};
+    (void)snprintf(topic, sizeof topic, "t_lent_%d_%lld", (int)getpid(), (long long)(clock_now_us() % 1000000000));
+    ok(bus_producer_open(&p, &cfg, &e), &e);
+    ok(bus_topic_ensure(p, topic, 1, &n, WAIT_US, &e), &e);
+    for (int i = 0; i < MESSAGES; i++) {
+        memset(values[i], 'a' + i % 26, BYTES);
+        memcpy(values[i], &i, sizeof i);
+    }
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    bus_producer_free(p);
+    return 0;
+}
+
+/* Sends message i when there is room for it. */
+static void lend(int i, const struct bus_receipt *r)
+{
+    const struct bus_header trace = {"traceparent", STR("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")};
+    int64_t end = clock_mono_us() + WAIT_US;
+    struct err e;
+    char key[16];
+    (void)snprintf(key, sizeof key, "k%d", i); /* copied: gone when this returns */
+    rc_t rc;
+    while ((rc = bus_produce_lent(p, topic, str_of(key), (struct str){values[i], BYTES}, &trace, (size_t)(i % 2), r, &e)) ==
+               E_AGAIN &&
+           clock_mono_us() < end)
+        (void)usleep(500);
+    ok(rc, &e);
+}
+
+static void expect(const struct bus_event *ev, int i)
+{
+    char key[16];
+    int n = snprintf(key, sizeof key, "k%d", i);
+    assert_int_equal(ev->offset, i);
+    assert_int_equal(ev->key.n, n);
+    assert_memory_equal(ev->key.p, key, (size_t)n);
+    assert_int_equal(ev->value.n, BYTES);
+    assert_memory_equal(ev->value.p, values[i], BYTES);
+    assert_int_equal(ev->traceparent.n, i % 2 ? 55 : 0);
+}
+
+static void read_back(void)
+{
+    struct bus_consumer *c = NULL;
+    struct bus_event ev;
+    struct err e;
+    const char *name = topic;
+    int64_t end = clock_mono_us() + WAIT_US;
+    ok(bus_consumer_open(&c, &cfg, topic, &e), &e);
+    ok(bus_consumer_topics(c, &name, 1, &e), &e);
+    for (int seen = 0; seen < MESSAGES && clock_mono_us() < end;) {
+        ok(bus_consumer_poll(c, USEC_PER_SEC / 10, &ev, &e), &e);
+        if (ev.type == BUS_ASSIGNED) {
+            for (size_t i = 0; i < ev.n_parts; i++)
+                ev.parts[i].offset = 0;
+            ok(bus_consumer_start(c, ev.parts, ev.n_parts, &e), &e);
+        } else if (ev.type == BUS_RECORD) {
+            expect(&ev, seen++);
+        }
+        assert_true(clock_mono_us() < end);
+    }
+    bus_consumer_free(c);
+}
+
+static void lent_values_arrive_whole_and_free_the_bound(void **state)
+{
+    (void)state;
+    const struct bus_receipt r = {on_ack, &acknowledged};
+    struct err e;
+    for (int i = 0; i < MESSAGES; i++)
+        lend(i, &r);
+    ok(bus_flush(p, WAIT_US, &e), &e);
+    assert_int_equal(atomic_load(&acknowledged), MESSAGES);
+    read_back();
+    /* As much as the bound allows goes through at once: nothing of what was sent is counted still. */
+    for (int i = 0; i < BOUND / (BYTES + 512); i++)
+        ok(bus_produce_lent(p, topic, STR("k"), (struct str){values[i], BYTES}, NULL, 0, &r, &e), &e);
+    ok(bus_flush(p, WAIT_US, &e), &e);
+    assert_int_equal(atomic_load(&acknowledged), MESSAGES + BOUND / (BYTES + 512));
+}
+
+static void a_lent_message_that_is_too_large_is_refused(void **state)
+{
+    (void)state;
+    static char large[BUS_MESSAGE_MAX + 1];
+    const struct bus_receipt r = {on_ack, &acknowledged};
+    struct err e;
+    int before = atomic_load(&acknowledged);
+    assert_int_equal(bus_produce_lent(p, topic, STR("k"), (struct str){large, sizeof large}, NULL, 0, &r, &e), E_INVALID);
+    ok(bus_flush(p, WAIT_US, &e), &e);
+    assert_int_equal(atomic_load(&acknowledged), before);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lent_values_arrive_whole_and_free_the_bound),
+        cmocka_unit_test(a_lent_message_that_is_too_large_is_refused),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
