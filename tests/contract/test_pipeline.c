@@ -1,4 +1,5 @@
-/* Contract of the pipeline on a real Kafka and PostgreSQL: each record's effect once, whatever fails in between.
+/* Contract of the pipeline on a real Kafka and PostgreSQL, and on the local log and SQLite: each record's effect once,
+ * whatever fails in between.
  * A run is a child process, so that it can die in the middle of a flush; what it did is in a table. */
 #include <setjmp.h>
 #include <signal.h>
@@ -28,6 +29,8 @@ struct flags {              /* shared with the child */
     atomic_bool die_in_write, die_after_prepare, steal, hold; /* hold: nothing is due */
     atomic_llong range_end;                                   /* of the last prepare of partition 0 */
     atomic_int prepares, started;
+    atomic_llong produce_from, produce_to; /* a child that has the local log produces what the parent wants */
+    atomic_bool second, first_goes;        /* the child: another pipeline joins; the first one leaves */
 };
 
 struct fixture {
@@ -43,6 +46,7 @@ struct fixture {
 };
 
 static char test_name[] = "test";
+static bool embedded; /* the local log and SQLite */
 
 static void ok(rc_t rc, const struct err *e)
 {
@@ -150,19 +154,17 @@ static void on_term(int signo)
     atomic_store(&child_stop, true);
 }
 
-static void child_main(struct fixture *f)
+static void send_numbers(struct fixture *f, struct bus_producer *producer, int64_t from, int64_t to);
+
+static struct pipeline *child_pipeline(struct fixture *f, struct bus_producer *producer, struct health *health)
 {
     static const struct pipeline_ops ops = {record, due, prepare, write_items, done};
     struct handler *h = mem_alloc(sizeof *h);
     h->f = f;
     h->topic = (struct pipeline_topic){f->topic, f->project};
-    (void)signal(SIGTERM, on_term);
     struct err e;
-    struct bus_producer *producer = NULL;
     struct pipeline *p = NULL;
-    struct health *health = health_new("test");
-    if (bus_producer_open(&producer, &f->bus, &e) ||
-        pipeline_open(&p,
+    if (pipeline_open(&p,
                       &(struct pipeline_config){.name = f->pipeline,
                                                 .group = f->group,
                                                 .bus = &f->bus,
@@ -179,21 +181,59 @@ static void child_main(struct fixture *f)
         (void)fprintf(stderr, "child: %s\n", e.text);
         _exit(3);
     }
-    while (!atomic_load(&child_stop))
-        (void)usleep(10000);
-    pipeline_stop(p, 3 * SEC);
+    return p;
+}
+
+static void child_end(struct pipeline *p)
+{
+    if (p)
+        pipeline_stop(p, 3 * SEC);
     pipeline_free(p);
+}
+
+static void child_main(struct fixture *f)
+{
+    (void)signal(SIGTERM, on_term);
+    struct err e;
+    struct bus_producer *producer = NULL;
+    struct health *health = health_new("test"), *health2 = health_new("test");
+    if (bus_producer_open(&producer, &f->bus, &e)) {
+        (void)fprintf(stderr, "child: %s\n", e.text);
+        _exit(3);
+    }
+    struct pipeline *first = child_pipeline(f, producer, health), *second = NULL;
+    while (!atomic_load(&child_stop)) {
+        int64_t from = atomic_load(&f->flags->produce_from), to = atomic_load(&f->flags->produce_to);
+        if (from < to) {
+            send_numbers(f, producer, from, to);
+            atomic_store(&f->flags->produce_from, to);
+        }
+        if (!second && atomic_load(&f->flags->second))
+            second = child_pipeline(f, producer, health2);
+        if (first && atomic_load(&f->flags->first_goes)) {
+            child_end(first);
+            first = NULL;
+        }
+        (void)usleep(2000);
+    }
+    child_end(second);
+    child_end(first);
     _exit(0);
 }
 
 /* ---- the parent ---- */
 
+/* A connection to SQLite is nothing to take across a fork. */
 static void start(struct fixture *f)
 {
+    struct err e;
+    db_free(f->check);
+    f->check = NULL;
     (void)fflush(NULL);
     f->child = fork();
     if (f->child == 0)
         child_main(f);
+    ok(db_open(&f->check, &f->db, &e), &e);
 }
 
 static int stop(struct fixture *f, int signo)
@@ -225,7 +265,7 @@ static void wait_for(struct fixture *f, const char *sql, int64_t want, int64_t t
         fail_msg("%s is %lld, %lld was awaited", sql, (long long)have, (long long)want);
 }
 
-static void produce(struct fixture *f, int64_t from, int64_t to)
+static void send_numbers(struct fixture *f, struct bus_producer *producer, int64_t from, int64_t to)
 {
     struct acks acks;
     struct err e;
@@ -233,12 +273,35 @@ static void produce(struct fixture *f, int64_t from, int64_t to)
     for (int64_t v = from; v < to; v++) {
         char text[24], key[24];
         int n = snprintf(text, sizeof text, "%lld", (long long)v), k = snprintf(key, sizeof key, "k%lld", (long long)v);
-        ok(acks_produce(&acks, f->producer, f->topic, (struct str){key, (size_t)k}, (struct str){text, (size_t)n}, NULL,
-                        0, 5 * SEC, &e),
+        ok(acks_produce(&acks, producer, f->topic, (struct str){key, (size_t)k}, (struct str){text, (size_t)n}, NULL, 0,
+                        5 * SEC, &e),
            &e);
     }
     ok(acks_wait(&acks, 20 * SEC, &e), &e);
     acks_done(&acks);
+}
+
+/* The local log is one process's: the child's while there is one. */
+static void produce(struct fixture *f, int64_t from, int64_t to)
+{
+    if (!embedded) {
+        send_numbers(f, f->producer, from, to);
+        return;
+    }
+    if (f->child <= 0) {
+        struct bus_producer *p = NULL;
+        struct err e;
+        ok(bus_producer_open(&p, &f->bus, &e), &e);
+        send_numbers(f, p, from, to);
+        bus_producer_free(p);
+        return;
+    }
+    atomic_store(&f->flags->produce_from, from);
+    atomic_store(&f->flags->produce_to, to);
+    int64_t end = clock_mono_us() + 30 * SEC;
+    while (atomic_load(&f->flags->produce_from) < to && clock_mono_us() < end)
+        (void)usleep(1000);
+    assert_int_equal(atomic_load(&f->flags->produce_from), to);
 }
 
 static void assert_each_once(struct fixture *f, int64_t n)
@@ -246,7 +309,7 @@ static void assert_each_once(struct fixture *f, int64_t n)
     wait_for(f, "SELECT count(*) FROM got", n, 40 * SEC);
     assert_int_equal(ask(f, "SELECT count(*) FROM got"), n);
     assert_int_equal(ask(f, "SELECT count(DISTINCT value) FROM got"), n);
-    assert_int_equal(ask(f, "SELECT count(DISTINCT (partition, \"offset\")) FROM got"), n);
+    assert_int_equal(ask(f, "SELECT count(DISTINCT partition * 1000000000 + \"offset\") FROM got"), n);
 }
 
 static int setup(void **state)
@@ -254,13 +317,21 @@ static int setup(void **state)
     static int count;
     struct fixture *f = mem_alloc(sizeof *f);
     struct err e;
+    static char folder[300];
+    const char *dir = getenv("MM_TEST_DIR");
     char *brokers = getenv("MM_TEST_KAFKA"), *url = getenv("MM_TEST_PG");
     if (!brokers || !url)
         fail_msg("MM_TEST_KAFKA and MM_TEST_PG must be set");
+    dir = dir ? dir : "/tmp";
     f->flags = mmap(NULL, sizeof *f->flags, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     (void)snprintf(f->name, sizeof f->name, "t_pipe_%d_%d", (int)getpid(), count++);
     const char *slash = strrchr(url, '/');
     (void)snprintf(f->url, sizeof f->url, "%.*s/%s", (int)(slash - url), url, f->name);
+    if (embedded) {
+        (void)snprintf(folder, sizeof folder, "local:%s/%s.bus", dir, f->name);
+        (void)snprintf(f->url, sizeof f->url, "sqlite://%s/%s.db", dir, f->name);
+        brokers = folder;
+    }
     (void)snprintf(f->topic, sizeof f->topic, "%s_topic", f->name);
     (void)snprintf(f->pipeline, sizeof f->pipeline, "%s_p", f->name);
     (void)snprintf(f->group, sizeof f->group, "%s_g", f->name);
@@ -286,6 +357,10 @@ static int setup(void **state)
     ok(bus_producer_open(&f->producer, &f->bus, &e), &e);
     int32_t n;
     ok(bus_topic_ensure(f->producer, f->topic, PARTITIONS, &n, 20 * SEC, &e), &e);
+    if (embedded) {
+        bus_producer_free(f->producer);
+        f->producer = NULL;
+    }
     *state = f;
     return 0;
 }
@@ -297,6 +372,10 @@ static int teardown(void **state)
         (void)stop(f, SIGKILL);
     bus_producer_free(f->producer);
     db_free(f->check);
+    if (embedded) {
+        mem_free(f);
+        return 0;
+    }
     struct err e;
     struct db_config admin = f->db;
     char url[320], drop[160];
@@ -362,6 +441,38 @@ static void test_two_members_share_and_hand_over(void **state)
     (void)waitpid(first, NULL, 0);
     produce(f, 600, 900);
     assert_each_once(f, 900);
+}
+
+static void test_two_pipelines_share_a_process(void **state)
+{
+    struct fixture *f = *state;
+    produce(f, 0, 200);
+    start(f);
+    wait_for(f, "SELECT count(*) FROM got", 100, 30 * SEC);
+    atomic_store(&f->flags->second, true);
+    produce(f, 200, 600);
+    assert_each_once(f, 600);
+    atomic_store(&f->flags->first_goes, true);
+    produce(f, 600, 900);
+    assert_each_once(f, 900);
+    assert_int_equal(stop(f, SIGTERM), 0);
+}
+
+/* Killed at any moment, again and again: what was acknowledged has its effect, and has it once. */
+static void test_killed_again_and_again(void **state)
+{
+    struct fixture *f = *state;
+    int64_t n = 0;
+    for (int round = 0; round < 8; round++) {
+        start(f);
+        produce(f, n, n + 150);
+        n += 150;
+        (void)usleep((useconds_t)(round * 13000 % 50000));
+        assert_int_equal(stop(f, SIGKILL), 128 + SIGKILL);
+    }
+    start(f);
+    assert_each_once(f, n);
+    assert_int_equal(stop(f, SIGTERM), 0);
 }
 
 static void test_an_owner_that_slept_is_fenced(void **state)
@@ -435,14 +546,23 @@ static void test_the_frontier_moves_when_nothing_comes(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest everywhere[] = {
         cmocka_unit_test_setup_teardown(test_each_record_once_over_restarts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_killed_inside_its_transaction, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failures_are_tried_again, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_two_members_share_and_hand_over, setup, teardown),
         cmocka_unit_test_setup_teardown(test_an_owner_that_slept_is_fenced, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_replay_covers_the_intended_range, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_frontier_moves_when_nothing_comes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_two_pipelines_share_a_process, setup, teardown),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest of_servers[] = {
+        cmocka_unit_test_setup_teardown(test_two_members_share_and_hand_over, setup, teardown),
+    };
+    const struct CMUnitTest of_one_process[] = {
+        cmocka_unit_test_setup_teardown(test_killed_again_and_again, setup, teardown),
+    };
+    int failed = cmocka_run_group_tests(everywhere, NULL, NULL) + cmocka_run_group_tests(of_servers, NULL, NULL);
+    embedded = true;
+    failed += cmocka_run_group_tests(everywhere, NULL, NULL) + cmocka_run_group_tests(of_one_process, NULL, NULL);
+    return failed;
 }
