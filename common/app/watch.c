@@ -2,15 +2,21 @@
 #include "app/watch.h"
 #include "base/clock.h"
 
+#define FIRST_LOOKS 12 /* before it is said that it is not there */
 #define GRACE_US (5 * USEC_PER_SEC)
 #define LOOK_US (250 * USEC_PER_MSEC)
+#define FIRST_LOOK_US (20 * USEC_PER_MSEC) /* until the bus has been up: a start waits for it */
 
 static void look_at_bus(void *arg)
 {
     struct watch *w = arg;
-    if (bus_producer_up(w->producer))
+    bool up = bus_producer_up(w->producer);
+    if (up && !w->met)
+        loop_timer_every(w->timer, LOOK_US);
+    w->met = w->met || up;
+    if (up)
         health_set(w->bus, HEALTH_OK, "%s", "");
-    else
+    else if (w->met || ++w->looks > FIRST_LOOKS)
         health_set(w->bus, HEALTH_DOWN, "cannot reach %s: check KAFKA_BROKERS and the brokers; posted events get 503",
                    w->brokers);
 }
@@ -24,7 +30,8 @@ void watch_open(struct watch *w, struct service *s, struct bus_producer *produce
     w->database = health_add(h, "database", HEALTH_REQUIRED, GRACE_US);
     w->bus = health_add(h, "bus", HEALTH_REQUIRED, GRACE_US);
     w->cache = cache->url && cache->url[0] ? health_add(h, "cache", HEALTH_OPTIONAL, 0) : NULL;
-    loop_timer_every(loop_timer_new(service_loop(s), look_at_bus, w), LOOK_US);
+    w->timer = loop_timer_new(service_loop(s), look_at_bus, w);
+    loop_timer_every(w->timer, FIRST_LOOK_US);
 }
 
 void watch_database(struct watch *w, rc_t rc, const struct err *e)

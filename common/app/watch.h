@@ -8,6 +8,9 @@ struct watch {
     struct health_dep *database, *bus, *cache;
     struct bus_producer *producer;
     const char *brokers;
+    struct loop_timer *timer;
+    bool met;  /* the bus has been up: it is looked at less often from then on */
+    int looks; /* before that */
 };
 /* cache_url empty: none is watched. Looks at the bus from the service's loop. */
 void watch_open(struct watch *w, struct service *s, struct bus_producer *producer, const struct bus_config *bus,

@@ -14,6 +14,7 @@
 #define SOON_FOR_US (10 * USEC_PER_SEC)
 #define DEPTH_EVERY_US (5 * USEC_PER_SEC)
 #define BACK_OFF_US (500 * USEC_PER_MSEC)
+#define NO_BUS_US (50 * USEC_PER_MSEC)
 
 /* ---- leadership ---- */
 static void step_down(struct controller *c, const char *why)
@@ -257,16 +258,22 @@ static void answer(struct http_request **requests, size_t n, rc_t rc, const stru
 }
 
 /* ---- the thread ---- */
-static void note_health(struct controller *c, rc_t rc, const struct err *e)
+static void note_database(struct controller *c, rc_t rc, const struct err *e)
 {
     if (rc)
         health_set(c->health_db, HEALTH_DOWN, "%s", e->text);
     else
         health_set(c->health_db, HEALTH_OK, "%s", "");
-    if (bus_producer_up(c->producer))
+}
+
+static bool note_bus(struct controller *c)
+{
+    bool up = bus_producer_up(c->producer);
+    if (up)
         health_set(c->health_bus, HEALTH_OK, "%s", "");
     else
         health_set(c->health_bus, HEALTH_DOWN, "no broker answers: window events wait in the outbox; check KAFKA_BROKERS");
+    return up;
 }
 
 /* One round: the tick with its answers, then the relay. Returns how long to sleep. */
@@ -280,7 +287,7 @@ static int64_t round_once(struct controller *c)
     rc_t rc = tick(c, &r, &wait, &e);
     answer(requests, n, rc, &r, e.text);
     c->db_ready = c->db_ready && rc == OK;
-    note_health(c, rc, &e);
+    note_database(c, rc, &e);
     if (rc == E_FATAL)
         service_fail(c->service, "%s", e.text);
     else if (rc)
@@ -315,6 +322,8 @@ void controller_run(struct worker *w, void *arg)
             due = clock_mono_us() + round_once(c);
         relay_all(c);
         int64_t left = due - clock_mono_us();
+        if (!note_bus(c) && left > NO_BUS_US)
+            left = NO_BUS_US; /* its return is noticed soon */
         if (left > 0)
             (void)worker_wait(w, left);
     }

@@ -60,6 +60,9 @@ struct stream {
 
     struct service *service;
     struct bus_producer *producer;
+    struct loop_timer *look; /* at Kafka */
+    bool met_kafka;
+    int looks; /* before that */
     struct health_dep *kafka, *loaded; /* loaded: the projects, once */
     struct projects projects;
     struct parking parking;
