@@ -112,7 +112,8 @@ rc_t schema_parse(struct str document, struct schema *ret, struct err *e)
 {
     CLEANUP(json_freep) struct json *doc = NULL;
     struct schema s = {0};
-    rc_t rc = json_parse(&doc, document.p, document.n, NULL, e);
+    const struct json_limits limits = {.bytes = 8u << 20, .values = 100000}; /* 2 × 8192 columns, and more */
+    rc_t rc = json_parse(&doc, document.p, document.n, &limits, e);
     if (!rc)
         rc = parse_columns(doc, "features", &s.features, &s.n_features, e);
     if (!rc)

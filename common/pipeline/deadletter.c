@@ -10,8 +10,10 @@
 #include "pipeline/acks.h"
 #include "pipeline/deadletter.h"
 
-#define TIME_MIN_US INT64_C(946684800000000)  /* 2000-01-01 */
-#define TIME_MAX_US INT64_C(4102444800000000) /* 2100-01-01 */
+#define TIME_MIN_US INT64_C(946684800000000)      /* 2000-01-01 */
+#define TIME_MAX_US INT64_C(4102444800000000)     /* 2100-01-01 */
+#define VALUE_MAX (BUS_MESSAGE_MAX - (16u << 10)) /* room for the headers */
+#define VALUE_MIN (16u << 10)
 #define SEND_TIMEOUT_US (10 * USEC_PER_SEC)
 
 enum { M_DEAD };
@@ -39,6 +41,7 @@ struct dead_letters {
     struct map topics; /* .dlt topics that exist */
     struct letter **held;
     size_t n, cap, bytes;
+    size_t value_max; /* longer ones are cut; halved when the bus refuses */
     size_t label;
 };
 
@@ -47,6 +50,7 @@ struct dead_letters *dead_letters_new(const char *pipeline, struct bus_producer 
     struct dead_letters *d = mem_alloc(sizeof *d);
     d->pipeline = pipeline;
     d->producer = producer;
+    d->value_max = VALUE_MAX;
     acks_init(&d->acks);
     metrics_register(&metrics);
     d->label = metrics_label(&metrics, M_DEAD, 0, str_of(pipeline));
@@ -111,7 +115,7 @@ static rc_t topic_of(struct dead_letters *d, const struct letter *l, char topic[
 
 static rc_t send_one(struct dead_letters *d, struct letter *l, struct err *e)
 {
-    char topic[NAME_TOPIC_MAX + 1], key[NAME_TOPIC_MAX + 48], partition[16], offset[24], ts[24], position[24];
+    char topic[NAME_TOPIC_MAX + 1], key[NAME_TOPIC_MAX + 48], partition[16], offset[24], ts[24], position[24], size[24];
     rc_t rc = topic_of(d, l, topic, e);
     if (rc)
         return rc;
@@ -120,6 +124,7 @@ static rc_t send_one(struct dead_letters *d, struct letter *l, struct err *e)
     (void)snprintf(offset, sizeof offset, "%lld", (long long)l->offset);
     (void)snprintf(ts, sizeof ts, "%lld", (long long)l->timestamp_us);
     (void)snprintf(position, sizeof position, "%zu", l->why.position);
+    (void)snprintf(size, sizeof size, "%zu", l->value.n);
     const struct bus_header headers[] = {
         {"x-error-code", str_of(reject_name(l->why.code))},
         {"x-error", str_of(l->why.text)},
@@ -130,8 +135,10 @@ static rc_t send_one(struct dead_letters *d, struct letter *l, struct err *e)
         {"x-offset", str_of(offset)},
         {"x-ts", str_of(ts)},
         {"x-pipeline", str_of(d->pipeline)},
+        {"x-size", str_of(size)}, /* of the record as it came: more than the value's when that was cut */
     };
-    return acks_produce(&d->acks, d->producer, topic, (struct str){key, (size_t)n_key}, l->value, headers,
+    struct str value = {l->value.p, l->value.n < d->value_max ? l->value.n : d->value_max};
+    return acks_produce(&d->acks, d->producer, topic, (struct str){key, (size_t)n_key}, value, headers,
                         sizeof headers / sizeof *headers, SEND_TIMEOUT_US, e);
 }
 
@@ -152,6 +159,16 @@ static rc_t ensure_days(struct dead_letters *d, struct db *db, struct err *e)
     return rc;
 }
 
+/* The bus will not have it: too large for a topic somebody else made, no right to write, a topic that was deleted. None of
+ * these is the record's fault, so it waits: shorter, and with a fresh look at the topics. */
+static rc_t refused(struct dead_letters *d, struct err *e)
+{
+    d->value_max = d->value_max / 2 > VALUE_MIN ? d->value_max / 2 : VALUE_MIN;
+    map_done(&d->topics);
+    d->topics = (struct map){0};
+    return err_prefix(e, E_AGAIN, "writing dead letters: ");
+}
+
 rc_t dead_letters_prepare(struct dead_letters *d, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e)
 {
     rc_t rc = ensure_days(d, db, e);
@@ -166,6 +183,8 @@ rc_t dead_letters_prepare(struct dead_letters *d, struct db *db, struct pipeline
     rc_t acked = sent ? acks_wait(&d->acks, SEND_TIMEOUT_US, rc ? &waited : e) : OK;
     if (rc == OK)
         rc = acked;
+    if (rc == E_INVALID)
+        rc = refused(d, e);
     for (size_t i = 0; rc == OK && i < d->n; i++)
         if (among(d->held[i], parts, n))
             d->held[i]->sent = true;

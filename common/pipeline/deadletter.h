@@ -2,7 +2,8 @@
  * dead_letters in the ledger's transaction (once; of a flood only the first DEAD_LETTER_ROWS a flush), and a counter.
  *
  * DLT record: key "topic-partition-offset", value as it came, headers x-error-code x-error x-field x-position x-topic
- * x-partition x-offset x-ts x-pipeline. Thread rule: the pipeline's. */
+ * x-partition x-offset x-ts x-pipeline
+ * x-size. A value that is too long for the bus is cut: x-size then says more than is there. Thread rule: the pipeline's. */
 #pragma once
 #include "event/reject.h"
 #include "pipeline/pipeline.h"

@@ -50,7 +50,9 @@ static void fenced(struct pipeline *p, struct part *part)
 {
     log_event(LOG_WARN, "fenced", LF_STR("pipeline", p->cfg.name), LF_STR("topic", part->pub.topic),
               LF_I64("partition", part->pub.partition), LF_I64("epoch", part->epoch));
-    part->lost = true; /* another owns it; the bus will say so, or has said so to a process that slept */
+    part->lost = true; /* another owns it; the bus will say so, or has said so to a process that slept … */
+    int64_t session = p->cfg.bus->session_us > 0 ? p->cfg.bus->session_us : 10 * USEC_PER_SEC;
+    p->reclaim_us = clock_mono_us() + session + USEC_PER_SEC; /* … and else a claim that came late has fenced the true owner */
     p->cfg.ops->done(p->cfg.self, &part->pub, false);
 }
 

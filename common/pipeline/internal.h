@@ -1,4 +1,4 @@
-/* What the three files of the pipeline share: the loop (pipeline.c), partitions (parts.c), flushing (flush.c). */
+/* What the files of the pipeline share: the loop (pipeline.c), topics (topics.c), partitions (parts.c), flushing (flush.c). */
 #pragma once
 #include <stdatomic.h>
 #include "base/buf.h"
@@ -18,6 +18,7 @@ struct part {
     int64_t note_us, note_end; /* noted (now, end of log), not reached yet; note_us 0: none */
     int64_t reached_us;        /* newest note that position has reached */
     int64_t frontier_us;       /* what the ledger has */
+    int64_t end;               /* newest end of the log that was told; records below it may still be kept */
     bool lost;                 /* its next offset is not retained any more: waits for an operator */
 };
 
@@ -58,6 +59,7 @@ struct pipeline {
 
     struct topic_state *topics;
     size_t n_topics;
+    int64_t reclaim_us; /* a partition was fenced: if the bus still says it is ours by then, claim again; monotonic, 0: no */
     int64_t next_topics_us, next_note_us, next_tick_us; /* monotonic */
 
     struct kept *kept_first, **kept_end;
@@ -74,14 +76,18 @@ void pipeline_stall(struct pipeline *p, const char *what, const struct err *e);
 void pipeline_clear_stall(struct pipeline *p);
 void pipeline_die(struct pipeline *p, const struct err *e) __attribute__((noreturn));
 
+/* topics.c: OK, or the first that has to wait. recheck: looks at the number of partitions too. */
+rc_t topics_refresh(struct pipeline *p, bool recheck, struct err *e) MUST_CHECK;
+
 /* parts.c */
 struct part *part_find(struct pipeline *p, const char *topic, int32_t partition);
 void parts_assign(struct pipeline *p, const struct bus_event *ev);
 void parts_claim(struct pipeline *p); /* what waits: ledger claim, then one start */
 void parts_drop(struct pipeline *p);  /* all of them, uncommitted work included */
 void part_drop(struct pipeline *p, struct part *part);
-void parts_note(struct pipeline *p);  /* (now, end) of each partition */
-void part_reached(struct part *part); /* after position moved */
+void parts_reclaim(struct pipeline *p); /* as at an assignment: of partitions that are ours, but were fenced */
+void parts_note(struct pipeline *p);    /* (now, end) of each partition */
+void part_reached(struct part *part);   /* after position moved */
 
 /* flush.c: OK, also when there was nothing to do; E_AGAIN: stall and come again. *ret_more: call again for the rest (with
  * intent a flush is of one partition: large ones can take seconds, and a stop waits for one at the most). */

@@ -61,6 +61,7 @@ void parts_drop(struct pipeline *p)
     p->waiting = NULL;
     p->n_waiting = 0;
     p->assigned = p->at_limit = false;
+    p->reclaim_us = 0;
 }
 
 void parts_assign(struct pipeline *p, const struct bus_event *ev)
@@ -72,6 +73,21 @@ void parts_assign(struct pipeline *p, const struct bus_event *ev)
     p->assigned = true;
 }
 
+void parts_reclaim(struct pipeline *p)
+{
+    struct bus_partition *at = mem_array(p->n_parts ? p->n_parts : 1, sizeof *at);
+    size_t n = p->n_parts;
+    for (size_t i = 0; i < n; i++)
+        at[i] = (struct bus_partition){p->parts[i]->pub.topic, p->parts[i]->pub.partition, 0};
+    log_event(LOG_WARN, "reclaiming", LF_STR("pipeline", p->cfg.name), LF_I64("partitions", (int64_t)n));
+    parts_drop(p);
+    p->waiting = at;
+    p->n_waiting = n;
+    p->assigned = true;
+    p->paused = false;
+    parts_claim(p);
+}
+
 /* Where reading begins: the committed offset less the horizon, but not below what is retained. */
 static int64_t start_offset(const struct pipeline *p, const struct ledger_row *row, int64_t low)
 {
@@ -79,8 +95,8 @@ static int64_t start_offset(const struct pipeline *p, const struct ledger_row *r
     return from > low ? from : low;
 }
 
-static struct part *claim_one(struct pipeline *p, struct bus_partition *at, int64_t low, const char *owner,
-                              struct err *e, rc_t *rc)
+static struct part *claim_one(struct pipeline *p, struct bus_partition *at, int64_t low, int64_t high,
+                              const char *owner, struct err *e, rc_t *rc)
 {
     const struct topic_state *topic = topic_find(p, at->topic);
     struct ledger_row row = {0};
@@ -99,11 +115,11 @@ static struct part *claim_one(struct pipeline *p, struct bus_partition *at, int6
     part->limit = -1;
     if (row.next_offset < 0)
         part->pub.next_offset = row.next_offset = low;
-    if (row.next_offset < low) {
+    if (row.next_offset < low || (high >= 0 && row.next_offset > high)) { /* not retained, or of a topic that was made anew since */
         part->lost = !p->cfg.skip_lost;
         log_event(LOG_ERROR, "offset_out_of_range", LF_STR("pipeline", p->cfg.name), LF_STR("topic", at->topic),
                   LF_I64("partition", at->partition), LF_I64("next_offset", row.next_offset), LF_I64("earliest", low),
-                  LF_STR("then", part->lost ? "stopped" : "earliest"));
+                  LF_I64("end", high), LF_STR("then", part->lost ? "stopped" : "earliest"));
         if (!part->lost)
             part->pub.next_offset = row.next_offset = low;
     }
@@ -122,11 +138,15 @@ static rc_t claim_all(struct pipeline *p, struct err *e)
     struct bus_partition *lows = mem_array(p->n_waiting ? p->n_waiting : 1, sizeof *lows);
     memcpy(lows, p->waiting, p->n_waiting * sizeof *lows);
     rc_t rc = bus_consumer_begins(p->bus, lows, p->n_waiting, ENDS_TIMEOUT_US, e);
+    struct bus_partition *highs = mem_array(p->n_waiting ? p->n_waiting : 1, sizeof *highs);
+    memcpy(highs, p->waiting, p->n_waiting * sizeof *highs);
+    if (rc == OK)
+        rc = bus_consumer_ends(p->bus, highs, p->n_waiting, ENDS_TIMEOUT_US, e);
     char owner[80];
     (void)snprintf(owner, sizeof owner, "%s/%d", p->cfg.bus->client_id ? p->cfg.bus->client_id : "", (int)getpid());
     size_t n_start = 0;
     for (size_t i = 0; rc == OK && i < p->n_waiting; i++) {
-        struct part *part = claim_one(p, &p->waiting[i], lows[i].offset, owner, e, &rc);
+        struct part *part = claim_one(p, &p->waiting[i], lows[i].offset, highs[i].offset, owner, e, &rc);
         if (!part)
             break;
         p->parts = mem_grow(p->parts, p->n_parts + 1, sizeof *p->parts);
@@ -136,6 +156,7 @@ static rc_t claim_all(struct pipeline *p, struct err *e)
     }
     if (rc == OK)
         rc = bus_consumer_start(p->bus, lows, n_start, e);
+    mem_free(highs);
     mem_free(lows);
     return rc;
 }

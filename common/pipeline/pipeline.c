@@ -98,64 +98,6 @@ void pipeline_clear_stall(struct pipeline *p)
     health_set(p->health, HEALTH_OK, "%s", "");
 }
 
-/* ---- topics ---- */
-
-static void topics_take(struct pipeline *p, const struct pipeline_topic *now, size_t n)
-{
-    struct topic_state *next = mem_array(n ? n : 1, sizeof *next);
-    for (size_t i = 0; i < n; i++) {
-        next[i] = (struct topic_state){.name = mem_dupz(now[i].name), .project_id = now[i].project_id};
-        for (size_t k = 0; k < p->n_topics; k++) {
-            if (p->topics[k].ready && strcmp(p->topics[k].name, now[i].name) == 0) {
-                next[i].ready = true;
-                next[i].n_partitions = p->topics[k].n_partitions;
-            }
-        }
-    }
-    for (size_t k = 0; k < p->n_topics; k++)
-        mem_free(p->topics[k].name);
-    mem_free(p->topics);
-    p->topics = next;
-    p->n_topics = n;
-}
-
-static rc_t topic_prepare(struct pipeline *p, struct topic_state *t, struct err *e)
-{
-    int32_t n = 0;
-    rc_t rc = bus_topic_ensure(p->cfg.producer, t->name, 0, &n, ENDS_TIMEOUT_US, e);
-    if (rc == OK && n != t->n_partitions)
-        rc = ledger_ensure(p->db, p->cfg.name, t->name, t->project_id, n, e);
-    if (rc == OK) {
-        t->n_partitions = n;
-        t->ready = true;
-    }
-    return rc;
-}
-
-/* Asks for the list, makes what is missing, subscribes to what is there. */
-static rc_t topics_refresh(struct pipeline *p, bool recheck, struct err *e)
-{
-    const struct pipeline_topic *now = NULL;
-    size_t n = 0;
-    rc_t rc = p->cfg.topics(p->cfg.self, p->db, &now, &n, e);
-    if (rc)
-        return rc;
-    topics_take(p, now, n);
-    const char **names = mem_array(n ? n : 1, sizeof *names);
-    size_t n_names = 0;
-    for (size_t i = 0; i < n; i++) {
-        rc_t made = p->topics[i].ready && !recheck ? OK : topic_prepare(p, &p->topics[i], e);
-        if (made && !p->topics[i].ready)
-            rc = made;
-        else
-            names[n_names++] = p->topics[i].name;
-    }
-    struct err ignored;
-    rc_t sub = bus_consumer_topics(p->bus, names, n_names, rc ? &ignored : e);
-    mem_free(names);
-    return rc ? rc : sub;
-}
-
 /* ---- records ---- */
 
 /* W3C: 00-<32 hex>-<16 hex>-<2 hex>. A header may hold any bytes; what is no trace context is nothing. */
@@ -260,7 +202,8 @@ static void drain_kept(struct pipeline *p)
     struct err e = {{0}};
     while (p->kept_first && !p->stalled_until_us) {
         struct kept *k = p->kept_first;
-        rc_t rc = handle(p, k->part, k->offset, k->timestamp_us, k->key, k->value, k->traceparent, &e);
+        rc_t rc = k->part->lost ? OK
+                                : handle(p, k->part, k->offset, k->timestamp_us, k->key, k->value, k->traceparent, &e);
         if (rc == E_AGAIN) {
             pipeline_stall(p, "handling a record", &e);
             return;
@@ -301,15 +244,51 @@ static void on_revoked(struct pipeline *p, bool lost)
         log_event(LOG_WARN, "release_failed", LF_STR("pipeline", p->cfg.name), LF_ERR(&e));
 }
 
+/* Ends that were told: everything below has been delivered, transaction markers that no consumer sees too. */
+static void apply_ends(struct pipeline *p)
+{
+    for (size_t i = 0; i < p->n_parts && !p->kept_first; i++) {
+        struct part *part = p->parts[i];
+        if (part->end <= part->pub.position || part->lost)
+            continue;
+        part->pub.position = part->limit >= 0 && part->end > part->limit ? part->limit : part->end;
+        p->at_limit = p->at_limit || part->pub.position == part->limit;
+        part_reached(part);
+    }
+}
+
 static void on_end(struct pipeline *p, const struct bus_event *ev)
 {
     struct part *part = ev->n_parts ? part_find(p, ev->parts[0].topic, ev->parts[0].partition) : NULL;
-    if (!part || p->kept_first || ev->parts[0].offset <= part->pub.position)
+    if (!part)
         return;
-    int64_t end = ev->parts[0].offset; /* past transaction markers that no consumer sees */
-    part->pub.position = part->limit >= 0 && end > part->limit ? part->limit : end;
-    p->at_limit = p->at_limit || part->pub.position == part->limit;
-    part_reached(part);
+    part->end = ev->parts[0].offset;
+    apply_ends(p);
+}
+
+/* What is next is not retained any more. */
+static void on_range(struct pipeline *p, const struct bus_event *ev)
+{
+    struct err e = {{0}};
+    struct part *part = ev->n_parts ? part_find(p, ev->parts[0].topic, ev->parts[0].partition) : NULL;
+    if (!part)
+        return;
+    struct bus_partition at = ev->parts[0];
+    log_event(LOG_ERROR, "offset_out_of_range", LF_STR("pipeline", p->cfg.name), LF_STR("topic", at.topic),
+              LF_I64("partition", at.partition), LF_I64("next_offset", part->pub.next_offset),
+              LF_STR("then", p->cfg.skip_lost ? "earliest" : "stopped"));
+    part->lost = !p->cfg.skip_lost;
+    if (part->lost) {
+        pipeline_clear_stall(p);
+        return;
+    }
+    rc_t rc = bus_consumer_begins(p->bus, &at, 1, ENDS_TIMEOUT_US, &e);
+    if (rc == OK && at.offset > part->pub.position)
+        part->pub.position = at.offset;
+    if (rc == OK)
+        rc = bus_consumer_seek(p->bus, &at, &e);
+    if (rc)
+        pipeline_stall(p, "going on at the earliest record", &e);
 }
 
 static void on_event(struct pipeline *p, const struct bus_event *ev)
@@ -329,13 +308,9 @@ static void on_event(struct pipeline *p, const struct bus_event *ev)
     case BUS_END:
         on_end(p, ev);
         break;
-    case BUS_RANGE: {
-        struct part *part = ev->n_parts ? part_find(p, ev->parts[0].topic, ev->parts[0].partition) : NULL;
-        if (part)
-            part->lost = true;
-        pipeline_clear_stall(p);
+    case BUS_RANGE:
+        on_range(p, ev);
         break;
-    }
     case BUS_ERROR:
         if (ev->rc != OK)
             log_event(LOG_WARN, "bus", LF_STR("pipeline", p->cfg.name), LF_STR("error", ev->words));
@@ -374,6 +349,8 @@ static void housekeeping(struct pipeline *p, int64_t mono)
                        p->n_topics ? "waiting for partitions" : "no project yet");
         p->next_topics_us = clock_mono_us() + USEC_PER_SEC;
     }
+    if (p->reclaim_us && mono >= p->reclaim_us && !p->n_waiting)
+        parts_reclaim(p);
     if (p->cfg.frontier && p->n_parts && !p->n_waiting && mono >= p->next_note_us) {
         parts_note(p);
         p->next_note_us = clock_mono_us() + USEC_PER_SEC;
@@ -425,6 +402,7 @@ static void step(struct pipeline *p)
         else
             try_flush(p, &e);
         drain_kept(p);
+        apply_ends(p);
         if (!p->stalled_until_us && !p->kept_first)
             pause_all(p, false);
     }

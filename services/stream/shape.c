@@ -232,6 +232,8 @@ static rc_t reference_text(struct db *db, struct cache *cache, const struct endp
     return OK;
 }
 
+static const struct json_limits reference_limits = {.bytes = 64u << 20, .values = 8000000, .keys = 20000}; /* the api's, and more */
+
 static rc_t reference_load(struct db *db, struct cache *cache, const struct endpoint *ep, int version,
                            struct reference **ret, struct err *e)
 {
@@ -239,7 +241,7 @@ static rc_t reference_load(struct db *db, struct cache *cache, const struct endp
     CLEANUP(json_freep) struct json *doc = NULL;
     rc_t rc = reference_text(db, cache, ep, version, &text, e);
     if (rc == OK)
-        rc = json_parse(&doc, text.data, text.len, NULL, e);
+        rc = json_parse(&doc, text.data, text.len, &reference_limits, e);
     const struct json *labels = json_get(doc, "labels");
     struct str *names = mem_array(json_len(labels) + 1, sizeof *names);
     size_t n = 0;
@@ -296,7 +298,7 @@ rc_t shape_get(struct known *k, struct db *db, struct cache *cache, bool with_re
     s->seq = row->seq;
     if (rc == OK && reference_version)
         rc = reference_load(db, cache, &k->ep, reference_version, &s->reference, e);
-    if (rc == E_INVALID) { /* stored by something that did not check: the endpoint goes on without it */
+    if (rc == E_INVALID || rc == E_LIMIT) { /* stored by something that did not check: the endpoint goes on without it */
         log_warn("reference_unreadable", LF_STR("endpoint", k->ep.uid), LF_I64("version", reference_version), LF_ERR(e));
         rc = OK;
     }
