@@ -196,6 +196,11 @@ rc_t db_scope_end(struct db *db, bool own, rc_t rc, struct err *e)
 }
 
 /* --- dialect --- */
+bool db_has_lateral(const struct db *db)
+{
+    return db->dialect->lateral;
+}
+
 rc_t db_tx_lock(struct db *db, int64_t key, struct err *e)
 {
     rc_t rc = ready(db, e);

@@ -1,5 +1,5 @@
 /* The database seam: one connection, statements with bound parameters, bulk copy, transactions.
- * A driver is one `const struct db_ops` and one row of drivers[] in db.c (postgres now).
+ * A driver is one `const struct db_ops` and one row of drivers[] in db.c: postgres, sqlite.
  * Thread rule: a struct db belongs to one thread. A lost connection is re-made by the next call after
  * a back-off; a call on a dead one answers E_AGAIN (or E_UNKNOWN for a commit whose answer was lost).
  * SQL is written in the part that PostgreSQL and SQLite share ($1.. parameters, ON CONFLICT, RETURNING);
@@ -65,6 +65,9 @@ bool db_bool(const struct db_rows *r, size_t row, size_t col);
 struct str db_text(const struct db_rows *r, size_t row, size_t col); /* TEXT or BYTES; borrowed from r */
 void db_rows_free(struct db_rows *r);
 void db_rows_freep(struct db_rows **r);
+
+/* Whether FROM may have LATERAL in it (PostgreSQL); else (SQLite) a subquery for each value does the same. */
+bool db_has_lateral(const struct db *db);
 
 rc_t db_begin(struct db *db, struct err *e) MUST_CHECK;
 /* OK; E_AGAIN: surely not committed; E_UNKNOWN: the answer was lost, re-read before deciding. */

@@ -50,6 +50,7 @@ struct db_dialect {
     const size_t *migrations_n;
     /* Many keys are best said in one statement, as an array: each statement is a round trip. */
     bool arrays;
+    bool lateral;
     /* Conditions on endpoints.labels, cut where the numbers of parameters belong: it has a key; a key has a value. */
     struct {
         const char *has[2], *is[3];

@@ -256,6 +256,7 @@ const struct db_dialect pg_dialect = {
     .migrations = migrations_postgres,
     .migrations_n = &migrations_postgres_n,
     .arrays = true,
+    .lateral = true,
     .labels = {.has = {"jsonb_exists(labels::jsonb, ", ")"}, .is = {"labels::jsonb ->> ", " = ", ""}},
     .create = pg_create,
     .has_table = pg_has_table,

@@ -160,6 +160,7 @@ const struct db_dialect sqlite_dialect = {
     .migrations = migrations_sqlite,
     .migrations_n = &migrations_sqlite_n,
     .arrays = false,
+    .lateral = false,
     .labels =
         {.has = {"EXISTS (SELECT 1 FROM json_each(labels) WHERE key = ", ")"},
          .is = {"EXISTS (SELECT 1 FROM json_each(labels) WHERE key = ",

@@ -6,22 +6,32 @@
 #include "event/names.h"
 #include "stats/slot.h"
 
-static const char glance_sql[] =
-    "SELECT e.id, s.errors, s.requests, s.rows, w.worst, d.value, d.status, d.window_end_us"
-    " FROM endpoints e"
-    " LEFT JOIN (SELECT endpoint_id, CAST(sum(errors) AS bigint) AS errors, CAST(sum(requests) AS bigint) AS requests,"
-    "            CAST(sum(rows) AS bigint) AS rows FROM slots"
-    "            WHERE project_id = $1 AND slot_start_us >= $3 AND ($2 = 0 OR endpoint_id = $2) GROUP BY endpoint_id) s"
-    "        ON s.endpoint_id = e.id"
-    " LEFT JOIN (SELECT endpoint_id, CAST(max(status) AS bigint) AS worst FROM results"
-    "            WHERE project_id = $1 AND window_end_us >= $3 AND ($2 = 0 OR endpoint_id = $2) GROUP BY endpoint_id) w"
+#define GLANCE_SUMS                                                                                                    \
+    " LEFT JOIN (SELECT endpoint_id, CAST(sum(errors) AS bigint) AS errors, CAST(sum(requests) AS bigint) AS "         \
+    "requests,"                                                                                                        \
+    "            CAST(sum(rows) AS bigint) AS rows FROM slots"                                                         \
+    "            WHERE project_id = $1 AND slot_start_us >= $3 AND ($2 = 0 OR endpoint_id = $2) GROUP BY "             \
+    "endpoint_id) s"                                                                                                   \
+    "        ON s.endpoint_id = e.id"                                                                                  \
+    " LEFT JOIN (SELECT endpoint_id, CAST(max(status) AS bigint) AS worst FROM results"                                \
+    "            WHERE project_id = $1 AND window_end_us >= $3 AND ($2 = 0 OR endpoint_id = $2) GROUP BY "             \
+    "endpoint_id) w"                                                                                                   \
     "        ON w.endpoint_id = e.id"
-    " LEFT JOIN LATERAL (SELECT r.value, CAST(r.status AS bigint) AS status, r.window_end_us FROM results r"
-    "            WHERE r.project_id = $1 AND r.endpoint_id = e.id AND r.metric_id IN ("
-    "              SELECT m.id FROM metrics m JOIN apps a ON a.id = m.app_id"
-    "              WHERE m.project_id = $1 AND m.type = 0 AND m.name = 'general_drift' AND a.name = $4)"
-    "            ORDER BY r.window_end_us DESC LIMIT 1) d ON true"
-    " WHERE e.project_id = $1 AND ($2 = 0 OR e.id = $2) ORDER BY e.id";
+#define GLANCE_NEWEST                                                                                                  \
+    " FROM results r WHERE r.project_id = $1 AND r.endpoint_id = e.id AND r.metric_id IN ("                            \
+    "   SELECT m.id FROM metrics m JOIN apps a ON a.id = m.app_id"                                                     \
+    "   WHERE m.project_id = $1 AND m.type = 0 AND m.name = 'general_drift' AND a.name = $4)"                          \
+    " ORDER BY r.window_end_us DESC LIMIT 1"
+#define GLANCE_END " WHERE e.project_id = $1 AND ($2 = 0 OR e.id = $2) ORDER BY e.id"
+
+static const char glance_lateral[] =
+    "SELECT e.id, s.errors, s.requests, s.rows, w.worst, d.value, d.status, d.window_end_us FROM endpoints "
+    "e" GLANCE_SUMS
+    " LEFT JOIN LATERAL (SELECT r.value, CAST(r.status AS bigint) AS status, r.window_end_us" GLANCE_NEWEST
+    ") d ON true" GLANCE_END;
+static const char glance_each[] = "SELECT e.id, s.errors, s.requests, s.rows, w.worst, (SELECT r.value" GLANCE_NEWEST
+                                  "), (SELECT r.status" GLANCE_NEWEST "), (SELECT r.window_end_us" GLANCE_NEWEST
+                                  ") FROM endpoints e" GLANCE_SUMS GLANCE_END;
 
 rc_t store_glances(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t since_us, struct glance **ret,
                    size_t *n, struct err *e)
@@ -29,7 +39,7 @@ rc_t store_glances(struct db *db, int32_t project_id, int64_t endpoint_id, int64
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
     const struct db_value params[] = {DBV_I64(project_id), DBV_I64(endpoint_id), DBV_I64(since_us),
                                       DBV_TEXTZ(function_name(FUNCTION_HISTOGRAM))};
-    rc_t rc = db_exec(db, glance_sql, params, 4, &rows, e);
+    rc_t rc = db_exec(db, db_has_lateral(db) ? glance_lateral : glance_each, params, 4, &rows, e);
     if (rc != OK)
         return rc;
     size_t count = db_rows_n(rows);

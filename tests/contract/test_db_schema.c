@@ -11,6 +11,7 @@
 #include "../support/testdb.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "db/driver.h"
 
 #define DAY USEC_PER_DAY
 #define DAY0 (INT64_C(20416) * DAY) /* 2025-11-24 */
@@ -84,7 +85,7 @@ static void four_at_once_migrate_once(void **state)
     for (int i = 0; i < 4; i++)
         if (w[i].rc)
             fail_msg("%d: %s: %s", i, rc_name(w[i].rc), w[i].e.text);
-    assert_int_equal(testdb_number(t.db, "SELECT count(*) FROM schema_migrations"), 1);
+    assert_int_equal(testdb_number(t.db, "SELECT count(*) FROM schema_migrations"), migrations_postgres_n);
     assert_int_equal(testdb_number(t.db, "SELECT count(*) FROM schema_migrations WHERE name = '0001_spine' AND "
                                          "length(checksum) = 64 AND applied_us > 1600000000000000"),
                      1);
@@ -92,27 +93,36 @@ static void four_at_once_migrate_once(void **state)
     ok(db_migrate(t.db, &e));
 }
 
+static void words(char out[100], int have, const char *then)
+{
+    int newest = migrations_postgres[migrations_postgres_n - 1].version;
+    (void)snprintf(out, 100, "database is at %d, this binary wants %d: %s", have, newest, then);
+}
+
 static void another_schema_is_told_in_words(void **state)
 {
     (void)state;
     struct err why;
+    char want[100];
     assert_int_equal(db_schema_check(t.db, &why), E_AGAIN); /* no database at all */
     rc_t rc;
     while ((rc = db_migrate(t.db, &e)) == E_AGAIN && strstr(e.text, "next attempt"))
         usleep(10000);
     ok(rc);
-    run("INSERT INTO schema_migrations VALUES (7, '0007_future', 'x', 1)");
+    run("INSERT INTO schema_migrations VALUES (777, '0777_future', 'x', 1)");
     assert_int_equal(db_schema_check(t.db, &e), E_AGAIN);
-    assert_string_equal(e.text, "database is at 7, this binary wants 1: upgrade the binary");
+    words(want, 777, "upgrade the binary");
+    assert_string_equal(e.text, want);
     assert_int_equal(db_migrate(t.db, &e), E_AGAIN);
-    run("DELETE FROM schema_migrations WHERE version = 7");
+    run("DELETE FROM schema_migrations WHERE version = 777");
     ok(db_schema_check(t.db, &e));
     run("UPDATE schema_migrations SET checksum = 'other'");
     assert_int_equal(db_schema_check(t.db, &e), E_AGAIN);
     assert_non_null(strstr(e.text, "checksum"));
     run("DROP TABLE schema_migrations");
     assert_int_equal(db_schema_check(t.db, &e), E_AGAIN);
-    assert_string_equal(e.text, "database is at 0, this binary wants 1: migrate it");
+    words(want, 0, "migrate it");
+    assert_string_equal(e.text, want);
 }
 
 /* What services call: with DATABASE_MIGRATE it makes what is missing, without it waits for somebody who does. */
@@ -154,6 +164,40 @@ static void a_failed_migration_leaves_nothing(void **state)
     assert_int_equal(db_exec(t.db, "SELECT 1 FROM schema_migrations", NULL, 0, NULL, &e), E_FATAL);
 }
 
+/* Who adds a table or a column for one database adds it for the other. */
+static void both_databases_have_the_same_columns(void **state)
+{
+    (void)state;
+    static const char *const sql[] = {
+        "SELECT table_name || '.' || column_name FROM information_schema.columns WHERE table_schema = 'public' "
+        "ORDER BY CAST(table_name AS text) COLLATE \"C\", ordinal_position",
+        "SELECT m.name || '.' || c.name FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE m.type = 'table' "
+        "AND m.name NOT LIKE 'sqlite%' AND m.name <> 'change_seq' ORDER BY m.name, c.cid",
+    };
+    struct testdb both[2];
+    struct db_rows *r[2];
+    assert_int_equal(migrations_sqlite_n, migrations_postgres_n);
+    for (size_t i = 0; i < migrations_postgres_n; i++)
+        assert_string_equal(migrations_sqlite[i].name, migrations_postgres[i].name);
+    for (int i = 0; i < 2; i++) {
+        testdb_use(i);
+        testdb_open(&both[i], true);
+        ok(db_exec(both[i].db, sql[i], NULL, 0, &r[i], &e));
+    }
+    assert_true(db_rows_n(r[0]) > 100);
+    for (size_t i = 0; i < db_rows_n(r[0]) && i < db_rows_n(r[1]); i++) {
+        CLEANUP(mem_freep) char *postgres = db_dup(r[0], i, 0);
+        CLEANUP(mem_freep) char *sqlite = db_dup(r[1], i, 0);
+        assert_string_equal(postgres, sqlite);
+    }
+    assert_int_equal(db_rows_n(r[0]), db_rows_n(r[1]));
+    for (int i = 0; i < 2; i++) {
+        testdb_use(i);
+        db_rows_free(r[i]);
+        testdb_close(&both[i]);
+    }
+}
+
 /* --- days --- */
 static int64_t partitions(void)
 {
@@ -174,14 +218,14 @@ static void days_are_made(void **state)
     const int64_t days[] = {DAY0 + 7, DAY0 + DAY, DAY0 + 5, DAY0 - 1, -1};
     assert_int_equal(slot_insert(DAY0), E_AGAIN);
     ok(db_days_ensure(t.db, days, 5, &e));
-    assert_int_equal(partitions(), 4 * 6);
+    assert_int_equal(partitions(), 4 * (int64_t)db_dailies_n);
     assert_int_equal(testdb_number(t.db, "SELECT CAST(to_regclass('slots_p20251124') IS NOT NULL AND "
                                          "to_regclass('dead_letters_p20251125') IS NOT NULL AND "
                                          "to_regclass('results_p20251123') IS NOT NULL AND "
                                          "to_regclass('windows_p19691231') IS NOT NULL AS integer)"),
                      1);
     ok(db_days_ensure(t.db, days, 5, &e));
-    assert_int_equal(partitions(), 4 * 6);
+    assert_int_equal(partitions(), 4 * (int64_t)db_dailies_n);
     ok(slot_insert(DAY0));
     ok(slot_insert(DAY0 + 2 * DAY - 1));
     ok(slot_insert(-DAY));
@@ -231,7 +275,7 @@ static void four_at_once_make_days_once(void **state)
     for (int i = 0; i < 4; i++)
         if (w[i].rc)
             fail_msg("%d: %s: %s", i, rc_name(w[i].rc), w[i].e.text);
-    assert_int_equal(partitions(), 40 * 6);
+    assert_int_equal(partitions(), 40 * (int64_t)db_dailies_n);
 }
 
 /* Making a day waits for nobody who reads or writes the table, and nobody for it. */
@@ -265,7 +309,7 @@ static void old_days_are_dropped(void **state)
     assert_int_equal(dropped, 1);
     assert_int_equal(testdb_number(t.db, "SELECT count(*) FROM slots"), 1);
     if (!testdb_is_sqlite()) {
-        assert_int_equal(partitions(), 3 * 6 - 1);
+        assert_int_equal(partitions(), 3 * (int64_t)db_dailies_n - 1);
         assert_int_equal(slot_insert(DAY0), E_AGAIN);
     }
     ok(db_days_ensure(t.db, days, 1, &e)); /* what was known is not believed any more */
@@ -346,6 +390,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(old_days_are_dropped, setup, teardown),
         cmocka_unit_test_setup_teardown(one_leads, setup, teardown),
     };
+    const struct CMUnitTest of_both[] = {
+        cmocka_unit_test(both_databases_have_the_same_columns),
+    };
     const struct CMUnitTest of_postgres[] = {
         cmocka_unit_test_setup_teardown(days_are_made, setup, teardown),
         cmocka_unit_test_setup_teardown(four_at_once_make_days_once, setup, teardown),
@@ -358,6 +405,7 @@ int main(void)
         testdb_use(sqlite);
         failed += cmocka_run_group_tests(everywhere, NULL, NULL);
     }
+    failed += cmocka_run_group_tests(of_both, NULL, NULL);
     testdb_use(false);
     failed += cmocka_run_group_tests(of_postgres, NULL, NULL);
     return failed;
