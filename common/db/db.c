@@ -43,6 +43,7 @@ static const struct db_driver *const drivers[] = {
 const struct db_daily db_dailies[] = {
     {"slots", "slot_start_us"},   {"windows", "window_end_us"},        {"manifest", "hour_us"},
     {"results", "window_end_us"}, {"app_statistics", "window_end_us"}, {"dead_letters", "at_us"},
+    {"labels", "when_us"},
 };
 const size_t db_dailies_n = sizeof db_dailies / sizeof *db_dailies;
 

@@ -79,6 +79,17 @@ rc_t endpoint_get(struct db *db, int32_t project_id, struct str uid, struct endp
     return rc;
 }
 
+rc_t endpoint_get_named(struct db *db, int32_t project_id, struct str name, struct str function, struct endpoint *ret,
+                        struct err *e)
+{
+    struct str of = function.n > 0 ? function : STR("");
+    return endpoint_one(db,
+                        "SELECT " ENDPOINT " FROM endpoints WHERE project_id = $1 AND name = $2 AND "
+                        "($3 = '' OR function_name = $3 OR function_name = '') "
+                        "ORDER BY (function_name = $3) DESC, self_registered, latest DESC, id DESC LIMIT 1",
+                        DB_PARAMS(DBV_I64(project_id), DBV_TEXT(name), DBV_TEXT(of)), ret, e);
+}
+
 rc_t endpoint_get_id(struct db *db, int64_t id, struct endpoint *ret, struct err *e)
 {
     return endpoint_one(db, "SELECT " ENDPOINT " FROM endpoints WHERE id = $1", DB_PARAMS(DBV_I64(id)), ret, e);

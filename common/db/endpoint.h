@@ -32,6 +32,10 @@ void endpoint_reference_done(struct endpoint_reference *r);
 
 /* by uid or alias */
 rc_t endpoint_get(struct db *db, int32_t project_id, struct str uid, struct endpoint *ret, struct err *e) MUST_CHECK;
+/* The record that events of this name mean when they bring no uid: of this function best, then one that a client made, then the
+ * latest. function empty: of any. */
+rc_t endpoint_get_named(struct db *db, int32_t project_id, struct str name, struct str function, struct endpoint *ret,
+                        struct err *e) MUST_CHECK;
 rc_t endpoint_get_id(struct db *db, int64_t id, struct endpoint *ret, struct err *e) MUST_CHECK;
 /* Insert-or-read by (project, uid): *ret_created says which. E_LIMIT: max_per_project endpoints of the project have
  * registered themselves already (0: no bound). Outside of a long transaction: it waits for, and holds back, every other change of a record. */

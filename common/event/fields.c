@@ -8,10 +8,7 @@
 #define NAME_BYTES_MAX 255
 #define LATENCY_MAX_US INT64_C(1000000000000000)
 
-/* Every reader of a field takes one value. False: it failed, by the reader or with d->rejected. */
-typedef bool field_fn(struct inference_decoder *d);
-
-static bool refuse(struct inference_decoder *d, enum reject_code code, size_t at, const char *text)
+bool decoder_refuse(struct inference_decoder *d, enum reject_code code, size_t at, const char *text)
 {
     char path[sizeof d->why->field];
     if (jr_failed(&d->r))
@@ -33,31 +30,31 @@ static bool note_shape(struct inference_decoder *d, size_t at, const char *text)
     return jr_skip(&d->r, NULL);
 }
 
-static bool opt_str(struct inference_decoder *d, struct str *ret, size_t max)
+bool decoder_opt_str(struct inference_decoder *d, struct str *ret, size_t max)
 {
     size_t at = jr_offset(&d->r);
     if (jr_take_null(&d->r))
         return true;
     if (!jr_str(&d->r, ret))
         return false;
-    return ret->n <= max || refuse(d, REJECT_BAD_VALUE, at, "the text is too long");
+    return ret->n <= max || decoder_refuse(d, REJECT_BAD_VALUE, at, "the text is too long");
 }
 
 /* --- one reader a field */
 
 static bool read_model(struct inference_decoder *d)
 {
-    return opt_str(d, &d->ev.model, NAME_BYTES_MAX);
+    return decoder_opt_str(d, &d->ev.model, NAME_BYTES_MAX);
 }
 
 static bool read_class(struct inference_decoder *d)
 {
-    return opt_str(d, &d->ev.model_class, NAME_BYTES_MAX);
+    return decoder_opt_str(d, &d->ev.model_class, NAME_BYTES_MAX);
 }
 
 static bool read_op(struct inference_decoder *d)
 {
-    return opt_str(d, &d->ev.op, NAME_BYTES_MAX);
+    return decoder_opt_str(d, &d->ev.op, NAME_BYTES_MAX);
 }
 
 /* Of the model, from old senders; whatever else may be called so is not ours. */
@@ -69,63 +66,63 @@ static bool read_version(struct inference_decoder *d)
 static bool read_function_uri(struct inference_decoder *d)
 {
     d->uri_at = jr_offset(&d->r);
-    return opt_str(d, &d->ev.function_uri, 1024);
+    return decoder_opt_str(d, &d->ev.function_uri, 1024);
 }
 
 static bool read_project(struct inference_decoder *d)
 {
     d->project_at = jr_offset(&d->r);
-    return opt_str(d, &d->ev.project, NAME_BYTES_MAX);
+    return decoder_opt_str(d, &d->ev.project, NAME_BYTES_MAX);
 }
 
 static bool read_endpoint_id(struct inference_decoder *d)
 {
     d->endpoint_at = jr_offset(&d->r);
-    return opt_str(d, &d->ev.endpoint_id, NAME_BYTES_MAX);
+    return decoder_opt_str(d, &d->ev.endpoint_id, NAME_BYTES_MAX);
 }
 
 static bool read_ingest_uid(struct inference_decoder *d)
 {
-    d->ev.is_ingest = true;
+    d->ev.is_ingest = d->is_ingest_named = true;
     return read_endpoint_id(d);
 }
 
 static bool read_ingest_name(struct inference_decoder *d)
 {
-    d->ev.is_ingest = true;
+    d->ev.is_ingest = d->is_ingest_named = true;
     return read_model(d);
 }
 
 static bool read_when(struct inference_decoder *d)
 {
     d->when_at = jr_offset(&d->r);
-    return opt_str(d, &d->when, NAME_BYTES_MAX);
+    return decoder_opt_str(d, &d->when, NAME_BYTES_MAX);
 }
 
 /* In the ingest form the event's time; in nop_event something else, which does not matter. */
 static bool read_timestamp(struct inference_decoder *d)
 {
     d->timestamp_at = jr_offset(&d->r);
-    return opt_str(d, &d->timestamp, NAME_BYTES_MAX);
+    return decoder_opt_str(d, &d->timestamp, NAME_BYTES_MAX);
 }
 
 static bool read_batch_first(struct inference_decoder *d)
 {
     d->batch_at = jr_offset(&d->r);
-    return opt_str(d, &d->batch_first, NAME_BYTES_MAX);
+    return decoder_opt_str(d, &d->batch_first, NAME_BYTES_MAX);
 }
 
 static bool read_batch_last(struct inference_decoder *d)
 {
     d->batch_at = jr_offset(&d->r);
-    return opt_str(d, &d->batch_last, NAME_BYTES_MAX);
+    return decoder_opt_str(d, &d->batch_last, NAME_BYTES_MAX);
 }
 
 static bool read_kind(struct inference_decoder *d)
 {
     struct str kind = {NULL, 0};
     size_t at = jr_offset(&d->r);
-    if (!opt_str(d, &kind, NAME_BYTES_MAX))
+    if (!decoder_opt_str(d, &kind, NAME_BYTES_MAX))
         return false;
     if (kind.p == NULL)
         return true;
@@ -133,8 +130,10 @@ static bool read_kind(struct inference_decoder *d)
         d->ev.kind = INFERENCE_NOP;
     else if (str_eqz(kind, "batch_complete"))
         d->ev.kind = INFERENCE_BATCH_COMPLETE;
+    else if (str_eqz(kind, "label"))
+        d->ev.kind = INFERENCE_LABEL;
     else
-        return refuse(d, REJECT_UNKNOWN_KIND, at, "the kind is neither nop_event nor batch_complete");
+        return decoder_refuse(d, REJECT_UNKNOWN_KIND, at, "the kind is neither nop_event, batch_complete nor label");
     return true;
 }
 
@@ -147,9 +146,9 @@ static bool read_schema_version(struct inference_decoder *d)
     if (!jr_i64(&d->r, &version))
         return false;
     if (version < 1)
-        return refuse(d, REJECT_BAD_VALUE, at, "schema versions count from 1");
+        return decoder_refuse(d, REJECT_BAD_VALUE, at, "schema versions count from 1");
     return version <= INFERENCE_SCHEMA_VERSION ||
-           refuse(d, REJECT_UNSUPPORTED_VERSION, at, "this server knows schema version 1");
+           decoder_refuse(d, REJECT_UNSUPPORTED_VERSION, at, "this server knows schema version 1");
 }
 
 /* A number from min to max, or null, which leaves *ret. */
@@ -162,7 +161,7 @@ static bool opt_f64(struct inference_decoder *d, double min, double max, double 
     if (!jr_f64(&d->r, &v))
         return false;
     if (!(v >= min && v <= max))
-        return refuse(d, REJECT_BAD_VALUE, at, "the number is outside of what it may be");
+        return decoder_refuse(d, REJECT_BAD_VALUE, at, "the number is outside of what it may be");
     *ret = v;
     *ret_set = true;
     return true;
@@ -247,7 +246,7 @@ static bool is_hex(struct str s, size_t from, size_t n)
 }
 
 /* 00-<32 hex>-<16 hex>-<2 hex>; anything else is no trace, which is no reason to lose an event. */
-static bool read_traceparent(struct inference_decoder *d)
+bool decoder_traceparent(struct inference_decoder *d)
 {
     struct str s;
     if (jr_peek(&d->r) != JSON_STRING)
@@ -261,7 +260,7 @@ static bool read_traceparent(struct inference_decoder *d)
 }
 
 /* A request id: a text, or a number, whose text it is. */
-static bool read_id(struct inference_decoder *d, struct str *ret, bool *has)
+bool decoder_id(struct inference_decoder *d, struct str *ret, bool *has)
 {
     struct json_number num;
     size_t at = jr_offset(&d->r);
@@ -279,44 +278,65 @@ static bool read_id(struct inference_decoder *d, struct str *ret, bool *has)
         return note_shape(d, at, "a request id is a text or a number");
     }
     *has = true;
-    return ret->n <= INFERENCE_ID_MAX || refuse(d, REJECT_BAD_VALUE, at, "the request id is too long");
+    return ret->n <= INFERENCE_ID_MAX || decoder_refuse(d, REJECT_BAD_VALUE, at, "the request id is too long");
 }
 
 static bool read_request_id(struct inference_decoder *d)
 {
-    return read_id(d, &d->request_id, &d->has_request_id);
+    return decoder_id(d, &d->request_id, &d->has_request_id);
 }
 
 static bool read_resp_id(struct inference_decoder *d)
 {
-    return read_id(d, &d->resp_id, &d->has_resp_id);
+    return decoder_id(d, &d->resp_id, &d->has_resp_id);
 }
 
 static bool read_ingest_id(struct inference_decoder *d)
 {
-    return read_id(d, &d->ingest_id, &d->has_ingest_id);
+    return decoder_id(d, &d->ingest_id, &d->has_ingest_id);
 }
 
+/* A request's inputs are the event's, whatever stands elsewhere. */
 static bool read_inputs(struct inference_decoder *d)
 {
+    if (d->inputs.form != ROWS_ABSENT)
+        rows_reset(&d->inputs);
+    d->in_field = "request.inputs";
+    d->is_twice |= d->has_request;
+    d->has_request = true;
     return rows_read(&d->inputs, &d->r, &d->arena);
 }
 
 static bool read_outputs(struct inference_decoder *d)
 {
+    if (d->outputs.form != ROWS_ABSENT)
+        rows_reset(&d->outputs);
+    d->out_field = "resp.outputs";
+    d->is_twice |= d->has_resp;
+    d->has_resp = true;
     return rows_read(&d->outputs, &d->r, &d->arena);
 }
 
-static bool read_ingest_inputs(struct inference_decoder *d)
+static bool read_request_instances(struct inference_decoder *d)
 {
-    d->ev.is_ingest = true;
-    return read_inputs(d);
+    bool ok = read_inputs(d);
+    d->inputs.each_is_row = true;
+    d->in_field = "request.instances";
+    return ok;
 }
 
-static bool read_ingest_outputs(struct inference_decoder *d)
+static bool read_response_predictions(struct inference_decoder *d)
 {
-    d->ev.is_ingest = true;
-    return read_outputs(d);
+    bool ok = read_outputs(d);
+    d->out_field = "response.predictions";
+    return ok;
+}
+
+/* A CloudEvent: what was read so far is read again, as one. */
+static bool read_specversion(struct inference_decoder *d)
+{
+    d->is_cloudevent = true;
+    return false;
 }
 
 static bool read_input_schema(struct inference_decoder *d)
@@ -330,11 +350,6 @@ static bool read_output_schema(struct inference_decoder *d)
 }
 
 /* --- objects: tables of fields, by length of name, so that a key meets the few rows of its own length */
-
-struct field {
-    struct str name;
-    field_fn *read;
-};
 
 /* As memcmp() == 0 for names, which are short: words that overlap instead of a call. */
 static inline bool same_name(const char *a, const char *b, size_t n)
@@ -364,7 +379,7 @@ static inline bool same_name(const char *a, const char *b, size_t n)
 }
 
 /* The table's rows are sorted by length; the search starts at the first of the key's length. */
-static bool read_members(struct inference_decoder *d, const struct field *fields, size_t n)
+bool decoder_members(struct inference_decoder *d, const struct field *fields, size_t n)
 {
     struct str key;
     while (jr_key(&d->r, &key)) {
@@ -380,23 +395,22 @@ static bool read_members(struct inference_decoder *d, const struct field *fields
     return !jr_failed(&d->r);
 }
 
-#define FIELD(text, fn)                                                                                                \
-    {                                                                                                                  \
-        {text, sizeof(text) - 1}, fn                                                                                   \
-    }
 static const struct field request_fields[] = {FIELD("id", read_request_id), FIELD("inputs", read_inputs),
+                                              FIELD("instances", read_request_instances),
                                               FIELD("input_schema", read_input_schema)};
 static const struct field resp_fields[] = {FIELD("id", read_resp_id), FIELD("outputs", read_outputs),
                                            FIELD("output_schema", read_output_schema)};
+static const struct field response_fields[] = {FIELD("id", read_resp_id), FIELD("outputs", read_outputs),
+                                               FIELD("predictions", read_response_predictions)};
 
-static bool read_request(struct inference_decoder *d)
+bool decoder_request(struct inference_decoder *d)
 {
     size_t at = jr_offset(&d->r);
     if (jr_take_null(&d->r))
         return true;
     if (jr_peek(&d->r) != JSON_OBJECT)
         return note_shape(d, at, "an object is wanted");
-    return jr_object(&d->r) && read_members(d, request_fields, sizeof request_fields / sizeof *request_fields);
+    return jr_object(&d->r) && decoder_members(d, request_fields, sizeof request_fields / sizeof *request_fields);
 }
 
 static bool read_resp(struct inference_decoder *d)
@@ -406,33 +420,54 @@ static bool read_resp(struct inference_decoder *d)
         return true;
     if (jr_peek(&d->r) != JSON_OBJECT)
         return note_shape(d, at, "an object is wanted");
-    return jr_object(&d->r) && read_members(d, resp_fields, sizeof resp_fields / sizeof *resp_fields);
+    return jr_object(&d->r) && decoder_members(d, resp_fields, sizeof resp_fields / sizeof *resp_fields);
+}
+
+bool decoder_response(struct inference_decoder *d)
+{
+    size_t at = jr_offset(&d->r);
+    if (jr_peek(&d->r) != JSON_OBJECT)
+        return note_shape(d, at, "an object is wanted");
+    bool ok = jr_object(&d->r) && decoder_members(d, response_fields, sizeof response_fields / sizeof *response_fields);
+    if (ok && d->outputs.form != ROWS_ABSENT && strcmp(d->out_field, "resp.outputs") == 0)
+        d->out_field = "response.outputs";
+    return ok;
 }
 
 /* Shortest name first. To add a field: a reader above, a row here. */
 static const struct field event_fields[] = {
     FIELD("op", read_op),
+    FIELD("id", plain_id),
     FIELD("kind", read_kind),
+    FIELD("data", plain_data),
     FIELD("resp", read_resp),
     FIELD("when", read_when),
     FIELD("class", read_class),
+    FIELD("label", plain_label),
     FIELD("model", read_model),
     FIELD("error", read_error),
-    FIELD("inputs", read_ingest_inputs),
+    FIELD("inputs", plain_inputs),
     FIELD("labels", read_labels),
-    FIELD("request", read_request),
-    FIELD("outputs", read_ingest_outputs),
+    FIELD("request", decoder_request),
+    FIELD("outputs", plain_outputs),
     FIELD("metrics", read_metrics),
     FIELD("project", read_project),
     FIELD("version", read_version),
     FIELD("latency", read_microsec),
+    FIELD("columns", plain_columns),
     FIELD("microsec", read_microsec),
+    FIELD("function", plain_function),
+    FIELD("response", plain_response),
     FIELD("timestamp", read_timestamp),
+    FIELD("instances", plain_instances),
     FIELD("request_id", read_ingest_id),
     FIELD("latency_us", read_latency_us),
+    FIELD("model_name", plain_model_name),
     FIELD("endpoint_id", read_endpoint_id),
+    FIELD("predictions", plain_predictions),
+    FIELD("specversion", read_specversion),
     FIELD("model_class", read_class),
-    FIELD("traceparent", read_traceparent),
+    FIELD("traceparent", decoder_traceparent),
     FIELD("function_uri", read_function_uri),
     FIELD("schema_version", read_schema_version),
     FIELD("last_timestamp", read_batch_last),
@@ -446,5 +481,5 @@ static const struct field event_fields[] = {
 
 bool decoder_read(struct inference_decoder *d)
 {
-    return jr_object(&d->r) && read_members(d, event_fields, EVENT_FIELDS) && jr_end(&d->r);
+    return jr_object(&d->r) && decoder_members(d, event_fields, EVENT_FIELDS) && jr_end(&d->r);
 }

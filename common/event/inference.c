@@ -48,7 +48,7 @@ static rc_t settle_endpoint(struct inference_decoder *d, struct reject *why)
 {
     struct inference_event *ev = &d->ev;
     if (ev->endpoint_id.n == 0)
-        return make_uid(d, why);
+        return ev->is_plain ? plain_make_uid(d, why) : make_uid(d, why);
     if (!name_is_uid(ev->endpoint_id))
         return reject_set(why, REJECT_BAD_NAME, "endpoint_id", d->endpoint_at,
                           "an endpoint id is 1 to %d letters, digits, _ and -", NAME_UID_MAX);
@@ -62,10 +62,11 @@ static rc_t settle_endpoint(struct inference_decoder *d, struct reject *why)
 
 static rc_t settle_when(struct inference_decoder *d, struct reject *why)
 {
-    bool use_timestamp = d->when.p == NULL && d->ev.is_ingest;
+    bool may_miss = d->ev.is_ingest || d->ev.is_plain;
+    bool use_timestamp = d->when.p == NULL && may_miss;
     struct str text = use_timestamp ? d->timestamp : d->when;
     const char *field = use_timestamp ? "timestamp" : "when";
-    if (text.p == NULL && d->ev.is_ingest)
+    if (text.p == NULL && may_miss)
         return OK;
     if (text.p == NULL)
         return reject_set(why, REJECT_MISSING_WHEN, field, d->when_at, "the event does not say when it happened");
@@ -108,7 +109,7 @@ static rc_t settle_id(struct inference_decoder *d, struct reject *why)
                        : d->has_resp_id   ? d->resp_id
                        : d->has_ingest_id ? d->ingest_id
                                           : (struct str){"", 0};
-    if (d->has_request_id || d->has_resp_id || d->has_ingest_id || d->ev.is_ingest)
+    if (d->has_request_id || d->has_resp_id || d->has_ingest_id || d->ev.is_ingest || d->ev.is_plain)
         return OK;
     return reject_set(why, REJECT_MISSING_ID, "request.id", 0, "neither request nor resp has an id");
 }
@@ -140,11 +141,27 @@ static void give_counts(struct inference_decoder *d)
     ev->estimated_prediction_count = ev->effective_sample_count * 100 / ev->sampling_percentage;
 }
 
+/* An MLRun server's rows are never tensors. */
+static rc_t settle_inputs(struct inference_decoder *d, const char *field, struct reject *why)
+{
+    return d->ev.is_plain ? plain_settle_inputs(d, field, why)
+                          : rows_settle_inputs(&d->inputs, &d->input_schema, &d->arena, field, why);
+}
+
+static rc_t settle_outputs(struct inference_decoder *d, const char *field, struct reject *why)
+{
+    return d->ev.is_plain ? plain_settle_outputs(d, field, why)
+                          : rows_settle_outputs(&d->outputs, &d->output_schema, d->ev.n_rows, &d->arena, field, why);
+}
+
 static rc_t settle_prediction(struct inference_decoder *d, struct reject *why)
 {
-    const char *in = d->ev.is_ingest ? "inputs" : "request.inputs";
-    const char *out = d->ev.is_ingest ? "outputs" : "resp.outputs";
+    const char *in = d->in_field ? d->in_field : "request.inputs", *out = d->out_field ? d->out_field : "resp.outputs";
     rc_t rc;
+    if (d->ev.is_plain) {
+        in = d->in_field ? in : "inputs";
+        out = d->out_field ? out : "outputs";
+    }
     if (d->ev.model.n == 0)
         return reject_set(why, REJECT_MISSING_FIELD, "model", 0, "the event does not name its model");
     if (d->shape.code != REJECT_NONE) {
@@ -153,10 +170,10 @@ static rc_t settle_prediction(struct inference_decoder *d, struct reject *why)
     }
     if ((rc = settle_when(d, why)) != OK || (rc = settle_id(d, why)) != OK)
         return rc;
-    if ((rc = rows_settle_inputs(&d->inputs, &d->input_schema, &d->arena, in, why)) != OK)
+    if ((rc = settle_inputs(d, in, why)) != OK)
         return rc;
     give_inputs(d);
-    if ((rc = rows_settle_outputs(&d->outputs, &d->output_schema, d->ev.n_rows, &d->arena, out, why)) != OK)
+    if ((rc = settle_outputs(d, out, why)) != OK)
         return rc;
     give_outputs(d);
     give_counts(d);
@@ -171,7 +188,7 @@ static rc_t settle_error(struct inference_decoder *d, struct reject *why)
     if ((rc = settle_when(d, why)) != OK)
         return rc;
     (void)settle_id(d, &ignored); /* an error without an id is one still */
-    if (rows_settle_inputs(&d->inputs, &d->input_schema, &d->arena, "", &ignored) == OK)
+    if (settle_inputs(d, "", &ignored) == OK)
         give_inputs(d);
     give_counts(d);
     return OK;
@@ -188,11 +205,26 @@ static rc_t settle_batch(struct inference_decoder *d, struct reject *why)
     return OK;
 }
 
+/* A label need not say whose it is: request ids are those of the project. */
+static rc_t settle_label(struct inference_decoder *d, struct reject *why)
+{
+    rc_t rc = plain_settle_label(d, why);
+    if (rc == OK)
+        rc = settle_when(d, why);
+    if (rc == OK && (d->ev.endpoint_id.n > 0 || d->ev.model.n > 0))
+        rc = settle_endpoint(d, why);
+    return rc;
+}
+
 static rc_t settle(struct inference_decoder *d, struct reject *why)
 {
-    rc_t rc = settle_project(d, why);
+    rc_t rc = plain_settle(d, why);
+    if (rc == OK)
+        rc = settle_project(d, why);
     if (rc != OK)
         return rc;
+    if (d->ev.kind == INFERENCE_LABEL)
+        return settle_label(d, why);
     if (d->ev.kind == INFERENCE_NOP)
         return d->ev.endpoint_id.n > 0 ? settle_endpoint(d, why) : OK;
     if (d->ev.is_ingest && d->ev.kind == INFERENCE_PREDICTION && (rc = check_ingest_fields(d, why)) != OK)
@@ -216,6 +248,7 @@ void inference_decoder_free(struct inference_decoder *d)
     if (d == NULL)
         return;
     jr_done(&d->r);
+    jr_done(&d->r2);
     arena_done(&d->arena);
     rows_done(&d->inputs);
     rows_done(&d->outputs);
@@ -224,7 +257,7 @@ void inference_decoder_free(struct inference_decoder *d)
     mem_free(d);
 }
 
-static const struct json_limits limits = {
+const struct json_limits inference_limits = {
     .depth = 32,
     .values = INFERENCE_BYTES_MAX, /* the bytes limit them */
     .bytes = INFERENCE_BYTES_MAX,
@@ -233,15 +266,19 @@ static const struct json_limits limits = {
     .accept_nan = true,
 };
 
-static void start(struct inference_decoder *d, struct reject *why)
+void decoder_start(struct inference_decoder *d, struct reject *why)
 {
     const struct str none = {NULL, 0};
-    struct str *const texts[] = {&d->when,    &d->timestamp,  &d->batch_first, &d->batch_last,
-                                 &d->version, &d->request_id, &d->resp_id,     &d->ingest_id};
+    struct str *const texts[] = {&d->when,       &d->timestamp, &d->batch_first, &d->batch_last, &d->version,
+                                 &d->request_id, &d->resp_id,   &d->ingest_id,   &d->function,   &d->ce_type,
+                                 &d->ce_time,    &d->service,   &d->namespace,   &d->component,  &d->variant};
     d->ev = (struct inference_event){.when_us = INFERENCE_NO_TIME, .latency_us = -1, .sampling_percentage = 100};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         *texts[i] = none;
     d->has_request_id = d->has_resp_id = d->has_ingest_id = false;
+    d->is_cloudevent = d->is_ingest_named = d->has_other_rows = d->is_twice = d->reads_response = false;
+    d->has_request = d->has_resp = d->has_response = false;
+    d->in_field = d->out_field = NULL;
     d->has_error = d->has_latency_us = d->has_effective = d->rejected = false;
     d->when_at = d->timestamp_at = d->endpoint_at = d->uri_at = d->project_at = d->batch_at = 0;
     d->shape.code = REJECT_NONE;
@@ -262,7 +299,7 @@ static bool is_later_version(const char *p, size_t n, struct reject *why)
     struct str key;
     int64_t version;
     bool later = false;
-    jr_init(&r, p, n, &limits);
+    jr_init(&r, p, n, &inference_limits);
     if (jr_peek(&r) == JSON_OBJECT && jr_object(&r))
         while (!later && jr_key(&r, &key)) {
             size_t at = jr_offset(&r);
@@ -281,9 +318,11 @@ static bool is_later_version(const char *p, size_t n, struct reject *why)
 
 rc_t inference_decode(struct inference_decoder *d, const char *p, size_t n, struct inference_event *ret, struct reject *why)
 {
-    start(d, why);
-    jr_init(&d->r, p, n, &limits);
+    decoder_start(d, why);
+    jr_init(&d->r, p, n, &inference_limits);
     bool ok = decoder_read(d);
+    if (d->is_cloudevent)
+        return cloudevent_decode(d, p, n, ret, why);
     rc_t rc = ok ? settle(d, why) : d->rejected ? E_INVALID : reject_reader(why, &d->r);
     if (rc == OK)
         *ret = d->ev;

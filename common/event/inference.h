@@ -33,11 +33,17 @@ enum inference_kind {
     INFERENCE_ERROR,          /* `error` is there and not null; "" counts. Rows are given if they could be read */
     INFERENCE_NOP,            /* MLRun's nop_event: nothing to count */
     INFERENCE_BATCH_COMPLETE, /* end of a batch job: batch_first_us, batch_last_us */
+    INFERENCE_REQUEST,        /* half a prediction, from a request logger: inputs alone, waits for its other half */
+    INFERENCE_RESPONSE,       /* the other half: outputs alone, not taken apart before they are paired */
+    INFERENCE_LABEL,          /* the truth about an earlier request: request_id, label */
 };
 
 struct inference_event {
     enum inference_kind kind;
     bool is_ingest;         /* came in the HTTP ingest form: when_us may be INFERENCE_NO_TIME, request_id empty */
+    bool is_plain;          /* of no MLRun server: when_us and request_id may be missing here too */
+    bool is_paired;         /* of two halves: its request_id alone tells it from others */
+    bool uid_is_made;       /* nobody sent a uid: it is made of function and model, whose record may have another */
     struct str project;     /* from `project`, else from function_uri; empty: not said */
     struct str endpoint_id; /* as sent; may be empty */
     struct str uid;         /* the endpoint's uid: what was sent, the first 32 of 40 hex digits, or made from names */
@@ -52,6 +58,7 @@ struct inference_event {
     struct str error;   /* INFERENCE_ERROR: the message; another type than string: its JSON text */
     struct str labels;  /* JSON object as written, or empty (also for null and {}) */
     struct str metrics; /* the same */
+    struct str label;   /* INFERENCE_LABEL: a JSON value as written */
     int64_t when_us;
     int64_t latency_us;            /* -1: not said. `latency_us` wins over `microsec`, which holds no whole seconds */
     double sampling_percentage;    /* > 0, <= 100; 100 unless sent */
@@ -68,7 +75,15 @@ struct inference_event {
     bool outputs_by_name;
 };
 
-/* Rows, as MLRun makes them:
+/* Forms, told apart by their keys (schemas/ has a JSON Schema of each):
+ *   MLRun's          class|model_class, request, resp, … and its HTTP ingest form, model_endpoint_uid, …
+ *   plain            model, inputs, outputs [function, id, when, latency_us, labels, error]
+ *   columnar         model, columns, data, outputs: what pandas' to_dict("split") gives
+ *   V1, V2 bodies    model, instances, predictions; model, inputs and outputs of tensors; or model with the two bodies
+ *                    whole as request and response
+ *   CloudEvents      of KServe's logger, specversion …: two halves (event/cloudevent.h)
+ *   label            kind: label, request_id, label [when, model, function, endpoint_id]
+ * Rows, as MLRun makes them:
  *   inputs   a list with any element that is no list is ONE row; else each list is a row.
  *   outputs  no list: one row of one value. A list as long as there are input rows: one element a row.
  *            Another list with any element that is no list: ONE row. Else each list is a row.
@@ -76,6 +91,8 @@ struct inference_event {
  * values unequal in number, objects with different keys as rows. Objects with the same keys (and in the ingest form
  * an object of columns) become rows by name. Integers in rows become doubles; numbers beyond a double are refused;
  * NaN and infinities are taken as Python writes them.
+ * `instances` is a list of rows always. A V2 tensor has its rows in its first dimension, the others are its columns; of
+ * several tensors each is a column, or NAME_0, NAME_1, …, by name; one alone has no names.
  * An error event is counted whatever its inputs look like: n_rows is 0 if they make no rows. */
 
 struct inference_decoder; /* keeps its memory from event to event; one a thread */

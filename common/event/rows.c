@@ -12,7 +12,7 @@ void rows_reset(struct rows *rows)
 {
     rows->form = ROWS_ABSENT;
     rows->n_values = rows->n_names = rows->count = rows->n_cols = rows->offset = 0;
-    rows->has_list = rows->by_name_is_set = false;
+    rows->has_list = rows->by_name_is_set = rows->each_is_row = false;
     rows->shape.code = REJECT_NONE;
     if (rows->by_name.len > 0)
         map_done(&rows->by_name);
@@ -333,6 +333,16 @@ bool rows_read(struct rows *rows, struct json_reader *r, struct arena *a)
     }
 }
 
+bool rows_add_cell(struct rows *rows, struct json_reader *r)
+{
+    return read_cell(rows, r);
+}
+
+void rows_add_name(struct rows *rows, struct str name)
+{
+    add_name(rows, name);
+}
+
 bool schema_read(struct schema *schema, struct json_reader *r)
 {
     schema->offset = jr_offset(r);
@@ -413,7 +423,7 @@ rc_t rows_settle_inputs(struct rows *rows, struct schema *schema, struct arena *
         return reject_set(why, REJECT_MISSING_INPUTS, field, rows->offset, "there are no inputs");
     if (rows->shape.code != REJECT_NONE)
         return give_shape(rows, why);
-    if (rows->form == ROWS_FLAT && schema->is_set && schema->n == 1 && !rows->has_list)
+    if (rows->form == ROWS_FLAT && !rows->has_list && (rows->each_is_row || (schema->is_set && schema->n == 1)))
         one_column(rows); /* the graph steps send the only column of an object as it is */
     else if (rows->form == ROWS_FLAT || rows->form == ROWS_SCALAR)
         one_row(rows);

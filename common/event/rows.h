@@ -24,6 +24,7 @@ struct rows {
     struct str *names; /* keys of DICTS and COLUMNS; once settled, else from the schema, or none */
     size_t n_names, cap_names;
     bool by_name_is_set; /* settled: the names are keys, not a schema */
+    bool each_is_row;    /* FLAT: each element is a row of one value */
     bool has_list;       /* FLAT: some element is a list after all */
     struct str text;     /* of lists and columns */
     size_t offset;
@@ -48,5 +49,8 @@ rc_t rows_settle_inputs(struct rows *rows, struct schema *schema, struct arena *
                         struct reject *why) MUST_CHECK;
 rc_t rows_settle_outputs(struct rows *rows, struct schema *schema, size_t n_rows, struct arena *a, const char *field,
                          struct reject *why) MUST_CHECK;
+/* One value of a row, and one name of a column, at the end of what is there. False: r failed. */
+bool rows_add_cell(struct rows *rows, struct json_reader *r);
+void rows_add_name(struct rows *rows, struct str name);
 /* Notes what is wrong with the rows, the first time. Returns true: reading goes on. */
 bool rows_wrong(struct rows *rows, const struct json_reader *r, enum reject_code code, size_t offset, const char *text);

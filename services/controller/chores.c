@@ -208,6 +208,7 @@ static rc_t drop_days(const struct chore_run *run, struct err *e)
         {"results", o->retention_results_us},
         {"app_statistics", o->retention_results_us},
         {"dead_letters", o->retention_dead_letters_us},
+        {"labels", o->retention_results_us},
     };
     int64_t oldest = 0;
     rc_t rc = oldest_pending(run->db, &oldest, e);

@@ -19,6 +19,7 @@ struct registry {
     size_t n_projects;
     int64_t change_seq, last_seq;
     int64_t settled_mono_us; /* until then deletions are looked for */
+    size_t n_named;          /* known by another uid than the record's: events brought a name alone */
     struct known *gone;      /* deleted endpoints: what was accumulated for them may still point here */
     struct arena scratch;    /* of one resolve */
 };
@@ -104,6 +105,13 @@ static void projects_follow(struct registry *r)
     (void)pthread_rwlock_unlock(&p->lock);
 }
 
+static void retire(struct registry *r, struct known *k, struct str key)
+{
+    (void)map_del(&r->known, key);
+    k->next_gone = r->gone;
+    r->gone = k;
+}
+
 static void forget(struct registry *r, int64_t id)
 {
     struct map_iter it = {0};
@@ -113,9 +121,7 @@ static void forget(struct registry *r, int64_t id)
         if (k->ep.id != id)
             continue;
         memcpy(room, it.key.p, it.key.n);
-        (void)map_del(&r->known, (struct str){room, it.key.n});
-        k->next_gone = r->gone;
-        r->gone = k;
+        retire(r, k, (struct str){room, it.key.n});
         return;
     }
 }
@@ -146,6 +152,16 @@ static rc_t look_for_gone(struct registry *r, struct db *db, struct err *e)
     return rc;
 }
 
+/* A record that a name led to has changed: the name may mean another now. */
+static void named_look_again(struct registry *r, int64_t id)
+{
+    struct map_iter it = {0};
+    while (map_next(&r->known, &it)) {
+        struct known *k = it.value;
+        k->stale = k->stale || (k->by_name && k->ep.id == id);
+    }
+}
+
 rc_t registry_refresh(struct registry *r, struct db *db, struct err *e)
 {
     projects_follow(r);
@@ -157,6 +173,8 @@ rc_t registry_refresh(struct registry *r, struct db *db, struct err *e)
         struct known *k = map_get(&r->known, key_of(room, changed[i].project_id, str_of(changed[i].uid)));
         if (k && k->ep.change_seq != changed[i].change_seq)
             k->stale = true;
+        if (r->n_named)
+            named_look_again(r, changed[i].id);
     }
     endpoints_free(changed, n);
     return rc ? rc : look_for_gone(r, db, e);
@@ -214,11 +232,20 @@ static rc_t load(struct registry *r, struct db *db, struct project_info *project
         return OK;
     }
     struct endpoint ep = {0};
+    bool by_name = false;
     rc_t rc = endpoint_get(db, project_id, ev->uid, &ep, e);
+    if (rc == E_NOTFOUND && ev->uid_is_made) {
+        rc = endpoint_get_named(db, project_id, ev->model, ev->function.function, &ep, e);
+        by_name = rc == OK;
+    }
     if (rc == E_NOTFOUND)
         rc = register_new(r, db, project_id, ev, &ep, why, e);
     if (rc)
         return rc;
+    if (k && k->ep.id && k->ep.id != ep.id) { /* what was accumulated for the other record stays its own */
+        retire(r, k, key);
+        k = NULL;
+    }
     if (!k) {
         k = mem_alloc(sizeof *k);
         (void)map_put(&r->known, key, k);
@@ -226,6 +253,8 @@ static rc_t load(struct registry *r, struct db *db, struct project_info *project
     endpoint_done(&k->ep);
     k->ep = ep;
     k->project = project;
+    k->by_name = by_name;
+    r->n_named += by_name;
     k->stale = true; /* until its shape is there too */
     rc = adopt_shape(r, db, k, 0, &k->shape, e);
     k->stale = rc != OK;

@@ -33,6 +33,7 @@ struct known {
     struct shape *shape;  /* for events that name no columns */
     struct shape *shapes; /* all that were used */
     bool stale;
+    bool by_name; /* its events bring a made uid, which is not the record's */
     struct known *next_gone;
     void *recent;         /* the statistics sink's accumulator of the last event */
 };

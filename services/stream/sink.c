@@ -4,18 +4,25 @@
 #include "base/mem.h"
 #include "db/lakefile.h"
 #include "dedupe.h"
+#include "event/cloudevent.h"
 #include "metrics/metrics.h"
+#include "pairing.h"
 #include "sink.h"
 
-enum { M_EVENTS, M_ROWS };
-static const char *const outcomes[] = {"taken", "duplicate", "rejected", "control", NULL};
-enum { TAKEN, DUPLICATE, REJECTED, CONTROL };
+#define RECORD_TIME_MIN_US INT64_C(946684800000000)  /* 2000-01-01 */
+#define RECORD_TIME_MAX_US INT64_C(4102444800000000) /* 2100-01-01 */
+
+enum { M_EVENTS, M_ROWS, M_HALVES };
+static const char *const outcomes[] = {"taken", "duplicate", "rejected", "control", "half", NULL};
+enum { TAKEN, DUPLICATE, REJECTED, CONTROL, HALF };
 static const struct metric_row rows[] = {
     [M_EVENTS] = {.name = "modelmon_stream_events_total", .kind = METRIC_COUNTER,
                   .labels = {{.name = "sink", .cap = 4}, {.name = "outcome", .values = outcomes}},
-                  .help = "Inference events handled: taken, duplicate, rejected (see modelmon_dead_letters_total), control (nop, batch end)."},
+                  .help = "Inference events handled: taken, duplicate, rejected (see modelmon_dead_letters_total), control (nop, batch end, label), half (a request or response that waits for its other half)."},
     [M_ROWS] = {.name = "modelmon_stream_rows_total", .kind = METRIC_COUNTER, .labels = {{.name = "sink", .cap = 4}},
                 .help = "Model inputs in the events taken."},
+    [M_HALVES] = {.name = "modelmon_stream_halves_waiting", .kind = METRIC_GAUGE, .labels = {{.name = "sink", .cap = 4}},
+                  .help = "Logged requests and responses whose other half has not come."},
 };
 static struct metric_set metrics = METRIC_SET(rows);
 
@@ -63,6 +70,8 @@ static rc_t check_time(const struct sink *s, const struct pipeline_record *r, co
                        struct reject *why)
 {
     const struct stream_options *o = &s->st->options;
+    if (r->timestamp_us < RECORD_TIME_MIN_US || r->timestamp_us > RECORD_TIME_MAX_US)
+        return reject_set(why, REJECT_BAD_TIME, "when", 0, "the record's own timestamp is none: check the sender's clock");
     if (ev->when_us > r->timestamp_us + o->future_us)
         return reject_set(why, REJECT_FUTURE_TIMESTAMP, "when", 0, "the time lies %lld s after the record's own",
                           (long long)((ev->when_us - r->timestamp_us) / USEC_PER_SEC));
@@ -74,6 +83,8 @@ static rc_t check_time(const struct sink *s, const struct pipeline_record *r, co
 /* Of a partition, from its assignment on. */
 struct memory {
     struct dedupe *seen;
+    struct pairing *pairs;
+    size_t waiting; /* of pairs, as counted in the sink's */
     int64_t *refused; /* offsets of the warm-up that are dead letters */
     size_t n_refused, at;
     bool asked;
@@ -85,6 +96,7 @@ static struct memory *memory_of(const struct sink *s, struct pipeline_part *part
     if (!m) {
         m = part->user = mem_alloc(sizeof *m);
         m->seen = dedupe_new(s->st->options.dedupe_records);
+        m->pairs = pairing_new(s->st->options.pair_records, s->st->options.pair_wait_us, (size_t)s->st->options.pair_bytes);
     }
     return m;
 }
@@ -93,8 +105,9 @@ static bool is_duplicate(const struct sink *s, const struct pipeline_record *r, 
 {
     char key[NAME_UID_MAX + INFERENCE_ID_MAX + 16];
     size_t n = 0;
-    memcpy(key, &ev->when_us, sizeof ev->when_us);
-    n += sizeof ev->when_us;
+    int64_t when_us = ev->is_paired ? 0 : ev->when_us;
+    memcpy(key, &when_us, sizeof when_us);
+    n += sizeof when_us;
     memcpy(key + n, ev->uid.p, ev->uid.n);
     n += ev->uid.n;
     key[n++] = '\0';
@@ -143,38 +156,161 @@ static void complete(const struct pipeline_record *r, struct inference_event *ev
     }
 }
 
-rc_t sink_record(void *self, const struct pipeline_record *r, struct err *e)
+/* A whole event, whatever it was made of. E_INVALID: *why says it. */
+static rc_t take_event(struct sink *s, const struct pipeline_record *r, const struct inference_event *ev,
+                       struct reject *why, struct err *e)
 {
-    struct sink *s = self;
-    struct inference_event ev;
-    struct reject why = {0};
-    char id[80];
-    if (inference_decode(s->decoder, r->value.p, r->value.n, &ev, &why))
-        return reject(s, r, &why);
-    if (ev.kind == INFERENCE_NOP || ev.kind == INFERENCE_BATCH_COMPLETE) {
-        if (!r->warmup)
-            count(s, CONTROL);
-        return OK;
-    }
-    complete(r, &ev, id);
-    if (check_time(s, r, &ev, &why))
-        return reject(s, r, &why);
-    if (r->warmup)
-        return warm_up(s, r, &ev, e);
     struct resolved at;
-    rc_t rc = registry_resolve(s->registry, s->db, r->part->project_id, r->part->schema_seq, &ev, &at, &why, e);
-    if (rc == E_INVALID)
-        return reject(s, r, &why);
-    if (rc == OK && is_duplicate(s, r, &ev)) {
+    if (r->warmup)
+        return warm_up(s, r, ev, e);
+    rc_t rc = registry_resolve(s->registry, s->db, r->part->project_id, r->part->schema_seq, ev, &at, why, e);
+    if (rc == OK && is_duplicate(s, r, ev)) {
         count(s, DUPLICATE);
         return OK;
     }
     if (rc == OK)
-        rc = s->take(s, r, &ev, &at, e);
+        rc = s->take(s, r, ev, &at, e);
     if (rc == OK) {
         count(s, TAKEN);
-        metric_add(metrics_at(&metrics, M_ROWS, s->label, 0), (int64_t)ev.n_rows);
+        metric_add(metrics_at(&metrics, M_ROWS, s->label, 0), (int64_t)ev->n_rows);
     }
+    return rc;
+}
+
+static rc_t take_one(struct sink *s, const struct pipeline_record *r, struct inference_event *ev, struct reject *why,
+                     struct err *e)
+{
+    char id[80];
+    complete(r, ev, id);
+    rc_t rc = check_time(s, r, ev, why);
+    if (rc == OK && ev->kind != INFERENCE_LABEL)
+        return take_event(s, r, ev, why, e);
+    if (rc == OK && !r->warmup) {
+        if (s->take_label)
+            s->take_label(s, r, ev);
+        count(s, CONTROL);
+    }
+    return rc;
+}
+
+/* ---- halves ---- */
+
+static struct pipeline_record record_of(const struct pipeline_record *r, const struct half *half)
+{
+    struct pipeline_record out = *r;
+    out.offset = half->offset;
+    out.timestamp_us = half->timestamp_us;
+    out.value = half->record;
+    return out;
+}
+
+/* Both halves are dead letters, and may be sent again. */
+static rc_t refuse_pair(struct sink *s, const struct pipeline_record *r, const struct half *other, const uint64_t key[2],
+                        const struct reject *why)
+{
+    struct pipeline_record first = record_of(r, other);
+    pairing_forget(memory_of(s, r->part)->pairs, key);
+    rc_t rc = reject(s, &first, why);
+    return rc ? rc : reject(s, r, why);
+}
+
+static rc_t take_pair(struct sink *s, const struct pipeline_record *r, const struct half *half, const struct half *other,
+                      const uint64_t key[2], struct err *e)
+{
+    const struct half *request = half->is_request ? half : other, *response = half->is_request ? other : half;
+    struct inference_event ev;
+    struct reject why = {0};
+    bool refused = false;
+    rc_t rc = r->warmup ? was_refused(s, r, &refused, e) : OK;
+    if (rc)
+        return rc;
+    if (refused) {
+        pairing_forget(memory_of(s, r->part)->pairs, key);
+        return OK;
+    }
+    rc = cloudevent_pair(s->decoder, request->record, response->record, &ev, &why);
+    if (rc == OK) {
+        if (ev.when_us == INFERENCE_NO_TIME)
+            ev.when_us = request->timestamp_us;
+        rc = take_event(s, r, &ev, &why, e);
+    }
+    return rc == E_INVALID && why.code ? refuse_pair(s, r, other, key, &why) : rc;
+}
+
+static rc_t take_half(struct sink *s, const struct pipeline_record *r, const struct inference_event *ev,
+                      struct reject *why, struct err *e)
+{
+    struct half half = {ev->kind == INFERENCE_REQUEST, r->offset, r->timestamp_us, r->value}, other;
+    char text[NAME_UID_MAX + INFERENCE_ID_MAX];
+    uint64_t key[2];
+    if (ev->when_us != INFERENCE_NO_TIME && check_time(s, r, ev, why))
+        return E_INVALID;
+    memcpy(text, ev->uid.p, ev->uid.n);
+    memcpy(text + ev->uid.n, ev->request_id.p, ev->request_id.n);
+    hash128(text, ev->uid.n + ev->request_id.n, key); /* made uids are all of one length */
+    switch (pairing_add(memory_of(s, r->part)->pairs, key, &half, &other)) {
+    case PAIRING_MADE:
+        return take_pair(s, r, &half, &other, key, e);
+    case PAIRING_REPEAT:
+        if (!r->warmup)
+            count(s, DUPLICATE);
+        return OK;
+    case PAIRING_WAITS:
+        if (!r->warmup)
+            count(s, HALF);
+        return OK;
+    }
+    return OK;
+}
+
+struct leaving {
+    struct sink *s;
+    const struct pipeline_record *r;
+};
+
+static void half_left(void *arg, const struct half *half)
+{
+    const struct leaving *l = arg;
+    struct pipeline_record r = record_of(l->r, half);
+    struct reject why;
+    (void)reject_set(&why, REJECT_UNPAIRED, "id", 0, "its %s did not come within PAIR_WAIT and PAIR_RECORDS",
+                     half->is_request ? "response" : "request");
+    (void)reject(l->s, &r, &why); /* notes it: OK always */
+}
+
+static void let_halves_leave(struct sink *s, const struct pipeline_record *r)
+{
+    struct memory *m = r->part->user;
+    if (!m || pairing_bytes(m->pairs) == 0)
+        return;
+    pairing_pass(m->pairs, r->offset, r->timestamp_us, half_left, &(struct leaving){s, r});
+    s->n_halves += pairing_waiting(m->pairs) - m->waiting; /* modulo: it may shrink */
+    m->waiting = pairing_waiting(m->pairs);
+    metric_set(metrics_at(&metrics, M_HALVES, s->label, 0), (double)s->n_halves);
+}
+
+static rc_t handle(struct sink *s, const struct pipeline_record *r, struct err *e)
+{
+    struct inference_event ev;
+    struct reject why = {0};
+    rc_t rc = inference_decode(s->decoder, r->value.p, r->value.n, &ev, &why);
+    if (rc == OK && (ev.kind == INFERENCE_NOP || ev.kind == INFERENCE_BATCH_COMPLETE)) {
+        if (!r->warmup)
+            count(s, CONTROL);
+        return OK;
+    }
+    if (rc == OK)
+        rc = ev.kind == INFERENCE_REQUEST || ev.kind == INFERENCE_RESPONSE ? take_half(s, r, &ev, &why, e)
+                                                                           : take_one(s, r, &ev, &why, e);
+    return rc == E_INVALID && why.code ? reject(s, r, &why) : rc;
+}
+
+rc_t sink_record(void *self, const struct pipeline_record *r, struct err *e)
+{
+    struct sink *s = self;
+    rc_t rc = handle(s, r, e);
+    if (rc == OK)
+        let_halves_leave(s, r);
     return rc;
 }
 
@@ -188,11 +324,13 @@ bool sink_has(struct pipeline_part *const *parts, size_t n, const struct pipelin
 
 static void part_free(void *self, struct pipeline_part *part)
 {
-    (void)self;
+    struct sink *s = self;
     struct memory *m = part->user;
     if (!m)
         return;
+    s->n_halves -= m->waiting;
     dedupe_free(m->seen);
+    pairing_free(m->pairs);
     mem_free(m->refused);
     mem_free(m);
     part->user = NULL;
@@ -208,7 +346,7 @@ static void stopped(void *self)
 rc_t sink_open(struct sink **ret, struct stream *st, const struct sink_def *def, struct err *e)
 {
     struct sink *s = mem_alloc(sizeof *s);
-    *s = (struct sink){.st = st, .take = def->take, .free_own = def->free_own, .own = def->own,
+    *s = (struct sink){.st = st, .take = def->take, .take_label = def->take_label, .free_own = def->free_own, .own = def->own,
                        .decoder = inference_decoder_new()};
     char group[128];
     (void)snprintf(group, sizeof group, "%s-%s", st->options.group_prefix, def->name);
@@ -219,7 +357,7 @@ rc_t sink_open(struct sink **ret, struct stream *st, const struct sink_def *def,
         rc = pipeline_open(&s->pipeline, &(struct pipeline_config){
             .name = def->name, .group = group, .bus = &st->bus, .db = &st->db, .producer = st->producer,
             .ops = def->ops, .self = s, .topics = topics, .part_free = part_free,
-            .warmup_records = st->options.dedupe_records, .intent = def->intent, .frontier = true,
+            .warmup_records = st->options.dedupe_records + 2 * st->options.pair_records, .intent = def->intent, .frontier = true,
             .skip_lost = st->options.skip_lost, .health = service_health(st->service), .need = HEALTH_OPTIONAL,
             .stopped = stopped}, e);
     if (rc) {
@@ -232,6 +370,7 @@ rc_t sink_open(struct sink **ret, struct stream *st, const struct sink_def *def,
     metrics_register(&metrics);
     s->label = metrics_label(&metrics, M_EVENTS, 0, str_of(def->name));
     (void)metrics_label(&metrics, M_ROWS, 0, str_of(def->name));
+    (void)metrics_label(&metrics, M_HALVES, 0, str_of(def->name));
     *ret = s;
     return OK;
 }

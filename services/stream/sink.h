@@ -17,10 +17,13 @@ struct sink {
     struct pipeline_topic *topics;   /* last answer of the topics callback */
     size_t n_topics;
     atomic_bool stopping;            /* asked to end: no long work any more */
+    size_t n_halves;                 /* that wait, of all partitions */
     size_t label;                    /* of the pipeline in the metrics */
     /* The sink's own: takes a good event. */
     rc_t (*take)(struct sink *s, const struct pipeline_record *r, const struct inference_event *ev,
                  const struct resolved *at, struct err *e);
+    /* NULL: labels are another pipeline's. */
+    void (*take_label)(struct sink *s, const struct pipeline_record *r, const struct inference_event *ev);
     void (*free_own)(struct sink *s);
     void *own;
 };
@@ -31,6 +34,7 @@ struct sink_def {
     bool intent, with_references, dead_letters;
     rc_t (*take)(struct sink *s, const struct pipeline_record *r, const struct inference_event *ev,
                  const struct resolved *at, struct err *e);
+    void (*take_label)(struct sink *s, const struct pipeline_record *r, const struct inference_event *ev);
     void (*free_own)(struct sink *s);
     void *own;
 };

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "db/slot.h"
+#include "labels.h"
 #include "sink.h"
 
 #define HELD_MAX 50000u            /* accumulators: beyond it a flush is due at once */
@@ -28,6 +29,7 @@ struct statistics {
     struct map index;
     struct acc **list;
     size_t n, cap;
+    struct labels *labels;
     int64_t since_mono_us; /* something is held; 0: not looked at yet */
 };
 
@@ -122,16 +124,20 @@ static rc_t take(struct sink *s, const struct pipeline_record *r, const struct i
     return OK;
 }
 
+static void take_label(struct sink *s, const struct pipeline_record *r, const struct inference_event *ev)
+{
+    struct statistics *t = s->own;
+    labels_note(t->labels, r->part, ev);
+}
+
 static bool due(void *self, int64_t mono_us)
 {
     struct sink *s = self;
     struct statistics *t = s->own;
     size_t letters = dead_letters_held(s->dead);
-    if (t->n == 0 && letters == 0)
-        return false;
-    if (t->since_mono_us == 0)
+    if (t->since_mono_us == 0) /* with nothing held too: after duplicates alone the position and the frontier still move */
         t->since_mono_us = mono_us;
-    return t->n >= HELD_MAX || letters >= LETTERS_MAX || mono_us - t->since_mono_us >= s->st->options.flush_us;
+    return t->n >= HELD_MAX || letters + labels_held(t->labels) >= LETTERS_MAX || mono_us - t->since_mono_us >= s->st->options.flush_us;
 }
 
 static rc_t prepare(void *self, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e)
@@ -139,6 +145,8 @@ static rc_t prepare(void *self, struct db *db, struct pipeline_part *const *part
     struct sink *s = self;
     struct statistics *t = s->own;
     rc_t rc = dead_letters_prepare(s->dead, db, parts, n, e);
+    if (rc == OK)
+        rc = labels_prepare(t->labels, db, e);
     int64_t *days = mem_array(t->n ? t->n : 1, sizeof *days);
     size_t n_days = 0;
     for (size_t i = 0; i < t->n; i++) {
@@ -247,6 +255,8 @@ static rc_t write_all(void *self, struct db *db, struct pipeline_part *const *pa
         if (sink_has(parts, n, t->list[i]->key.part))
             accs[n_accs++] = t->list[i];
     rc_t rc = dead_letters_write(s->dead, db, parts, n, e);
+    if (rc == OK)
+        rc = labels_write(t->labels, db, parts, n, e);
     if (rc == OK && n_accs)
         rc = write_slots(db, accs, n_accs, e);
     if (rc == OK && n_accs)
@@ -275,6 +285,7 @@ static void done(void *self, const struct pipeline_part *part, bool committed)
     t->n = kept;
     t->since_mono_us = 0;
     dead_letters_done(s->dead, part);
+    labels_done(t->labels, part);
 }
 
 static void free_own(struct sink *s)
@@ -282,6 +293,7 @@ static void free_own(struct sink *s)
     struct statistics *t = s->own;
     done(s, NULL, false);
     map_done(&t->index);
+    labels_free(t->labels);
     mem_free(t->list);
     mem_free(t);
 }
@@ -291,9 +303,12 @@ static const struct pipeline_ops ops = {sink_record, due, prepare, write_all, do
 rc_t statistics_open(struct sink **ret, struct stream *st, struct err *e)
 {
     struct statistics *t = mem_alloc(sizeof *t);
+    t->labels = labels_new();
     rc_t rc = sink_open(ret, st, &(struct sink_def){.name = PIPELINE_STATISTICS, .ops = &ops, .with_references = true,
-                                                    .dead_letters = true, .take = take, .free_own = free_own, .own = t}, e);
-    if (rc)
+                                                    .dead_letters = true, .take = take, .take_label = take_label, .free_own = free_own, .own = t}, e);
+    if (rc) {
+        labels_free(t->labels);
         mem_free(t);
+    }
     return rc;
 }

@@ -22,6 +22,7 @@ struct stream_options {
     int64_t lake_age_us;        /* lake: at least this age … */
     int64_t lake_age_per_file_us; /* … plus this for each file held */
     int64_t dedupe_records;     /* a partition's horizon */
+    int64_t pair_wait_us, pair_records, pair_bytes; /* how long half a prediction waits for the other */
     int64_t max_endpoints;      /* that register themselves, a project */
     int64_t future_us;          /* `when` may be this much after the record */
     int64_t max_age_us;         /* and this much before it */

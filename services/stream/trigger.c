@@ -8,6 +8,7 @@
 #include <sys/random.h>
 #include "base/clock.h"
 #include "base/mem.h"
+#include "event/cloudevent.h"
 #include "event/inference.h"
 #include "event/names.h"
 #include "json/write.h"
@@ -41,6 +42,8 @@ struct post {
     struct inference_decoder *decoder; /* of the handler's thread */
     struct str project;                /* of the path; empty: each event says */
     struct str trace;                  /* the request's traceparent */
+    struct str body;                   /* as it came; a CloudEvent in binary mode: its structured form, in the arena … */
+    size_t head;                       /* … where what came begins so late */
     bool lines, single;                /* single: one event alone, MLRun's short answer */
     bool was_parked, park;             /* an unknown project is believed at the second look */
     size_t accepted, n_refused, sent;
@@ -61,6 +64,13 @@ static void count(const struct post *p, size_t acknowledged)
     metric_add(metrics_at(&metrics, M_POSTED, REJECTED, 0), (int64_t)p->n_refused);
 }
 
+/* In the request's body; 0 for what came in a header. */
+static int64_t place_of(const struct post *p, const struct refused *f)
+{
+    size_t at = f->offset + f->why.position;
+    return at > p->head ? (int64_t)(at - p->head) : 0;
+}
+
 static void answer_problem(struct post *p, const struct refused *f)
 {
     http_problem(p->r, &(struct http_problem){.status = reject_http_status(f->why.code),
@@ -68,35 +78,35 @@ static void answer_problem(struct post *p, const struct refused *f)
                                               .detail = f->why.text,
                                               .field = f->why.field[0] ? f->why.field : NULL,
                                               .has_position = true,
-                                              .position = (int64_t)(f->offset + f->why.position)});
+                                              .position = place_of(p, f)});
 }
 
-static void write_place(struct json_writer *w, const struct refused *f)
+static void write_place(struct json_writer *w, const struct post *p, const struct refused *f)
 {
-    jw_kv_i64(w, "position", (int64_t)(f->offset + f->why.position));
+    jw_kv_i64(w, "position", place_of(p, f));
     jw_kv_strz(w, "code", reject_name(f->why.code));
     jw_kv_strz(w, "field", f->why.field);
     jw_kv_strz(w, "detail", f->why.text);
 }
 
-static void write_refused(struct json_writer *w, const struct refused *f)
+static void write_refused(struct json_writer *w, const struct post *p, const struct refused *f)
 {
     jw_object(w);
     jw_kv_i64(w, "index", (int64_t)f->index);
     jw_kv_i64(w, "line", (int64_t)f->line);
-    write_place(w, f);
+    write_place(w, p, f);
     jw_object_end(w);
 }
 
 /* Nothing of a batch was right: a problem like any other, about its first event. */
-static void write_problem(struct json_writer *w, const struct refused *f)
+static void write_problem(struct json_writer *w, const struct post *p, const struct refused *f)
 {
     char type[64];
     (void)snprintf(type, sizeof type, "urn:modelmon:problem:%s", reject_name(f->why.code));
     jw_kv_strz(w, "type", type);
     jw_kv_strz(w, "title", reject_title(f->why.code));
     jw_kv_i64(w, "status", 400);
-    write_place(w, f);
+    write_place(w, p, f);
 }
 
 static void answer_batch(struct post *p)
@@ -107,7 +117,7 @@ static void answer_batch(struct post *p)
     jw_init(&w, &body, JSON_NAN_NULL);
     jw_object(&w);
     if (problem)
-        write_problem(&w, &p->refused[0]);
+        write_problem(&w, p, &p->refused[0]);
     else
         jw_kv_strz(&w, "status", p->n_refused == 0 ? "accepted" : "partly_accepted");
     jw_kv_i64(&w, "accepted", (int64_t)p->accepted);
@@ -115,7 +125,7 @@ static void answer_batch(struct post *p)
     jw_key(&w, "errors");
     jw_array(&w);
     for (size_t i = 0; i < p->n_refused && i < REPORT_MAX; i++)
-        write_refused(&w, &p->refused[i]);
+        write_refused(&w, p, &p->refused[i]);
     jw_array_end(&w);
     jw_object_end(&w);
     http_answer_take(p->r,
@@ -132,7 +142,8 @@ static void answer_single(struct post *p)
     jw_init(&w, &body, JSON_NAN_NULL);
     jw_object(&w);
     jw_kv_strz(&w, "status", "accepted");
-    jw_kv_str(&w, "endpoint_id", p->uid);
+    if (p->uid.n) /* a name alone may lead to a record with any uid */
+        jw_kv_str(&w, "endpoint_id", p->uid);
     jw_kv_str(&w, "endpoint_name", p->model);
     jw_object_end(&w);
     http_answer_take(p->r, 202, HTTP_JSON, &body);
@@ -304,7 +315,7 @@ static rc_t post_event(struct post *p, const struct inference_split *at, struct 
     }
     p->accepted++;
     if (p->single) {
-        p->uid = arena_str(http_arena(p->r), ev.uid);
+        p->uid = ev.uid_is_made ? (struct str){0} : arena_str(http_arena(p->r), ev.uid);
         p->model = arena_str(http_arena(p->r), ev.model);
     }
     return OK;
@@ -312,7 +323,7 @@ static rc_t post_event(struct post *p, const struct inference_split *at, struct 
 
 static void post_all(struct post *p)
 {
-    struct str body = http_body(p->r), raw;
+    struct str body = p->body, raw;
     struct inference_split split;
     struct reject why = {0};
     struct buf room = {0};
@@ -394,6 +405,29 @@ void trigger_projects_loaded(struct stream *st)
         loop_post(service_loop(st->service), look_again, st);
 }
 
+/* A CloudEvent in binary mode: what its headers say becomes part of the record. */
+static void unite(struct post *p)
+{
+    struct http_request *r = p->r;
+    const struct cloudevent_attributes attributes = {.specversion = http_header(r, "ce-specversion"),
+                                                     .id = http_header(r, "ce-id"),
+                                                     .source = http_header(r, "ce-source"),
+                                                     .type = http_header(r, "ce-type"),
+                                                     .time = http_header(r, "ce-time"),
+                                                     .inferenceservicename = http_header(r, "ce-inferenceservicename"),
+                                                     .namespace = http_header(r, "ce-namespace"),
+                                                     .component = http_header(r, "ce-component"),
+                                                     .endpoint = http_header(r, "ce-endpoint"),
+                                                     .traceparent = http_header(r, "ce-traceparent")};
+    struct buf record = {0};
+    if (attributes.specversion.n == 0)
+        return;
+    p->head = cloudevent_wrap(&attributes, http_body(r), &record);
+    p->body = arena_str(http_arena(r), buf_str(&record));
+    p->lines = false;
+    buf_done(&record);
+}
+
 static void handle_post(struct http_request *r, void *arg, struct str project)
 {
     struct post *p = arena_alloc(http_arena(r), sizeof *p);
@@ -406,6 +440,8 @@ static void handle_post(struct http_request *r, void *arg, struct str project)
     p->receipt = (struct bus_receipt){delivered, p};
     atomic_init(&p->open, HANDLED);
     atomic_init(&p->failed, OK);
+    p->body = http_body(r);
+    unite(p);
     http_suspend(r);
     look_at(p);
 }
