@@ -25,7 +25,8 @@ struct local_header {
 }; /* then: traceparent, key, value, other headers */
 
 struct local_reader {
-    int fd; /* -1: closed */
+    int fd;       /* -1: closed */
+    bool resting; /* closed, and to go on in the same file where it was */
     int64_t base;
     uint64_t file_at; /* of the byte behind the buffer */
     char *buf;
@@ -41,6 +42,7 @@ struct local_view { /* borrows from the reader until its next call */
 uint32_t local_crc(const void *p, size_t n);
 rc_t local_reader_open(struct local_reader *r, const char *dir, int64_t base, struct err *e) MUST_CHECK;
 void local_reader_close(struct local_reader *r);
+void local_reader_rest(struct local_reader *r); /* gives file and memory back; opening the same base again goes on */
 /* The next record that ends at or before limit (a place in the file). E_NOTFOUND: no more. E_INVALID: what is there is no
  * record. E_AGAIN: reading failed. */
 rc_t local_reader_next(struct local_reader *r, uint64_t limit, struct local_view *ret, struct err *e) MUST_CHECK;
@@ -72,7 +74,8 @@ struct local_batch {
 
 struct local_part {
     char *dir;
-    int64_t begin, end; /* end: of what is durable */
+    int64_t begin;
+    _Atomic int64_t end; /* of what is durable; read without the lock too */
     struct local_segment *segments;
     size_t n_segments;
     struct local_batch pending;
@@ -146,6 +149,7 @@ struct local_cursor {
     bool still; /* out of range or damaged: stands still until it is told to seek */
     bool damaged;
     int64_t position;
+    int64_t read_us, retry_us; /* when it last had a record; when reading that failed is tried again. Monotonic */
     struct local_reader reader;
     uint64_t limit; /* of the reader's file */
 };

@@ -12,6 +12,9 @@
 #include <time.h>
 #include "base/mem.h"
 
+#define REST_US USEC_PER_SEC /* an idle partition keeps its file and buffer so long */
+#define RETRY_US (200 * USEC_PER_MSEC)
+
 /* --- groups; the log's lock is held --- */
 static void wake(struct local_consumer *c)
 {
@@ -207,7 +210,18 @@ static bool damaged(struct local_cursor *cur, rc_t rc, const struct err *e, stru
 {
     local_reader_close(&cur->reader);
     cur->damaged = rc != E_AGAIN;
+    cur->retry_us = clock_mono_us() + RETRY_US;
     return show_error(ret, rc, cur, e);
+}
+
+/* All of it was read: nothing to do for now. After a while without records the file is given back. */
+static bool is_idle(struct local_cursor *cur)
+{
+    if (!cur->told_end || cur->position != cur->part->end)
+        return false;
+    if (cur->reader.fd >= 0 && clock_mono_us() - cur->read_us > REST_US)
+        local_reader_rest(&cur->reader);
+    return true;
 }
 
 /* Lock held. Where the file may be read to now; false: ret is an event, or there is nothing. */
@@ -222,6 +236,7 @@ static bool look_further(struct local_consumer *c, struct local_cursor *cur, boo
         return false;
     }
     if (cur->position == p->end) {
+        cur->read_us = clock_mono_us();
         *ret_event = !cur->told_end;
         cur->told_end = true;
         if (*ret_event)
@@ -256,8 +271,11 @@ static bool cursor_next(struct local_consumer *c, struct local_cursor *cur, stru
 {
     struct local_view v;
     struct err e;
-    if (!cur->started || cur->paused || cur->still)
+    if (!cur->started || cur->paused || cur->still || is_idle(cur))
         return false;
+    if (cur->retry_us && !cur->damaged && clock_mono_us() < cur->retry_us)
+        return false;
+    cur->retry_us = 0;
     for (int look = 0; look < 3; look++) {
         rc_t rc = cur->damaged ? E_NOTFOUND : read_on(cur, &v, &e);
         if (rc == OK) {
@@ -298,7 +316,8 @@ static bool has_news(const struct local_consumer *c)
 {
     for (size_t i = 0; i < c->n_cursors; i++) {
         const struct local_cursor *cur = &c->cursors[i];
-        if (cur->started && !cur->paused && !cur->still && (cur->position < cur->part->end || !cur->told_end))
+        bool more = cur->position < cur->part->end || !cur->told_end;
+        if (cur->started && !cur->paused && !cur->still && more && (!cur->retry_us || cur->damaged))
             return true;
     }
     return false;

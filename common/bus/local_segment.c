@@ -15,6 +15,7 @@ _Static_assert(sizeof(struct local_header) == 40, "part of the files' format");
 rc_t local_reader_open(struct local_reader *r, const char *dir, int64_t base, struct err *e)
 {
     CLEANUP(buf_done) struct buf path = {0};
+    uint64_t from = r->resting && r->base == base ? r->file_at : LOCAL_MAGIC_SIZE;
     local_reader_close(r);
     buf_addf(&path, "%s/%020lld.log", dir, (long long)base);
     int fd = open(path.data, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -22,7 +23,7 @@ rc_t local_reader_open(struct local_reader *r, const char *dir, int64_t base, st
         return err_set(e, errno == ENOENT ? E_NOTFOUND : E_AGAIN, "opening %s: %s", path.data, strerror(errno));
     r->fd = fd;
     r->base = base;
-    r->file_at = LOCAL_MAGIC_SIZE;
+    r->file_at = from;
     return OK;
 }
 
@@ -32,6 +33,15 @@ void local_reader_close(struct local_reader *r)
         (void)close(r->fd); /* nothing was written */
     mem_free(r->buf);
     *r = (struct local_reader){.fd = -1};
+}
+
+void local_reader_rest(struct local_reader *r)
+{
+    struct local_reader kept = {.fd = -1, .resting = r->fd >= 0, .base = r->base, .file_at = local_reader_place(r)};
+    if (r->fd < 0)
+        return;
+    local_reader_close(r);
+    *r = kept;
 }
 
 /* At least `want` bytes from `at` on, if the file has them below limit. */

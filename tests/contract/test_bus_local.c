@@ -472,6 +472,146 @@ static void old_records_go_by_size(void **state)
     bus_producer_free(p);
 }
 
+/* --- members that come and go --- */
+struct storm {
+    pthread_t thread;
+    const struct bus_config *cfg;
+    atomic_int *had; /* of each record: how many have read it */
+    atomic_bool *stop;
+    uint32_t seed;
+    int rebalances;
+    rc_t rc;
+    struct err e;
+};
+
+enum { STORM_RECORDS = 6000, STORM_PARTITIONS = 5, STORM_MEMBERS = 4 };
+
+static rc_t storm_poll(struct storm *s, struct bus_consumer *c)
+{
+    struct bus_event ev;
+    rc_t rc = bus_consumer_poll(c, 2000, &ev, &s->e);
+    if (rc)
+        return rc;
+    if (ev.type == BUS_RECORD)
+        atomic_fetch_add(&s->had[strtol(ev.value.p, NULL, 10)], 1);
+    if (ev.type == BUS_REVOKED)
+        return bus_consumer_release(c, &s->e);
+    if (ev.type != BUS_ASSIGNED)
+        return OK;
+    s->rebalances++;
+    for (size_t i = 0; i < ev.n_parts; i++)
+        ev.parts[i].offset = BUS_OFFSET_EARLIEST;
+    return bus_consumer_start(c, ev.parts, ev.n_parts, &s->e);
+}
+
+static void *storm_member(void *arg)
+{
+    struct storm *s = arg;
+    const char *topic = "t";
+    while (!s->rc && !atomic_load(s->stop)) {
+        struct bus_consumer *c = NULL;
+        s->seed = s->seed * 1664525u + 1013904223u;
+        int64_t end = clock_mono_us() + 3000 + s->seed % 60000;
+        s->rc = bus_consumer_open(&c, s->cfg, "g", &s->e);
+        if (!s->rc)
+            s->rc = bus_consumer_topics(c, &topic, 1, &s->e);
+        while (!s->rc && clock_mono_us() < end)
+            s->rc = storm_poll(s, c);
+        bus_consumer_free(c);
+    }
+    return NULL;
+}
+
+/* Members join and leave all the time while records come: none is stuck, and in the end one that stays reads everything. */
+static void members_come_and_go(void **state)
+{
+    (void)state;
+    struct bus_config cfg = config("segment.bytes=30000");
+    struct bus_producer *p = producer(&cfg);
+    struct acks a = {0};
+    static atomic_int had[STORM_RECORDS];
+    atomic_bool stop = false;
+    struct storm s[STORM_MEMBERS] = {{0}};
+    char text[1200], key[16];
+    int rebalances = 0;
+    make_topic(p, "t", STORM_PARTITIONS);
+    for (uint32_t i = 0; i < STORM_MEMBERS; i++) {
+        s[i] = (struct storm){.cfg = &cfg, .had = had, .stop = &stop, .seed = i + 1};
+        assert_int_equal(pthread_create(&s[i].thread, NULL, storm_member, &s[i]), 0);
+    }
+    for (int64_t i = 0; i < STORM_RECORDS; i++) {
+        int n = snprintf(key, sizeof key, "k%d", (int)i);
+        ok(bus_produce(p, "t", (struct str){key, (size_t)n}, value_of(text, i), NULL, 0, on_ack, &a, &e));
+        if (i % 20 == 0)
+            (void)usleep(5000);
+    }
+    ok(bus_flush(p, 10 * SEC, &e));
+    atomic_store(&stop, true);
+    for (int i = 0; i < STORM_MEMBERS; i++) {
+        pthread_join(s[i].thread, NULL);
+        if (s[i].rc)
+            fail_msg("%s: %s", rc_name(s[i].rc), s[i].e.text);
+        rebalances += s[i].rebalances;
+    }
+    assert_true(rebalances > 20);
+    struct bus_consumer *c = consumer(&cfg, "t", 0);
+    struct bus_event ev;
+    int ends = 0, n = 0;
+    while (ends < STORM_PARTITIONS) {
+        ok(bus_consumer_poll(c, 10 * SEC, &ev, &e));
+        assert_int_not_equal(ev.type, BUS_NONE);
+        ends += ev.type == BUS_END;
+        n += ev.type == BUS_RECORD;
+    }
+    assert_int_equal(n, STORM_RECORDS);
+    assert_true(atomic_load(&had[0]) > 0);
+    print_message("    %d assignments among members that came and went\n", rebalances);
+    bus_consumer_free(c);
+    bus_producer_free(p);
+}
+
+/* A partition without news gives its file and memory back, and goes on where it was. */
+static void idle_partitions_hold_no_file(void **state)
+{
+    (void)state;
+    struct bus_config cfg = config(NULL);
+    struct bus_producer *p = producer(&cfg);
+    struct acks a = {0};
+    struct bus_event ev = {0};
+    make_topic(p, "t", 1);
+    send(p, "t", 0, 100, &a);
+    ok(bus_flush(p, 5 * SEC, &e));
+    struct bus_consumer *c = consumer(&cfg, "t", 0);
+    for (int64_t n = 0; n < 100; n += ev.type == BUS_RECORD)
+        ok(bus_consumer_poll(c, SEC, &ev, &e));
+    int64_t end = clock_mono_us() + 1500 * USEC_PER_MSEC;
+    int open_now = 1;
+    while (open_now && clock_mono_us() < end + 3 * SEC) {
+        ok(bus_consumer_poll(c, SEC / 10, &ev, &e));
+        assert_int_not_equal(ev.type, BUS_RECORD);
+        open_now = 0;
+        for (int fd = 3; fd < 100; fd++) {
+            char link[32], target[600];
+            (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+            ssize_t len = readlink(link, target, sizeof target - 1);
+            int flags = fcntl(fd, F_GETFL);
+            target[len > 0 ? len : 0] = '\0';
+            open_now += strstr(target, ".log") && strstr(target, folder + 6) && (flags & O_ACCMODE) == O_RDONLY;
+        }
+    }
+    assert_int_equal(open_now, 0);
+    send(p, "t", 100, 50, &a);
+    for (int64_t n = 100; n < 150;) {
+        ok(bus_consumer_poll(c, 5 * SEC, &ev, &e));
+        if (ev.type != BUS_RECORD)
+            continue;
+        assert_int_equal(ev.offset, n);
+        n++;
+    }
+    bus_consumer_free(c);
+    bus_producer_free(p);
+}
+
 /* --- speed --- */
 struct consuming {
     pthread_t thread;
@@ -583,6 +723,8 @@ int main(void)
         cmocka_unit_test_setup(a_full_disk_loses_nothing, setup),
         cmocka_unit_test_setup(old_records_go_by_time, setup),
         cmocka_unit_test_setup(old_records_go_by_size, setup),
+        cmocka_unit_test_setup(members_come_and_go, setup),
+        cmocka_unit_test_setup(idle_partitions_hold_no_file, setup),
         cmocka_unit_test_setup(consumers_hear_promptly, setup),
         cmocka_unit_test_setup(many_events_durable_a_second, setup),
     };
