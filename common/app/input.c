@@ -1,5 +1,6 @@
 /* Loading of what an app sees of a window. */
 #include "app/input.h"
+#include "app/training.h"
 #include <stdio.h>
 #include "base/clock.h"
 #include "base/mem.h"
@@ -9,7 +10,6 @@
 #define REFRESH_EVERY_US USEC_PER_SEC
 #define ENDPOINT_TTL_US (30 * USEC_PER_SEC)
 #define ENDPOINTS_MAX 50000u
-#define REFERENCE_BYTES_MAX (16u << 20)
 #define KEY_MAX 128
 
 struct known_endpoint {
@@ -109,58 +109,17 @@ static rc_t load_endpoint(struct input_loader *l, struct db *db, int32_t project
 }
 
 /* ---- reference ---- */
-static rc_t parse_reference(struct str text, struct reference **ret, struct err *e)
-{
-    const struct json_limits limits = {.bytes = REFERENCE_BYTES_MAX, .values = 4000000, .keys = 20000};
-    CLEANUP(json_freep) struct json *doc = NULL;
-    rc_t rc = json_parse(&doc, text.p, text.n, &limits, e);
-    const struct json *labels = json_get(doc, "labels");
-    struct str *names = mem_array(json_len(labels) + 1, sizeof *names);
-    size_t n = 0;
-    for (const struct json *j = json_first(labels); !rc && j; j = json_next(j))
-        rc = json_str(j, &names[n++], e);
-    if (!rc)
-        rc = reference_from_json(ret, json_get(doc, "statistics"), names, n, e);
-    mem_free(names);
-    return rc;
-}
-
-/* The text is the one that the stream service caches too. */
-static rc_t read_reference(struct cache *c, struct str key, struct db *db, int64_t endpoint_id, int version,
-                           struct reference **ret, struct err *e)
-{
-    CLEANUP(buf_done) struct buf text = {0};
-    struct endpoint_reference row = {0};
-    struct err ignored;
-    if (c && cache_get(c, key, &text) == OK && parse_reference(buf_str(&text), ret, &ignored) == OK)
-        return OK;
-    rc_t rc = reference_get(db, endpoint_id, version, &row, e);
-    if (rc)
-        return rc;
-    buf_clear(&text);
-    buf_addf(&text, "{\"labels\":%s,\"statistics\":", row.labels && row.labels[0] ? row.labels : "[]");
-    buf_addz(&text, row.statistics);
-    buf_addc(&text, '}');
-    endpoint_reference_done(&row);
-    rc = parse_reference(buf_str(&text), ret, e);
-    if (!rc && c)
-        cache_set(c, key, buf_str(&text));
-    return rc;
-}
-
-/* The key as in the stream service. Ids begin again in another database: the time of creation keeps two that share a Redis apart. */
 static rc_t load_reference(struct input_loader *l, struct db *db, const struct endpoint *ep, int version,
                            struct reference **ret, struct err *e)
 {
     char text[KEY_MAX];
-    int n = snprintf(text, sizeof text, "reference:%lld:%lld:%d", (long long)ep->id, (long long)ep->created_us, version);
+    int n = snprintf(text, sizeof text, "%lld/%lld/%d", (long long)ep->id, (long long)ep->created_us, version);
     struct str key = {text, (size_t)n};
     struct reference *r = map_get(&l->references, key);
     if (!r) {
-        rc_t rc = read_reference(l->cache, key, db, ep->id, version, &r, e);
+        rc_t rc = training_reference(db, l->cache, ep, version, &r, e);
         if (rc)
             return rc;
-        r->version = version;
         map_put(&l->references, key, r);
     }
     *ret = r;
@@ -178,17 +137,6 @@ static rc_t read_schema(struct db *db, int64_t endpoint_id, int version, struct 
     return rc;
 }
 
-static void make_layout(struct shape *s, const struct reference *ref)
-{
-    struct str *names = mem_array(s->schema.n_features + s->schema.n_labels + 1, sizeof *names);
-    for (size_t i = 0; i < s->schema.n_features; i++)
-        names[i] = str_of(s->schema.features[i].name);
-    for (size_t i = 0; i < s->schema.n_labels; i++)
-        names[s->schema.n_features + i] = str_of(s->schema.labels[i].name);
-    slot_layout_init(&s->layout, names, s->schema.n_features, names + s->schema.n_features, s->schema.n_labels, ref);
-    mem_free(names);
-}
-
 static rc_t load_shape(struct input_loader *l, struct db *db, int64_t endpoint_id, int schema_version,
                        const struct reference *ref, const struct slot_layout **ret, struct err *e)
 {
@@ -203,7 +151,7 @@ static rc_t load_shape(struct input_loader *l, struct db *db, int64_t endpoint_i
             shape_free(s);
             return rc;
         }
-        make_layout(s, ref);
+        training_layout(&s->layout, &s->schema, ref);
         map_put(&l->shapes, key, s);
     }
     *ret = &s->layout;

@@ -26,6 +26,7 @@ struct json; /* json/doc.h */
 #define REFERENCE_BINS 20
 #define REFERENCE_BINS_MAX 1024u
 #define REFERENCE_FEATURES_MAX 8192u
+#define REFERENCE_TEXT_MAX (256u << 20) /* bytes of its JSON */
 #define CATEGORIES_MAX 64u
 #define CATEGORY_BYTES_MAX 64u
 #define LONG_CLASSES 8u /* lengths 65-128, 129-256, ... 4097-8192, more */
@@ -88,6 +89,11 @@ rc_t reference_add_values(struct reference *r, struct str name, bool is_label, c
  * "NaN", "Infinity" and "-Infinity" are read as such. */
 rc_t reference_from_json(struct reference **ret, const struct json *feature_stats, const struct str *labels,
                          size_t n_labels, struct err *e) MUST_CHECK;
+/* The same from text, with limits wide enough for REFERENCE_FEATURES_MAX features: the one place that has them. */
+rc_t reference_from_text(struct reference **ret, struct str feature_stats, const struct str *labels, size_t n_labels,
+                         struct err *e) MUST_CHECK;
+/* From {"labels":[…],"statistics":{…}}, a stored reference in one text. */
+rc_t reference_from_record(struct reference **ret, struct str record, struct err *e) MUST_CHECK;
 /* Appends the object. padded: histograms as MLRun's server serves them (22 counts, 23 edges of 20 bins). Statistics that are
  * not finite are left out. What MLRun has no word for is under the key "modelmon" of a feature, so that reading it
  * back gives an equal reference. */

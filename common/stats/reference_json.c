@@ -368,3 +368,34 @@ void reference_to_json(const struct reference *r, bool padded, struct buf *out)
     }
     jw_object_end(&w);
 }
+
+/* --- from text */
+static rc_t parse(struct json **ret, struct str text, struct err *e)
+{
+    const struct json_limits limits = {.bytes = REFERENCE_TEXT_MAX, .values = 8000000, .keys = 2 * REFERENCE_FEATURES_MAX};
+    rc_t rc = json_parse(ret, text.p, text.n, &limits, e);
+    return rc == E_LIMIT ? E_INVALID : rc; /* what is too large today is too large tomorrow */
+}
+
+rc_t reference_from_text(struct reference **ret, struct str feature_stats, const struct str *labels, size_t n_labels,
+                         struct err *e)
+{
+    CLEANUP(json_freep) struct json *doc = NULL;
+    rc_t rc = parse(&doc, feature_stats, e);
+    return rc ? rc : reference_from_json(ret, doc, labels, n_labels, e);
+}
+
+rc_t reference_from_record(struct reference **ret, struct str record, struct err *e)
+{
+    CLEANUP(json_freep) struct json *doc = NULL;
+    rc_t rc = parse(&doc, record, e);
+    const struct json *labels = json_get(doc, "labels");
+    struct str *names = mem_array(json_len(labels) + 1, sizeof *names);
+    size_t n = 0;
+    for (const struct json *j = json_first(labels); !rc && j; j = json_next(j))
+        rc = json_str(j, &names[n++], e);
+    if (!rc)
+        rc = reference_from_json(ret, json_get(doc, "statistics"), names, n, e);
+    mem_free(names);
+    return rc;
+}

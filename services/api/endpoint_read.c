@@ -241,16 +241,12 @@ static void analysis_done(struct analysis *a)
 static rc_t read_feature_stats(struct call *c, const struct endpoint *ep, struct buf *out, struct err *e)
 {
     struct endpoint_reference r = {0};
-    CLEANUP(json_freep) struct json *stats = NULL;
     struct reference *ref = NULL;
     rc_t rc = ep->reference_version ? reference_get(c->db, ep->id, 0, &r, e) : E_NOTFOUND;
     if (rc == E_NOTFOUND)
         return OK;
-    const struct json_limits limits = {.values = 4000000, .bytes = 256u << 20};
     if (rc == OK)
-        rc = json_parse(&stats, r.statistics, strlen(r.statistics), &limits, e);
-    if (rc == OK)
-        rc = reference_from_json(&ref, stats, NULL, 0, e);
+        rc = reference_from_text(&ref, str_of(r.statistics), NULL, 0, e);
     if (rc == OK)
         reference_to_json(ref, true, out); /* padded, as MLRun's server serves it */
     reference_free(ref);

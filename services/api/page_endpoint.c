@@ -39,15 +39,11 @@ static rc_t absent_is_fine(rc_t rc)
 
 static rc_t read_reference(struct call *c, struct view *v, struct err *e)
 {
-    CLEANUP(json_freep) struct json *stats = NULL;
-    const struct json_limits limits = {.values = 8000000, .bytes = 256u << 20, .keys = REFERENCE_FEATURES_MAX + 1};
     if (v->ep.reference_version == 0)
         return OK;
     rc_t rc = reference_get(c->db, v->ep.id, 0, &v->ref, e);
     if (rc == OK)
-        rc = json_parse(&stats, v->ref.statistics, strlen(v->ref.statistics), &limits, e);
-    if (rc == OK)
-        rc = reference_from_json(&v->reference, stats, NULL, 0, e);
+        rc = reference_from_text(&v->reference, str_of(v->ref.statistics), NULL, 0, e);
     return absent_is_fine(rc);
 }
 

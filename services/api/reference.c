@@ -104,17 +104,13 @@ static void write_version(struct json_writer *w, const struct endpoint_reference
 
 static rc_t write_statistics(struct json_writer *w, const struct endpoint_reference *r, bool padded, struct err *e)
 {
-    CLEANUP(json_freep) struct json *stats = NULL;
     struct reference *ref = NULL;
     struct buf text = {0};
-    const struct json_limits limits = {.values = 8000000, .bytes = 256u << 20};
     if (!padded) {
         jw_kv_raw(w, "feature_stats", str_of(r->statistics));
         return OK;
     }
-    rc_t rc = json_parse(&stats, r->statistics, strlen(r->statistics), &limits, e);
-    if (rc == OK)
-        rc = reference_from_json(&ref, stats, NULL, 0, e);
+    rc_t rc = reference_from_text(&ref, str_of(r->statistics), NULL, 0, e);
     if (rc == OK) {
         reference_to_json(ref, true, &text);
         jw_kv_raw(w, "feature_stats", buf_str(&text));

@@ -1,8 +1,8 @@
 /* Columns of events against columns of endpoints. One side is the features with their inputs, the other the labels
  * with their outputs; both follow the same rules. */
 #include <stdio.h>
+#include "app/training.h"
 #include "base/mem.h"
-#include "json/doc.h"
 #include "log/log.h"
 #include "shape.h"
 
@@ -211,63 +211,6 @@ bool schema_from_event(const struct schema *base, const struct inference_event *
 
 /* ---- shapes ---- */
 
-/* Ids begin again in another database: the time of creation keeps two that share a Redis apart. */
-static rc_t reference_text(struct db *db, struct cache *cache, const struct endpoint *ep, int version, struct buf *ret,
-                           struct err *e)
-{
-    char key[64];
-    int n = snprintf(key, sizeof key, "reference:%lld:%lld:%d", (long long)ep->id, (long long)ep->created_us, version);
-    if (cache_get(cache, (struct str){key, (size_t)n}, ret) == OK)
-        return OK;
-    struct endpoint_reference row = {0};
-    rc_t rc = reference_get(db, ep->id, version, &row, e);
-    if (rc)
-        return rc;
-    buf_clear(ret);
-    buf_addf(ret, "{\"labels\":%s,\"statistics\":", row.labels);
-    buf_addz(ret, row.statistics);
-    buf_addc(ret, '}');
-    cache_set(cache, (struct str){key, (size_t)n}, buf_str(ret));
-    endpoint_reference_done(&row);
-    return OK;
-}
-
-static const struct json_limits reference_limits = {.bytes = 64u << 20, .values = 8000000, .keys = 20000}; /* the api's, and more */
-
-static rc_t reference_load(struct db *db, struct cache *cache, const struct endpoint *ep, int version,
-                           struct reference **ret, struct err *e)
-{
-    CLEANUP(buf_done) struct buf text = {0};
-    CLEANUP(json_freep) struct json *doc = NULL;
-    rc_t rc = reference_text(db, cache, ep, version, &text, e);
-    if (rc == OK)
-        rc = json_parse(&doc, text.data, text.len, &reference_limits, e);
-    const struct json *labels = json_get(doc, "labels");
-    struct str *names = mem_array(json_len(labels) + 1, sizeof *names);
-    size_t n = 0;
-    for (struct json *l = json_first(labels); rc == OK && l; l = json_next(l))
-        rc = json_str(l, &names[n++], e);
-    if (rc == OK)
-        rc = reference_from_json(ret, json_get(doc, "statistics"), names, n, e);
-    mem_free(names);
-    if (rc == OK)
-        (*ret)->version = version;
-    return rc;
-}
-
-static void layout_init(struct shape *s)
-{
-    size_t n = s->schema.n_features + s->schema.n_labels;
-    struct str *names = mem_array(n ? n : 1, sizeof *names);
-    for (size_t i = 0; i < s->schema.n_features; i++)
-        names[i] = str_of(s->schema.features[i].name);
-    for (size_t i = 0; i < s->schema.n_labels; i++)
-        names[s->schema.n_features + i] = str_of(s->schema.labels[i].name);
-    slot_layout_init(&s->layout, names, s->schema.n_features, names + s->schema.n_features, s->schema.n_labels,
-                     s->reference);
-    mem_free(names);
-}
-
 void shape_free(struct shape *s)
 {
     slot_free(s->spare);
@@ -297,8 +240,8 @@ rc_t shape_get(struct known *k, struct db *db, struct cache *cache, bool with_re
     s->schema.named = row->named;
     s->seq = row->seq;
     if (rc == OK && reference_version)
-        rc = reference_load(db, cache, &k->ep, reference_version, &s->reference, e);
-    if (rc == E_INVALID || rc == E_LIMIT) { /* stored by something that did not check: the endpoint goes on without it */
+        rc = training_reference(db, cache, &k->ep, reference_version, &s->reference, e);
+    if (rc == E_INVALID) { /* stored by something that did not check: the endpoint goes on without it */
         log_warn("reference_unreadable", LF_STR("endpoint", k->ep.uid), LF_I64("version", reference_version), LF_ERR(e));
         rc = OK;
     }
@@ -308,7 +251,7 @@ rc_t shape_get(struct known *k, struct db *db, struct cache *cache, bool with_re
     }
     s->reference_version = reference_version;
     if (with_reference)
-        layout_init(s);
+        training_layout(&s->layout, &s->schema, s->reference);
     s->next = k->shapes;
     k->shapes = s;
     *ret = s;

@@ -16,12 +16,19 @@ enum { M_EVENTS, M_ROWS, M_HALVES };
 static const char *const outcomes[] = {"taken", "duplicate", "rejected", "control", "half", NULL};
 enum { TAKEN, DUPLICATE, REJECTED, CONTROL, HALF };
 static const struct metric_row rows[] = {
-    [M_EVENTS] = {.name = "modelmon_stream_events_total", .kind = METRIC_COUNTER,
+    [M_EVENTS] = {.name = "modelmon_stream_events_total",
+                  .kind = METRIC_COUNTER,
                   .labels = {{.name = "sink", .cap = 4}, {.name = "outcome", .values = outcomes}},
-                  .help = "Inference events handled: taken, duplicate, rejected (see modelmon_dead_letters_total), control (nop, batch end, label), half (a request or response that waits for its other half)."},
-    [M_ROWS] = {.name = "modelmon_stream_rows_total", .kind = METRIC_COUNTER, .labels = {{.name = "sink", .cap = 4}},
+                  .help =
+                      "Inference events handled: taken, duplicate, rejected (see modelmon_dead_letters_total), control "
+                      "(nop, batch end, label), half (a request or response that waits for its other half)."},
+    [M_ROWS] = {.name = "modelmon_stream_rows_total",
+                .kind = METRIC_COUNTER,
+                .labels = {{.name = "sink", .cap = 4}},
                 .help = "Model inputs in the events taken."},
-    [M_HALVES] = {.name = "modelmon_stream_halves_waiting", .kind = METRIC_GAUGE, .labels = {{.name = "sink", .cap = 4}},
+    [M_HALVES] = {.name = "modelmon_stream_halves_waiting",
+                  .kind = METRIC_GAUGE,
+                  .labels = {{.name = "sink", .cap = 4}},
                   .help = "Logged requests and responses whose other half has not come."},
 };
 static struct metric_set metrics = METRIC_SET(rows);
@@ -84,7 +91,7 @@ static rc_t check_time(const struct sink *s, const struct pipeline_record *r, co
 struct memory {
     struct dedupe *seen;
     struct pairing *pairs;
-    size_t waiting; /* of pairs, as counted in the sink's */
+    size_t waiting;   /* of pairs, as counted in the sink's */
     int64_t *refused; /* offsets of the warm-up that are dead letters */
     size_t n_refused, at;
     bool asked;
@@ -124,8 +131,8 @@ static rc_t was_refused(struct sink *s, const struct pipeline_record *r, bool *r
 {
     struct memory *m = memory_of(s, r->part);
     if (!m->asked) {
-        rc_t rc = dead_letters_offsets(s->db, str_of(r->part->topic), r->part->partition, r->offset, r->part->next_offset,
-                                       &m->refused, &m->n_refused, e);
+        rc_t rc = dead_letters_offsets(s->db, str_of(r->part->topic), r->part->partition, r->offset,
+                                       r->part->next_offset, &m->refused, &m->n_refused, e);
         if (rc)
             return rc;
         m->asked = true;
@@ -205,8 +212,8 @@ static struct pipeline_record record_of(const struct pipeline_record *r, const s
 }
 
 /* Both halves are dead letters, and may be sent again. */
-static rc_t refuse_pair(struct sink *s, const struct pipeline_record *r, const struct half *other, const uint64_t key[2],
-                        const struct reject *why)
+static rc_t refuse_pair(struct sink *s, const struct pipeline_record *r, const struct half *other,
+                        const uint64_t key[2], const struct reject *why)
 {
     struct pipeline_record first = record_of(r, other);
     pairing_forget(memory_of(s, r->part)->pairs, key);
@@ -214,8 +221,8 @@ static rc_t refuse_pair(struct sink *s, const struct pipeline_record *r, const s
     return rc ? rc : reject(s, r, why);
 }
 
-static rc_t take_pair(struct sink *s, const struct pipeline_record *r, const struct half *half, const struct half *other,
-                      const uint64_t key[2], struct err *e)
+static rc_t take_pair(struct sink *s, const struct pipeline_record *r, const struct half *half,
+                      const struct half *other, const uint64_t key[2], struct err *e)
 {
     const struct half *request = half->is_request ? half : other, *response = half->is_request ? other : half;
     struct inference_event ev;
@@ -346,7 +353,11 @@ static void stopped(void *self)
 rc_t sink_open(struct sink **ret, struct stream *st, const struct sink_def *def, struct err *e)
 {
     struct sink *s = mem_alloc(sizeof *s);
-    *s = (struct sink){.st = st, .take = def->take, .take_label = def->take_label, .free_own = def->free_own, .own = def->own,
+    *s = (struct sink){.st = st,
+                       .take = def->take,
+                       .take_label = def->take_label,
+                       .free_own = def->free_own,
+                       .own = def->own,
                        .decoder = inference_decoder_new()};
     char group[128];
     (void)snprintf(group, sizeof group, "%s-%s", st->options.group_prefix, def->name);
@@ -354,12 +365,24 @@ rc_t sink_open(struct sink **ret, struct stream *st, const struct sink_def *def,
     if (rc == OK)
         rc = db_open(&s->db, &st->db, e);
     if (rc == OK)
-        rc = pipeline_open(&s->pipeline, &(struct pipeline_config){
-            .name = def->name, .group = group, .bus = &st->bus, .db = &st->db, .producer = st->producer,
-            .ops = def->ops, .self = s, .topics = topics, .part_free = part_free,
-            .warmup_records = st->options.dedupe_records + 2 * st->options.pair_records, .intent = def->intent, .frontier = true,
-            .skip_lost = st->options.skip_lost, .health = service_health(st->service), .need = HEALTH_OPTIONAL,
-            .stopped = stopped}, e);
+        rc = pipeline_open(&s->pipeline,
+                           &(struct pipeline_config){.name = def->name,
+                                                     .group = group,
+                                                     .bus = &st->bus,
+                                                     .db = &st->db,
+                                                     .producer = st->producer,
+                                                     .ops = def->ops,
+                                                     .self = s,
+                                                     .topics = topics,
+                                                     .part_free = part_free,
+                                                     .warmup_records = st->options.dedupe_records + 2 * st->options.pair_records,
+                                                     .intent = def->intent,
+                                                     .frontier = true,
+                                                     .skip_lost = st->options.skip_lost,
+                                                     .health = service_health(st->service),
+                                                     .need = HEALTH_OPTIONAL,
+                                                     .stopped = stopped},
+                           e);
     if (rc) {
         s->free_own = NULL; /* still the caller's */
         sink_free(s);
@@ -387,6 +410,12 @@ void sink_ask_stop(struct sink *s)
 {
     atomic_store(&s->stopping, true);
     pipeline_ask_stop(s->pipeline, 5 * USEC_PER_SEC);
+}
+
+void sink_stop(struct sink *s)
+{
+    if (s)
+        pipeline_stop(s->pipeline, 0);
 }
 
 void sink_free(struct sink *s)

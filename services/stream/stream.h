@@ -18,14 +18,14 @@ enum { SINK_STATISTICS = 1, SINK_LAKE = 2, SINK_BOTH = 3 };
 struct stream_options {
     const char *system_id, *group_prefix, *default_project;
     int sinks;
-    int64_t flush_us;           /* statistics: longest age of what is not committed */
-    int64_t lake_age_us;        /* lake: at least this age … */
-    int64_t lake_age_per_file_us; /* … plus this for each file held */
-    int64_t dedupe_records;     /* a partition's horizon */
+    int64_t flush_us;                               /* statistics: longest age of what is not committed */
+    int64_t lake_age_us;                            /* lake: at least this age … */
+    int64_t lake_age_per_file_us;                   /* … plus this for each file held */
+    int64_t dedupe_records;                         /* a partition's horizon */
     int64_t pair_wait_us, pair_records, pair_bytes; /* how long half a prediction waits for the other */
-    int64_t max_endpoints;      /* that register themselves, a project */
-    int64_t future_us;          /* `when` may be this much after the record */
-    int64_t max_age_us;         /* and this much before it */
+    int64_t max_endpoints;                          /* that register themselves, a project */
+    int64_t future_us;                              /* `when` may be this much after the record */
+    int64_t max_age_us;                             /* and this much before it */
     bool auto_register, skip_lost;
 };
 
@@ -63,7 +63,7 @@ struct stream {
     struct bus_producer *producer;
     struct loop_timer *look; /* at Kafka */
     bool met_kafka;
-    int looks; /* before that */
+    int looks;                         /* before that */
     struct health_dep *kafka, *loaded; /* loaded: the projects, once */
     struct projects projects;
     struct parking parking;
@@ -83,6 +83,7 @@ rc_t projects_find(struct projects *p, struct str name, struct project_view *ret
 extern const struct http_route stream_routes[];
 extern const size_t stream_routes_n;
 void trigger_open(struct stream *st);
+void trigger_drain(struct stream *st);           /* in the loop: what is parked is answered now */
 void trigger_projects_loaded(struct stream *st); /* any thread: what was parked is looked at again, in the loop */
 
 /* alone.c: loads the projects while no sink does */
@@ -97,4 +98,5 @@ rc_t lake_open(struct sink **ret, struct stream *st, struct err *e) MUST_CHECK;
 /* sink.c */
 rc_t sink_start(struct sink *s, struct err *e) MUST_CHECK;
 void sink_ask_stop(struct sink *s);
+void sink_stop(struct sink *s); /* waits for its pipeline; NULL is fine */
 void sink_free(struct sink *s);

@@ -42,10 +42,10 @@ struct post {
     struct inference_decoder *decoder; /* of the handler's thread */
     struct str project;                /* of the path; empty: each event says */
     struct str trace;                  /* the request's traceparent */
-    struct str body;                   /* as it came; a CloudEvent in binary mode: its structured form, in the arena … */
-    size_t head;                       /* … where what came begins so late */
-    bool lines, single;                /* single: one event alone, MLRun's short answer */
-    bool was_parked, park;             /* an unknown project is believed at the second look */
+    struct str body;       /* as it came; a CloudEvent in binary mode: its structured form, in the arena … */
+    size_t head;           /* … where what came begins so late */
+    bool lines, single;    /* single: one event alone, MLRun's short answer */
+    bool was_parked, park; /* an unknown project is believed at the second look */
     size_t accepted, n_refused, sent;
     struct refused *refused;                                     /* REPORT_MAX; NULL until one is */
     struct str uid, model;                                       /* of the single event; copies */
@@ -394,6 +394,11 @@ static void look_again(void *arg)
     (void)pthread_mutex_unlock(&parking->lock);
     for (size_t i = 0; i < n; i++)
         look_at(posts[i]);
+}
+
+void trigger_drain(struct stream *st)
+{
+    look_again(st);
 }
 
 void trigger_projects_loaded(struct stream *st)
