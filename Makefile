@@ -107,7 +107,7 @@ lint: ## layers, headers, banned functions, format, shell scripts, gcc and clang
 	@scripts/lint
 check: lint ## lint and unit tests
 	@tests/run unit
-clean: ## delete build/
+clean: ## end the services of `make up`, delete build/ with their data
 	@[ ! -d build/dev ] || scripts/dev wipe
 	rm -rf build
 

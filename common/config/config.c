@@ -28,7 +28,7 @@ struct option {
     char *text;        /* the value as text, in force */
     const char *given; /* from a flag, borrowed from argv; NULL: none */
     const char *given_file;
-    bool is_default;
+    bool is_default, at_fault; /* at_fault: its flag was no good, which is said already */
 };
 
 struct config {
@@ -120,7 +120,7 @@ static size_t distance(const char *a, const char *b)
 static void fault_unknown(const struct config *cfg, const char *arg, const char *name, struct buf *faults)
 {
     const char *nearest = NULL;
-    size_t least = 4; /* further away it is no typing error */
+    size_t least = 1 + (strlen(name) < 9 ? strlen(name) / 3 : 3); /* further away it is no typing error */
     for (size_t i = 0; i < cfg->count; i++) {
         size_t d = distance(name, cfg->options[i].flag);
         if (d < least) {
@@ -155,17 +155,19 @@ static struct option *option_of_flag(struct config *cfg, const char *name, bool 
     return NULL;
 }
 
-static void read_flag(struct config *cfg, const char *arg, struct buf *faults)
+/* Returns true when the next argument was meant as this one's value: then it is no fault of its own (and may be a secret). */
+static bool read_flag(struct config *cfg, const char *arg, const char *next, struct buf *faults)
 {
     if (strncmp(arg, "--", 2) != 0 || arg[2] == '\0') {
         fault(faults, arg, "not an option; options look like --http-port=8080");
-        return;
+        return false;
     }
     const char *value = strchr(arg, '=');
     char *name = value ? mem_dup(arg + 2, (size_t)(value - arg) - 2) : mem_dupz(arg + 2);
     char *shown = value ? mem_dup(arg, (size_t)(value - arg)) : mem_dupz(arg); /* a fault never repeats a value */
     bool file = false;
     struct option *o = option_of_flag(cfg, name, &file);
+    bool taken = value == NULL && next && next[0] != '-' && !(o && o->key->type == CONFIG_BOOL);
     if (o == NULL)
         fault_unknown(cfg, shown, name, faults);
     else if (is_secret(o) && !file)
@@ -173,26 +175,32 @@ static void read_flag(struct config *cfg, const char *arg, struct buf *faults)
     else if (value == NULL && o->key->type != CONFIG_BOOL)
         fault(faults, shown, "has no value; write %s=VALUE", shown);
     else if (file)
-        o->given_file = value ? value + 1 : "";
+        o->given_file = value + 1;
     else
         o->given = value ? value + 1 : "true";
+    if (o && o->given == NULL && o->given_file == NULL)
+        o->at_fault = true;
     mem_free(name);
     mem_free(shown);
+    return taken;
 }
 
-static bool is_command(const struct config_spec *spec, const char *arg)
+/* -h is --help by its short name. */
+static const char *command_of(const struct config_spec *spec, const char *arg)
 {
+    if (strcmp(arg, "-h") == 0)
+        arg = "--help";
     for (const struct config_command *c = spec->commands; c && c->flag; c++)
         if (strcmp(arg, c->flag) == 0)
-            return true;
-    return false;
+            return c->flag;
+    return NULL;
 }
 
 const char *config_command(const struct config_spec *spec, int argc, char *const argv[])
 {
     for (int i = 1; i < argc; i++)
-        if (is_command(spec, argv[i]))
-            return argv[i];
+        if (command_of(spec, argv[i]))
+            return command_of(spec, argv[i]);
     return NULL;
 }
 
@@ -343,6 +351,8 @@ static bool bind(struct option *o)
 
 static void read_option(struct option *o, struct buf *faults)
 {
+    if (o->at_fault)
+        return;
     find_text(o, faults);
     if (o->text == NULL)
         return; /* its fault is noted */
@@ -363,8 +373,8 @@ rc_t config_load(struct config **ret, const struct config_spec *spec, int argc, 
     struct config *cfg = options_of(spec);
     size_t before = faults->len;
     for (int i = 1; i < argc; i++)
-        if (!is_command(spec, argv[i]))
-            read_flag(cfg, argv[i], faults);
+        if (command_of(spec, argv[i]) == NULL && read_flag(cfg, argv[i], i + 1 < argc ? argv[i + 1] : NULL, faults))
+            i++;
     for (size_t i = 0; i < cfg->count; i++)
         read_option(&cfg->options[i], faults);
     if (faults->len != before) {

@@ -196,6 +196,20 @@ static void refuse_draining(struct http_request *r)
                         .status = 503, .code = "draining", .detail = "this instance is stopping", .retry_after_s = 1});
 }
 
+/* 8388608 → "8 MiB" */
+static void refuse_length(struct http_request *r)
+{
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB"};
+    int64_t max = r->connection->server->options->body_max;
+    size_t unit = 0;
+    for (; max % 1024 == 0 && unit < 3; unit++)
+        max /= 1024;
+    refuse(r, REFUSED_TOO_LONG, 413,
+           arena_printf(
+               &r->arena, "the body is longer than HTTP_BODY_MAX (%lld %s): raise it%s", (long long)max, units[unit],
+               r->route->row->flags & HTTP_ROWS ? ", send fewer rows, or feature_stats" : ", or send less at once"));
+}
+
 /* Judges the head. False: an answer is there. */
 static bool take_head(struct http_request *r, const char *method, const char *version)
 {
@@ -234,7 +248,7 @@ static bool take_head(struct http_request *r, const char *method, const char *ve
         return false;
     }
     if (r->guard.length > DRAIN_FACTOR * s->options->body_max) {
-        refuse(r, REFUSED_TOO_LONG, 413, "the body is too long");
+        refuse_length(r);
         return false;
     }
     return true;
@@ -275,7 +289,7 @@ static enum MHD_Result handle(struct http_request *r)
     struct http_server *s = r->connection->server;
     atomic_store(&r->connection->phase, (int)HANDLING);
     if (r->seen > (size_t)s->options->body_max)
-        refuse(r, REFUSED_TOO_LONG, 413, "the body is too long");
+        refuse_length(r);
     else
         r->route->row->handler(r, r->route->arg);
     if (r->suspended)

@@ -30,6 +30,7 @@ struct http_server;
 
 enum http_flags {
     HTTP_DETAIL = 1, /* errors as MLRun's clients read them, {"detail": …}, instead of application/problem+json */
+    HTTP_ROWS = 2,   /* the body is rows, or statistics of them: a 413 says what to do */
 };
 
 struct http_route {

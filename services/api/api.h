@@ -47,6 +47,7 @@ struct call {
 enum api_flags {
     API_DB = 1,   /* takes a database connection */
     API_HTML = 2, /* errors are pages for people */
+    API_ROWS = 4, /* the body is training rows, or statistics of them */
 };
 
 struct api_route {

@@ -110,6 +110,23 @@ rc_t call_endpoint(struct call *c, const struct project *p, struct endpoint *ret
     return call_uid(c, p, http_param(c->r, "uid"), ret, e);
 }
 
+/* A uid where a name belongs is the usual mistake: then the words have the path that works. */
+static rc_t no_such_name(struct call *c, const struct project *p, struct str name, struct err *e)
+{
+    struct endpoint ep = {0};
+    struct err ignored = {0};
+    if (name_is_uid(name) && endpoint_get(c->db, p->id, name, &ep, &ignored) == OK)
+        (void)err_set(e, E_NOTFOUND,
+                      "this path goes by name, and %.*s is a uid: "
+                      "/api/v1/projects/%s/model-endpoints/%s?endpoint-id=%.*s",
+                      STR_FMT(name), p->name, ep.name, STR_FMT(name));
+    else
+        (void)err_set(e, E_NOTFOUND, "there is no model endpoint named %.*s in project %s (a uid goes into endpoint-id=)",
+                      STR_FMT(name), p->name);
+    endpoint_done(&ep);
+    return E_NOTFOUND;
+}
+
 static rc_t find_latest(struct call *c, const struct project *p, struct str name, struct str function_name,
                         struct str function_tag, struct endpoint *ret, struct err *e)
 {
@@ -127,7 +144,7 @@ static rc_t find_latest(struct call *c, const struct project *p, struct str name
     size_t n = 0;
     rc_t rc = endpoints_list(c->db, &f, &found, &n, e);
     if (rc == OK && n == 0)
-        rc = err_set(e, E_NOTFOUND, "there is no model endpoint %.*s in project %s", STR_FMT(name), p->name);
+        rc = no_such_name(c, p, name, e);
     if (rc == OK && n > 1)
         rc = err_set(e, E_INVALID,
                      "several functions have a model endpoint %.*s: give endpoint-id, or function-name and "

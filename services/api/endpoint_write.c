@@ -2,6 +2,7 @@
  * record, its schema (when names are given) and its reference (when statistics are given) follow each other, each in a
  * transaction of its own: a request that stops half way is right again when it is repeated. */
 #include "api.h"
+#include <string.h>
 #include "record.h"
 #include "stats/reference.h"
 
@@ -134,15 +135,37 @@ rc_t post_endpoint(struct call *c, struct err *e)
     return rc;
 }
 
-static rc_t take_fields(struct call *c, struct endpoint *to, const struct endpoint *from, struct err *e)
+/* What is named must be in the body (null too): a default would change a record without a word. */
+static rc_t check_given(const struct json *body, struct str key, struct err *e)
+{
+    static const char *const parts[] = {"metadata", "spec", "status"};
+    char name[64];
+    if (key.n >= sizeof name)
+        return OK; /* no field is so long: said by who takes it */
+    memcpy(name, key.p, key.n);
+    name[key.n] = '\0';
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (json_get(json_get(body, parts[i]), name))
+            return OK;
+    const char *part = record_part_of(key);
+    return part ? err_set(e, E_INVALID, "%s.%s: attribute-key names it, but it is not in the body", part, name) : OK;
+}
+
+static rc_t take_fields(struct call *c, const struct json *body, struct endpoint *to, const struct endpoint *from,
+                        struct err *e)
 {
     const struct str *keys;
     size_t n;
     rc_t rc = call_list(c, "attribute-key", &keys, &n, e);
     if (rc == OK && n == 0)
-        rc = err_set(e, E_INVALID, "attribute-key: at least one is wanted, it names a field to change");
-    for (size_t i = 0; rc == OK && i < n; i++)
-        rc = record_take_field(to, from, keys[i], e);
+        rc = err_set(e, E_INVALID,
+                     "attribute-key: at least one is wanted in the query, it names a field to change: "
+                     "?attribute-key=monitoring_mode");
+    for (size_t i = 0; rc == OK && i < n; i++) {
+        rc = check_given(body, keys[i], e);
+        if (rc == OK)
+            rc = record_take_field(to, from, keys[i], e);
+    }
     return rc;
 }
 
@@ -155,7 +178,7 @@ static rc_t patch(struct call *c, const struct project *p, struct json *body, st
     if (rc == OK)
         rc = call_find(c, p, str_of(in.name), str_of(in.uid), str_of(in.function_name), str_of(in.function_tag), &ep, e);
     if (rc == OK)
-        rc = take_fields(c, &ep, &in, e);
+        rc = take_fields(c, body, &ep, &in, e);
     if (rc == OK)
         rc = read_columns(c, &ep, NULL, &x, e);
     if (rc == OK)

@@ -95,13 +95,35 @@ rc_t get_project(struct call *c, struct err *e)
     return rc;
 }
 
+static bool period_fits(int64_t us)
+{
+    return us > 0 && (MINUTE_US % us == 0 || us % MINUTE_US == 0);
+}
+
+/* With the nearest that would do, below and above: 7s is between 6s and 10s. */
+static rc_t complain_period(const struct json *j, int64_t us, struct err *e)
+{
+    char below[32], above[32];
+    int64_t lower = us / USEC_PER_SEC * USEC_PER_SEC, upper = lower + USEC_PER_SEC;
+    while (!period_fits(lower))
+        lower -= USEC_PER_SEC;
+    while (!period_fits(upper))
+        upper += USEC_PER_SEC;
+    print_period(below, lower);
+    print_period(above, upper);
+    return json_complain(j, e, "must divide a minute or be whole minutes: %s or %s would do", below, above);
+}
+
 static rc_t read_period(const struct json *j, int64_t *ret, struct err *e)
 {
     int64_t us = 0;
     struct str text = {0};
     int64_t minutes = 0;
     rc_t rc = OK;
-    if (json_type(j) == JSON_NUMBER) {
+    if (json_type(j) != JSON_NUMBER && json_type(j) != JSON_STRING) {
+        return json_complain(
+            j, e, "a time with its unit is wanted, such as \"10s\", \"5m\" or \"1h\", or a number of minutes");
+    } else if (json_type(j) == JSON_NUMBER) {
         rc = json_i64(j, &minutes, e);
         if (rc == OK && (minutes < 1 || minutes > 1440))
             rc = json_complain(j, e, "minutes from 1 to 1440 are wanted");
@@ -116,8 +138,8 @@ static rc_t read_period(const struct json *j, int64_t *ret, struct err *e)
         return rc;
     if (us < USEC_PER_SEC || us > API_DAY_US)
         return json_complain(j, e, "must be from 1s to 24h");
-    if (MINUTE_US % us && us % MINUTE_US)
-        return json_complain(j, e, "must divide a minute or be whole minutes");
+    if (!period_fits(us))
+        return complain_period(j, us, e);
     *ret = us;
     return OK;
 }

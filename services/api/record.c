@@ -182,7 +182,7 @@ static rc_t read_spec(const struct json *s, struct endpoint *ep, struct err *e)
 
 static rc_t read_status(const struct json *s, struct endpoint *ep, struct err *e)
 {
-    struct str mode = STR("disabled"); /* MLRun's default */
+    struct str mode = STR("enabled"); /* MLRun's clients always send it; whoever writes by hand wants drift */
     ep->sampling_percentage = 100;
     rc_t rc = json_opt_str(s, "monitoring_mode", &mode, e);
     if (rc == OK && !str_eqz(mode, "enabled") && !str_eqz(mode, "disabled"))
@@ -211,8 +211,11 @@ rc_t record_read(struct json *body, const struct project *p, struct endpoint *re
         rc = json_complain(json_get(body, "kind"), e, "must be model-endpoint");
     if (rc == OK)
         rc = json_need_object(body, "metadata", &parts.part[0], e);
-    for (size_t i = 1; rc == OK && i < 3; i++)
+    for (size_t i = 1; rc == OK && i < 3; i++) {
         rc = json_opt_object(body, part_names[i], &parts.part[i], e);
+        if (rc == OK && !parts.part[i])
+            parts.part[i] = json_set_object(body, part_names[i]); /* what is not there has every default */
+    }
     if (rc == OK)
         rc = read_metadata(parts.part[0], p, &ep, e);
     if (rc == OK)
@@ -314,6 +317,20 @@ static void take_in_document(struct endpoint *to, const struct endpoint *from, c
     json_print(a, JSON_NAN_NULL, &out);
     mem_free(to->document);
     to->document = buf_take(&out);
+}
+
+const char *record_part_of(struct str key)
+{
+    static const struct {
+        const char *key, *part;
+    } known[] = {{"labels", "metadata"},     {"model_path", "spec"},           {"model_class", "spec"},
+                 {"feature_names", "spec"},  {"label_names", "spec"},          {"children", "spec"},
+                 {"children_uids", "spec"},  {"monitoring_mode", "status"},    {"first_request", "status"},
+                 {"last_request", "status"}, {"sampling_percentage", "status"}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (str_eqz(key, known[i].key))
+            return known[i].part;
+    return NULL;
 }
 
 rc_t record_take_field(struct endpoint *to, const struct endpoint *from, struct str key, struct err *e)

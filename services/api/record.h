@@ -35,6 +35,8 @@ bool record_schema(const struct record_column *columns, size_t n, struct buf *ou
  * be changed. */
 rc_t record_take_field(struct endpoint *to, const struct endpoint *from, struct str key, struct err *e) MUST_CHECK;
 
+const char *record_part_of(struct str key); /* "status" of "monitoring_mode"; NULL: no field that can be changed */
+
 /* What a record is shown with beyond itself. {0} shows MLRun's defaults, but for result_status: -1. */
 struct record_extra {
     struct str schema; /* document of the schema in force; empty: none */

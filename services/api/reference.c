@@ -2,8 +2,10 @@
  * nothing else has named them yet, so that events without names are compared column by column. */
 #include "api.h"
 
+#include <stdio.h>
 #include "base/mem.h"
 #include "base/time.h"
+#include "lake/lake.h"
 #include "record.h"
 #include "training.h"
 
@@ -48,6 +50,99 @@ rc_t call_name_columns(struct call *c, const struct endpoint *ep, const struct r
     return rc;
 }
 
+/* ---- what does not fit the endpoint's columns: words, no refusal ---- */
+#define WARNINGS_MAX 20
+#define NAMES_SHOWN 10
+
+struct names { /* as columns, so that both sides are compared alike */
+    struct str *v;
+    size_t n;
+};
+
+static struct str normal(struct call *c, struct str name)
+{
+    char *text = arena_alloc(c->arena, name.n + 10);
+    return (struct str){text, column_name(text, name)};
+}
+
+static struct names names_of_schema(struct call *c, const struct schema *s)
+{
+    struct names a = {.v = arena_array(c->arena, s->n_features + s->n_labels + 1, sizeof *a.v)};
+    for (size_t i = 0; i < s->n_features; i++)
+        a.v[a.n++] = arena_str(c->arena, str_of(s->features[i].name));
+    for (size_t i = 0; i < s->n_labels; i++)
+        a.v[a.n++] = arena_str(c->arena, str_of(s->labels[i].name));
+    return a;
+}
+
+static struct names names_of_reference(struct call *c, const struct reference *r)
+{
+    struct names a = {.v = arena_array(c->arena, r->n + 1, sizeof *a.v)};
+    for (size_t i = 0; i < r->n; i++)
+        a.v[a.n++] = normal(c, r->features[i].name);
+    return a;
+}
+
+static bool has_name(const struct names *a, struct str name)
+{
+    for (size_t i = 0; i < a->n; i++)
+        if (str_eq(a->v[i], name))
+            return true;
+    return false;
+}
+
+static void list_names(struct buf *b, const struct names *a)
+{
+    for (size_t i = 0; i < a->n && i < NAMES_SHOWN; i++) {
+        buf_addz(b, i ? ", " : "");
+        buf_add(b, a->v[i].p, a->v[i].n);
+    }
+    if (a->n > NAMES_SHOWN)
+        buf_addf(b, " and %zu more", a->n - NAMES_SHOWN);
+}
+
+/* One warning for each of `these` that `those` has not. */
+static void warn_absent(struct json *out, const struct names *these, const struct names *those, const char *head,
+                        const char *tail)
+{
+    for (size_t i = 0; i < these->n && json_len(out) < WARNINGS_MAX; i++) {
+        struct buf b = {0};
+        if (has_name(those, these->v[i]))
+            continue;
+        buf_addf(&b, "%s ", head);
+        buf_add(&b, these->v[i].p, these->v[i].n);
+        buf_addf(&b, " %s: ", tail);
+        list_names(&b, those);
+        json_add_str(out, buf_str(&b));
+        buf_done(&b);
+    }
+}
+
+static rc_t find_warnings(struct call *c, const struct endpoint *ep, const struct reference *r, struct json *out,
+                          struct err *e)
+{
+    struct endpoint_schema stored = {0};
+    struct schema s = {0};
+    rc_t rc = ep->schema_version ? schema_get(c->db, ep->id, 0, 0, &stored, e) : E_NOTFOUND;
+    if (rc == OK)
+        rc = schema_parse(str_of(stored.document), &s, e);
+    if (rc == OK && stored.named) {
+        struct names columns = names_of_schema(c, &s), trained = names_of_reference(c, r);
+        warn_absent(out, &trained, &columns, "column",
+                    "is not a column of the endpoint, nothing is compared with it; there are");
+        warn_absent(out, &columns, &trained, "the endpoint's column",
+                    "is not in this reference, its drift is not computed; there are");
+    } else if (rc == OK && s.n_features + s.n_labels != r->n) {
+        char text[160];
+        (void)snprintf(text, sizeof text, "events so far have %zu columns without names, this reference names %zu",
+                       s.n_features + s.n_labels, r->n); /* fits */
+        json_add_strz(out, text);
+    }
+    schema_done(&s);
+    endpoint_schema_done(&stored);
+    return rc == E_NOTFOUND ? OK : rc;
+}
+
 static rc_t store(struct call *c, const struct endpoint *ep, const struct training *t, int *ret_version, struct err *e)
 {
     struct buf statistics = {0}, labels = {0};
@@ -67,11 +162,14 @@ rc_t put_reference(struct call *c, struct err *e)
     struct endpoint ep = {0};
     struct training t = {0};
     int version = 0;
+    CLEANUP(json_freep) struct json *warnings = json_new_array();
     rc_t rc = call_project(c, &p, e);
     if (rc == OK)
         rc = call_endpoint(c, &p, &ep, e);
     if (rc == OK)
         rc = training_read(http_body(c->r), c->arena, &t, e);
+    if (rc == OK)
+        rc = find_warnings(c, &ep, t.reference, warnings, e);
     if (rc == OK)
         rc = store(c, &ep, &t, &version, e);
     if (rc == OK) {
@@ -85,6 +183,10 @@ rc_t put_reference(struct call *c, struct err *e)
         jw_kv_i64(&w, "labels", (int64_t)t.n_labels);
         if (t.rows)
             jw_kv_i64(&w, "rows", (int64_t)t.rows);
+        if (json_len(warnings)) {
+            jw_key(&w, "warnings");
+            json_write(warnings, &w);
+        }
         jw_object_end(&w);
     }
     reference_free(t.reference);

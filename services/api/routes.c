@@ -19,7 +19,7 @@ const struct api_route api_routes[] = {
     {"GET", P "/model-endpoints/{name}", "read", API_DB, get_endpoint, "One endpoint record"},
     {"PATCH", P "/model-endpoints", "write", API_DB, patch_endpoint, "Changes the named fields of one record"},
     {"DELETE", P "/model-endpoints/{name}", "write", API_DB, delete_endpoint, "Deletes a record with all its data"},
-    {"PUT", P "/model-endpoints/{uid}/reference", "write", API_DB, put_reference,
+    {"PUT", P "/model-endpoints/{uid}/reference", "write", API_DB | API_ROWS, put_reference,
      "Training rows or statistics to compare with; the next version"},
     {"GET", P "/model-endpoints/{uid}/reference", "read", API_DB, get_reference, "The reference and its versions"},
     {"GET", P "/model-endpoints/{uid}/metrics", "read", API_DB, get_metrics, "Names of the results and metrics there are"},
@@ -119,8 +119,10 @@ void api_rows(struct api *a)
     assert(api_routes_n <= sizeof a->rows / sizeof *a->rows);
     for (size_t i = 0; i < api_routes_n; i++) {
         const struct api_route *s = &api_routes[i];
-        a->rows[i] = (struct http_route){s->method, s->pattern, s->scope, s->flags & API_HTML ? 0 : HTTP_DETAIL,
-                                         dispatch,  s->summary};
+        a->rows[i] = (struct http_route){
+            s->method, s->pattern,
+            s->scope,  (s->flags & API_HTML ? 0u : HTTP_DETAIL) | (s->flags & API_ROWS ? HTTP_ROWS : 0u),
+            dispatch,  s->summary};
     }
 }
 

@@ -53,10 +53,13 @@ static rc_t find_members(struct str body, struct member *m, struct err *e)
 /* Words with the path and the byte in the whole body. */
 static rc_t fail_in(struct json_reader *r, const struct member *m, struct str body, struct err *e)
 {
-    char path[8];
+    char path[160];
+    (void)jr_path(r, path, sizeof path);
+    if (r->error.code == JSON_E_TYPE && r->error.want == JSON_NONE) /* value_read's */
+        return err_set(e, E_INVALID, "%s%s%s: a number, text, a boolean or null is wanted, not an array or an object",
+                       m->name, path[0] == '[' || path[0] == '\0' ? "" : ".", path);
     r->error.offset += (size_t)(m->text.p - body.p);
     rc_t rc = jr_error(r, e);
-    (void)jr_path(r, path, sizeof path);
     return err_prefix(e, rc, "%s%s", m->name, path[0] == '\0' ? ", " : path[0] == '[' ? "" : ".");
 }
 
@@ -92,9 +95,11 @@ static bool value_read(struct json_reader *r, struct stat_value *v)
         return jr_str(r, &v->text);
     case JSON_NULL:
         return jr_null(r);
+    case JSON_ARRAY:
+    case JSON_OBJECT:
+        return jr_fail(r, JSON_E_TYPE, (size_t)(r->at - r->start));
     default:
-        v->kind = STAT_OTHER;
-        return jr_skip(r, NULL);
+        return jr_skip(r, NULL); /* it says what is wrong */
     }
 }
 

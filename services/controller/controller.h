@@ -114,6 +114,8 @@ struct controller {
     struct worker worker;
     bool leader, db_ready;
     int64_t answered_us; /* monotonic: when the lock's connection last answered */
+    int64_t opened_us;   /* monotonic */
+    bool bus_seen;       /* a broker has answered once */
     int64_t depth_due_us;
 
     pthread_mutex_t mutex; /* over the requests */

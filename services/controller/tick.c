@@ -9,6 +9,7 @@
 #include "pipeline/pipeline.h"
 
 #define LOCK_NAME "controller"
+#define BUS_FIRST_US (5 * USEC_PER_SEC)      /* until then a bus that has not answered yet is starting, not down */
 #define LEADER_SILENCE_US (5 * USEC_PER_SEC) /* without an answer for so long we are no leader any more */
 #define SOON_US (100 * USEC_PER_MSEC)        /* between looks at a frontier that is about to pass an end */
 #define SOON_FOR_US (10 * USEC_PER_SEC)
@@ -269,8 +270,11 @@ static void note_database(struct controller *c, rc_t rc, const struct err *e)
 static bool note_bus(struct controller *c)
 {
     bool up = bus_producer_up(c->producer);
+    c->bus_seen = c->bus_seen || up;
     if (up)
         health_set(c->health_bus, HEALTH_OK, "%s", "");
+    else if (!c->bus_seen && clock_mono_us() - c->opened_us < BUS_FIRST_US)
+        health_set(c->health_bus, HEALTH_STARTING, "no broker has answered yet");
     else
         health_set(c->health_bus, HEALTH_DOWN, "no broker answers: window events wait in the outbox; check KAFKA_BROKERS");
     return up;

@@ -172,6 +172,60 @@ def test_records_that_are_not_right(api, project, change, field):
     assert names(api, project) == []
 
 
+@pytest.mark.parametrize("left_out", [("status",), ("spec",), ("spec", "status")])
+@pytest.mark.parametrize("null", [False, True])
+def test_a_part_that_is_not_there_has_its_defaults(api, project, left_out, null):
+    body = record(project)
+    for part in left_out:
+        body[part] = None
+        if not null:
+            del body[part]
+    answer = api.post(path(project), body)
+    assert answer.status == 201, answer.text
+    made = api.get(path(project, "/m")).json
+    if "status" in left_out:
+        assert made["status"]["monitoring_mode"] == "enabled" and made["status"]["sampling_percentage"] == 100
+    if "spec" in left_out:
+        assert made["spec"]["feature_names"] == [] and made["spec"]["function_name"] in ("", None)
+
+
+def test_disabled_is_kept(api, project):
+    assert api.endpoint(project, status={"monitoring_mode": "disabled"})["status"]["monitoring_mode"] == "disabled"
+    body = record(project, "other")
+    del body["status"]["monitoring_mode"]
+    assert api.post(path(project), body).json["status"]["monitoring_mode"] == "enabled"
+
+
+def test_what_is_missing_is_named(api, project):
+    for body, field in (({}, "metadata"), ({"metadata": {}}, "metadata.name"), ({"metadata": {"name": "m"}}, "metadata.project"),
+                        ({"metadata": {"name": "m", "project": project}, "spec": 5}, "spec:"),
+                        ({"metadata": {"name": "m", "project": project}, "status": "on"}, "status:")):
+        answer = api.post(path(project), body)
+        assert answer.status == 400 and answer.detail.startswith(field), answer.text
+
+
+def test_a_patch_by_hand(api, project):
+    api.endpoint(project)
+    body = {"metadata": {"name": "m", "project": project}, "status": {"monitoring_mode": "disabled"}}
+    assert api.patch(path(project, attribute_key="monitoring_mode"), body).status == 200
+    assert api.get(path(project, "/m")).json["status"]["monitoring_mode"] == "disabled"
+    del body["status"]
+    answer = api.patch(path(project, attribute_key="monitoring_mode"), body)
+    assert answer.status == 400 and answer.detail.startswith("status.monitoring_mode: attribute-key names it"), answer.text
+    assert api.get(path(project, "/m")).json["status"]["monitoring_mode"] == "disabled"
+    answer = api.patch(path(project), body)
+    assert answer.status == 400 and "?attribute-key=" in answer.detail
+
+
+def test_a_uid_where_the_name_belongs(api, project):
+    uid = api.endpoint(project)["metadata"]["uid"]
+    answer = api.get(path(project, "/" + uid))
+    where = f"/api/v1/projects/{project}/model-endpoints/m?endpoint-id={uid}"
+    assert answer.status == 404 and where in answer.detail, answer.text
+    assert api.get(where).status == 200
+    assert "endpoint-id=" in api.get(path(project, "/nobody")).detail
+
+
 @pytest.mark.parametrize("body", ["", "null", "[]", '"x"', "{", '{"kind": "function"}', "{}", '{"metadata": 5}', b"\xff\xfe",
                                   b"\0", "{" + '"a":{' * 100 + "}" * 101])
 def test_bodies_that_are_no_records(api, project, body):

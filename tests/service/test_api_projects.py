@@ -74,6 +74,14 @@ def test_base_periods_that_do_not_fit(api, given):
     assert api.get("/api/v1/projects/never").status == 404
 
 
+@pytest.mark.parametrize("given, said", [
+    ("7s", "6s or 10s would do"), ("500ms", "from 1s to 24h"), ("90s", "1m or 2m would do"), ("31s", "30s or 1m would do"),
+    ("1700ms", "1s or 2s would do"), (None, '"10s", "5m" or "1h", or a number of minutes'), (True, "a number of minutes")])
+def test_a_wrong_base_period_is_told_what_would_do(api, given, said):
+    answer = api.put("/api/v1/projects/never", {"spec": {"monitoring": {"base_period": given}}})
+    assert answer.status == 400 and answer.detail.startswith("spec.monitoring.base_period: ") and said in answer.detail
+
+
 @pytest.mark.parametrize("body, words", [
     ({"metadata": {"name": "other"}}, "metadata.name"), ({"spec": []}, "spec"), ({"metadata": {"name": 5}}, "metadata.name"),
     ({"spec": {"monitoring": {"enabled": "yes"}}}, "spec.monitoring.enabled"),
@@ -109,6 +117,7 @@ def test_a_body_of_ten_megabytes_is_413(api):
     try:
         answer = api.post(f"/api/v1/projects/{name}/model-endpoints", body)
         assert answer.status == 413, answer.text
+        assert "HTTP_BODY_MAX (8 MiB)" in answer.detail and "feature_stats" not in answer.detail
     except (BrokenPipeError, ConnectionResetError):
         pass  # it answered before we had sent it all, and closed
     assert api.get("/livez").status == 200

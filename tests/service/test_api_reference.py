@@ -122,6 +122,30 @@ def test_references_that_are_not_right(api, where, body, words):
     assert api.get(where).status == 404  # nothing was stored
 
 
+def test_what_does_not_fit_the_endpoints_columns_is_said(api):
+    project = api.project()
+    uid = api.endpoint(project, "n", spec={"feature_names": ["age", "city"], "label_names": ["bought"]})["metadata"]["uid"]
+    where = f"/api/v1/projects/{project}/model-endpoints/{uid}/reference"
+    answer = put(api, where, {"columns": {"age": [1, 2], "town": ["a", "b"], "bought": [0, 1]}, "labels": ["bought"]})
+    assert answer["version"] == 1 and len(answer["warnings"]) == 2
+    assert answer["warnings"][0].startswith("column town is not") and answer["warnings"][0].endswith("age, city, bought")
+    assert "column city is not in this reference" in answer["warnings"][1]
+    assert answer["warnings"][1].endswith("age, town, bought")
+    fits = put(api, where, {"columns": {"age": [1, 2], "city": ["a", "b"], "bought": [0, 1]}, "labels": ["bought"]})
+    assert fits["version"] == 2 and "warnings" not in fits
+    many = put(api, where, {"columns": {f"c{i}": [1] for i in range(100)}})
+    assert len(many["warnings"]) == 20 and all(len(w) < 400 for w in many["warnings"])
+
+
+@pytest.mark.parametrize("body, place", [
+    ({"columns": ["a", "b"], "data": [[1, [2]]]}, "data[0][1]: "), ({"columns": ["a", "b"], "data": [[1, 2], [{"x": 1}, 2]]}, "data[1][0]: "),
+    ({"columns": {"a": [1, 2, []]}}, "columns.a[2]: "), ({"columns": {"a": [{}]}}, "columns.a[0]: ")])
+def test_a_cell_is_no_array_and_no_object(api, where, body, place):
+    answer = api.put(where, body)
+    assert answer.status == 400 and answer.detail.startswith(place) and "not an array or an object" in answer.detail, answer.text
+    assert api.get(where).status == 404
+
+
 def test_a_position_is_that_in_the_body(api, where):
     body = '{"labels": [], "data": [[1], [oops]], "columns": ["a"]}'
     answer = api.put(where, body)
@@ -140,7 +164,9 @@ def test_more_than_the_body_may_have(api, where):
     body = json.dumps({"columns": {"a": [0.123456789012345] * 600_000}})
     assert len(body) > 8 << 20
     try:
-        assert api.put(where, body).status == 413
+        answer = api.put(where, body)
+        assert answer.status == 413
+        assert answer.detail == "the body is longer than HTTP_BODY_MAX (8 MiB): raise it, send fewer rows, or feature_stats"
     except (BrokenPipeError, ConnectionResetError):
         pass
     assert api.get(where).status == 404

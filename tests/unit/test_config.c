@@ -261,17 +261,56 @@ static void the_reference_comes_from_the_keys(void **state)
     assert_null(config_command(&f->spec, 2, argv));
 }
 
+static void a_value_apart_is_one_fault(void **state)
+{
+    static const struct {
+        const char *a, *b, *want;
+    } cases[] = {
+        {"--t-port", "abc", "--t-port: has no value; write --t-port=VALUE\n"},
+        {"--t-password", "hunter2",
+         "--t-password: a secret is not taken from the command line; set T_PASSWORD or --t-password-file\n"},
+        {"--t-password-file", "/x", "--t-password-file: has no value; write --t-password-file=VALUE\n"},
+        {"--t-prot", "1", "--t-prot: no such option; did you mean --t-port?\n"},
+        {"--t-on", "yes", "yes: not an option; options look like --http-port=8080\n"},
+    };
+    struct fixture *f = *state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        buf_clear(&f->text);
+        assert_int_equal(load(f, cases[i].a, cases[i].b), E_INVALID);
+        assert_string_equal(f->text.data, cases[i].want);
+    }
+}
+
+static void only_near_names_are_suggested(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(load(f, "--foo=1", "--x=1"), E_INVALID);
+    assert_string_equal(f->text.data, "--foo: no such option; --help lists them\n"
+                                      "--x: no such option; --help lists them\n");
+    buf_clear(&f->text);
+    assert_int_equal(load(f, "--t-nam=1", "--t-brokres=1"), E_INVALID);
+    assert_string_equal(f->text.data, "--t-nam: no such option; did you mean --t-name?\n"
+                                      "--t-brokres: no such option; did you mean --t-brokers?\n");
+}
+
+static void help_has_a_short_name(void **state)
+{
+    struct fixture *f = *state;
+    char program[] = "t", h[] = "-h";
+    char *argv[] = {program, h, NULL};
+    assert_string_equal(config_command(&f->spec, 2, argv), "--help");
+    assert_int_equal(load(f, "-h", NULL), OK);
+}
+
 int main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
-        CASE(defaults_and_the_environment),
-        CASE(flags_win),
-        CASE(all_faults_at_once),
-        CASE(other_arguments_are_faults),
-        CASE(secrets_come_from_files),
-        CASE(a_wrong_secret_is_not_shown),
-        CASE(the_reference_comes_from_the_keys),
+        CASE(defaults_and_the_environment), CASE(flags_win),
+        CASE(all_faults_at_once),           CASE(other_arguments_are_faults),
+        CASE(secrets_come_from_files),      CASE(a_wrong_secret_is_not_shown),
+        CASE(a_value_apart_is_one_fault),   CASE(only_near_names_are_suggested),
+        CASE(help_has_a_short_name),        CASE(the_reference_comes_from_the_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
