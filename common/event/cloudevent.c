@@ -17,6 +17,7 @@ static bool read_specversion(struct inference_decoder *d)
 {
     struct str version = {NULL, 0};
     size_t at = jr_offset(&d->r);
+    d->is_cloudevent = true;
     if (!decoder_opt_str(d, &version, ATTRIBUTE_MAX))
         return false;
     return (version.n > 1 && version.p[0] == '1' && version.p[1] == '.') || str_eqz(version, "0.3") ||
@@ -166,6 +167,8 @@ static rc_t settle_names(struct inference_decoder *d, struct reject *why)
 static rc_t settle_attributes(struct inference_decoder *d, struct reject *why)
 {
     struct inference_event *ev = &d->ev;
+    if (!d->is_cloudevent)
+        return reject_set(why, REJECT_MISSING_FIELD, "specversion", 0, "this is no CloudEvent");
     if (d->ce_type.n == 0)
         return reject_set(why, REJECT_MISSING_FIELD, "type", 0, "the event has no type");
     if (d->shape.code != REJECT_NONE) {
@@ -229,27 +232,43 @@ static void swap_readers(struct inference_decoder *d)
     d->r2 = r;
 }
 
-/* The response's times and outputs, once the request stands in d. */
+/* The second half is read as strictly as the first, and must be of the same request. */
+static rc_t read_response(struct inference_decoder *d, struct str response, const struct inference_event *request,
+                          struct reject *why)
+{
+    const struct str none = {NULL, 0};
+    char uid[UID_LEGACY_LEN];
+    memcpy(uid, request->uid.p, sizeof uid);
+    d->ev = (struct inference_event){.when_us = INFERENCE_NO_TIME};
+    d->ce_type = d->ce_time = d->service = d->namespace = d->component = d->variant = none;
+    d->has_request_id = d->is_twice = d->is_cloudevent = false;
+    d->request_id = none;
+    d->reads_response = true;
+    rows_reset(&d->outputs); /* a V2 request says there which outputs it wants */
+    rc_t rc = read_half(d, response.p, response.n, why);
+    if (rc == OK)
+        rc = settle_attributes(d, why);
+    if (rc == OK && d->ev.kind != INFERENCE_RESPONSE)
+        rc = reject_set(why, REJECT_UNKNOWN_KIND, "type", 0, "a response is wanted");
+    if (rc == OK && d->outputs.form == ROWS_ABSENT)
+        rc = reject_set(why, REJECT_MISSING_OUTPUTS, "data", 0, "the body has neither outputs nor predictions");
+    if (rc == OK && (!str_eq(d->ev.request_id, request->request_id) || memcmp(d->ev.uid.p, uid, sizeof uid) != 0))
+        rc = reject_set(why, REJECT_BAD_VALUE, "id", 0, "request and response are not of one request");
+    return rc;
+}
+
+/* Once the request stands in d. */
 static rc_t add_response(struct inference_decoder *d, struct str response, struct reject *why)
 {
     struct inference_event request = d->ev;
-    d->ev.when_us = INFERENCE_NO_TIME;
-    d->has_request_id = false;
-    d->ce_time.n = 0;
-    rows_reset(&d->outputs);
-    d->reads_response = true;
     swap_readers(d); /* strings of the first half stay where they are */
-    rc_t rc = read_half(d, response.p, response.n, why);
-    int64_t answered_us = INFERENCE_NO_TIME;
-    if (rc == OK && d->ev.kind != INFERENCE_RESPONSE)
-        rc = reject_set(why, REJECT_UNKNOWN_KIND, "type", 0, "a response is wanted");
-    if (rc == OK && d->ce_time.n > 0 && time_parse(d->ce_time, 0, &answered_us) != OK)
-        rc = reject_set(why, REJECT_BAD_TIME, "time", d->when_at, "this is no RFC 3339 time");
+    rc_t rc = read_response(d, response, &request, why);
+    int64_t answered_us = d->ev.when_us;
     d->ev = request;
     d->ev.kind = INFERENCE_PREDICTION;
     d->ev.is_paired = true;
-    if (rc == OK && d->ev.when_us != INFERENCE_NO_TIME && answered_us != INFERENCE_NO_TIME && answered_us >= d->ev.when_us)
-        d->ev.latency_us = answered_us - d->ev.when_us;
+    if (request.when_us != INFERENCE_NO_TIME && answered_us != INFERENCE_NO_TIME && answered_us >= request.when_us)
+        d->ev.latency_us = answered_us - request.when_us;
     return rc;
 }
 

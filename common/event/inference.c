@@ -316,12 +316,28 @@ static bool is_later_version(const char *p, size_t n, struct reject *why)
     return later;
 }
 
+/* A field before specversion may have looked like one of ours. */
+static bool is_cloudevent(const char *p, size_t n)
+{
+    struct json_reader r = {0};
+    struct str key;
+    bool found = false;
+    jr_init(&r, p, n, &inference_limits);
+    if (jr_peek(&r) == JSON_OBJECT && jr_object(&r))
+        while (!found && jr_key(&r, &key)) {
+            found = str_eqz(key, "specversion");
+            (void)jr_skip(&r, NULL);
+        }
+    jr_done(&r);
+    return found;
+}
+
 rc_t inference_decode(struct inference_decoder *d, const char *p, size_t n, struct inference_event *ret, struct reject *why)
 {
     decoder_start(d, why);
     jr_init(&d->r, p, n, &inference_limits);
     bool ok = decoder_read(d);
-    if (d->is_cloudevent)
+    if (d->is_cloudevent || (!ok && is_cloudevent(p, n)))
         return cloudevent_decode(d, p, n, ret, why);
     rc_t rc = ok ? settle(d, why) : d->rejected ? E_INVALID : reject_reader(why, &d->r);
     if (rc == OK)

@@ -29,7 +29,13 @@ static void check_names(const struct str *names, size_t n)
 static void check_event(const struct inference_event *ev)
 {
     MUST(ev->n_rows <= INFERENCE_ROWS_MAX && ev->n_cols <= INFERENCE_COLS_MAX && ev->n_label_cols <= INFERENCE_COLS_MAX);
-    MUST(ev->kind == INFERENCE_NOP || name_is_uid(ev->uid));
+    MUST(ev->kind == INFERENCE_NOP || (ev->kind == INFERENCE_LABEL && ev->uid.n == 0) || name_is_uid(ev->uid));
+    MUST(ev->kind != INFERENCE_LABEL || (ev->label.n > 0 && ev->request_id.n > 0));
+    MUST(!ev->uid_is_made || (ev->is_plain && ev->model.n > 0 && ev->endpoint_id.n == 0));
+    if (ev->kind == INFERENCE_REQUEST || ev->kind == INFERENCE_RESPONSE)
+        MUST(ev->request_id.n > 0 && ev->model.n > 0 && ev->outputs == NULL);
+    if (ev->kind == INFERENCE_REQUEST)
+        MUST(ev->n_rows > 0 && ev->n_cols > 0);
     MUST(ev->project.n == 0 || name_is_project(ev->project));
     MUST(ev->sampling_percentage > 0 && ev->sampling_percentage <= 100 && ev->latency_us >= -1);
     if (ev->kind == INFERENCE_PREDICTION)

@@ -277,6 +277,16 @@ static void halves(void **state)
     assert_true(ev.n_rows == 1 && ev.function.function.n == 0 && ev.when_us == INFERENCE_NO_TIME);
 }
 
+static void other_attributes_do_not_matter(void **state)
+{
+    (void)state;
+    struct inference_event ev = take(
+        "{\"kind\":\"x\",\"op\":1,\"labels\":[],\"metadata\":\"{}\",\"specversion\":\"1.0\",\"id\":\"1\","
+        "\"type\":\"org.kubeflow.serving.inference.request\",\"inferenceservicename\":\"s\","
+        "\"data\":{\"instances\":[1]},\"when\":7}");
+    assert_int_equal(ev.kind, INFERENCE_REQUEST);
+}
+
 static void two_halves_are_a_prediction(void **state)
 {
     (void)state;
@@ -293,6 +303,10 @@ static void two_halves_are_a_prediction(void **state)
         (void)take("{\"model\":\"m\",\"inputs\":[[1]],\"outputs\":[0]}");
     }
     assert_int_equal(cloudevent_pair(decoder, STR(RESPONSE), STR(REQUEST), &ev, &why), E_INVALID);
+    const char *stranger = "{\"specversion\":\"1.0\",\"id\":\"0009174a\",\"inferenceservicename\":\"other\",\"type\":"
+                           "\"org.kubeflow.serving.inference.response\",\"data\":{\"predictions\":[1,2]}}";
+    assert_int_equal(cloudevent_pair(decoder, STR(REQUEST), str_of(stranger), &ev, &why), E_INVALID);
+    assert_true(why.code == REJECT_BAD_VALUE);
     const char *other = HALF("response", "\"data\":{\"predictions\":[1]}");
     assert_int_equal(cloudevent_pair(decoder, STR(REQUEST), str_of(other), &ev, &why), E_INVALID);
     assert_int_equal(why.code, REJECT_ROW_COUNT_MISMATCH);
@@ -366,6 +380,7 @@ int main(void)
         cmocka_unit_test(what_is_missing_is_said),
         cmocka_unit_test(halves),
         cmocka_unit_test(two_halves_are_a_prediction),
+        cmocka_unit_test(other_attributes_do_not_matter),
         cmocka_unit_test(halves_refused),
         cmocka_unit_test(binary_mode),
     };
