@@ -7,6 +7,8 @@
 #include "event/rows.h"
 #include "json/reader.h"
 
+#define DECODER_LENGTHS 24 /* names are shorter */
+
 struct inference_decoder {
     struct json_reader r;
     struct arena arena;
@@ -25,6 +27,7 @@ struct inference_decoder {
     bool has_request_id, has_resp_id, has_ingest_id, has_error, has_latency_us, has_effective;
     size_t when_at, timestamp_at, endpoint_at, uri_at, project_at, batch_at;
     char legacy[41];
+    unsigned char first[DECODER_LENGTHS]; /* row of event_fields by length of name */
 };
 
 /* Every reader of a field takes one value. False: it failed, by the reader or with d->rejected. */
@@ -68,5 +71,6 @@ rc_t tensors_settle(struct rows *rows, struct arena *a, bool is_output, const ch
 
 extern const struct json_limits inference_limits; /* inference.c */
 
+void decoder_index(struct inference_decoder *d); /* once, when it is made */
 /* Reads the whole record in d->r into d. False: the reader failed, or d->rejected and *d->why says it. */
 bool decoder_read(struct inference_decoder *d);

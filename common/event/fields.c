@@ -378,12 +378,14 @@ static inline bool same_name(const char *a, const char *b, size_t n)
     return true;
 }
 
-/* The table's rows are sorted by length; the search starts at the first of the key's length. */
-bool decoder_members(struct inference_decoder *d, const struct field *fields, size_t n)
+/* The table's rows are sorted by length; the search starts at the first of the key's length, which `first` knows. */
+static bool members(struct inference_decoder *d, const struct field *fields, size_t n, const unsigned char *first)
 {
     struct str key;
     while (jr_key(&d->r, &key)) {
         const struct field *f = fields, *end = fields + n;
+        if (first)
+            f += first[key.n < DECODER_LENGTHS ? key.n : DECODER_LENGTHS - 1];
         while (f < end && f->name.n < key.n)
             f++;
         while (f < end && f->name.n == key.n && !same_name(f->name.p, key.p, key.n))
@@ -393,6 +395,11 @@ bool decoder_members(struct inference_decoder *d, const struct field *fields, si
             return false;
     }
     return !jr_failed(&d->r);
+}
+
+bool decoder_members(struct inference_decoder *d, const struct field *fields, size_t n)
+{
+    return members(d, fields, n, NULL);
 }
 
 static const struct field request_fields[] = {FIELD("id", read_request_id), FIELD("inputs", read_inputs),
@@ -479,7 +486,16 @@ static const struct field event_fields[] = {
 };
 #define EVENT_FIELDS (sizeof event_fields / sizeof *event_fields)
 
+void decoder_index(struct inference_decoder *d)
+{
+    for (size_t i = 0, n = 0; n < DECODER_LENGTHS; n++) {
+        while (i < EVENT_FIELDS && event_fields[i].name.n < n)
+            i++;
+        d->first[n] = (unsigned char)i;
+    }
+}
+
 bool decoder_read(struct inference_decoder *d)
 {
-    return jr_object(&d->r) && decoder_members(d, event_fields, EVENT_FIELDS) && jr_end(&d->r);
+    return jr_object(&d->r) && members(d, event_fields, EVENT_FIELDS, d->first) && jr_end(&d->r);
 }

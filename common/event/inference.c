@@ -240,7 +240,9 @@ static rc_t settle(struct inference_decoder *d, struct reject *why)
 
 struct inference_decoder *inference_decoder_new(void)
 {
-    return mem_alloc(sizeof(struct inference_decoder));
+    struct inference_decoder *d = mem_alloc(sizeof *d);
+    decoder_index(d);
+    return d;
 }
 
 void inference_decoder_free(struct inference_decoder *d)

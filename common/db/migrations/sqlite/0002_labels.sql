@@ -7,5 +7,5 @@ CREATE TABLE labels (
     label        text    NOT NULL,
     written_us   bigint  NOT NULL,
     PRIMARY KEY (project_id, request_id, endpoint_uid, when_us)
-) WITHOUT ROWID;
+);
 CREATE INDEX labels_by_day ON labels (when_us);
