@@ -5,7 +5,6 @@
 #include "app/form.h"
 #include "app/watch.h"
 #include "base/clock.h"
-#include "base/mem.h"
 #include "event/names.h"
 #include "log/log.h"
 #include "service/service.h"
@@ -226,31 +225,39 @@ static void close_program(void *self)
     cache_free(p->cache);
 }
 
+struct service_def *app_service(const struct app *app, struct arena *a)
+{
+    struct program *p = arena_alloc(a, sizeof *p);
+    *p = (struct program){.app = app, .opts = arena_alloc(a, app->opts_size ? app->opts_size : 1)};
+    struct config_default *defaults = arena_array(a, 3, sizeof *defaults);
+    defaults[0] = (struct config_default){"APP_NAME", app->name};
+    defaults[1] = (struct config_default){"HTTP_BODY_MAX", "2MiB"};
+    const struct config_table tables[] = {
+        {"Application", keys, sizeof keys / sizeof *keys, &p->own},
+        {"Database", db_keys, db_keys_n, &p->db},
+        {"Kafka", bus_keys, bus_keys_n, &p->bus},
+        {"Cache", cache_keys, cache_keys_n, &p->cache_cfg},
+        {"Lake", lake_keys, lake_keys_n, &p->lake},
+        {"Of this app", app->keys, app->n_keys, p->opts}, /* last: an app may have none */
+    };
+    const struct http_routes routes[] = {{.rows = form_routes, .count = form_routes_n, .arg = &p->form}};
+    return service_def_dup(a, &(struct service_def){.name = app->name,
+                                                    .summary = app->summary,
+                                                    .tables = tables,
+                                                    .table_count = sizeof tables / sizeof *tables - (app->n_keys ? 0 : 1),
+                                                    .defaults = defaults,
+                                                    .routes = routes,
+                                                    .route_count = 1,
+                                                    .open = open_program,
+                                                    .drain = drain_program,
+                                                    .close = close_program,
+                                                    .self = p});
+}
+
 int app_main(const struct app *app, int argc, char **argv)
 {
-    struct program p = {.app = app, .opts = mem_alloc(app->opts_size ? app->opts_size : 1)};
-    const struct config_default defaults[] = {{"APP_NAME", app->name}, {"HTTP_BODY_MAX", "2MiB"}, {NULL, NULL}};
-    const struct config_table tables[] = {
-        {"Application", keys, sizeof keys / sizeof *keys, &p.own},
-        {"Database", db_keys, db_keys_n, &p.db},
-        {"Kafka", bus_keys, bus_keys_n, &p.bus},
-        {"Cache", cache_keys, cache_keys_n, &p.cache_cfg},
-        {"Lake", lake_keys, lake_keys_n, &p.lake},
-        {"Of this app", app->keys, app->n_keys, p.opts}, /* last: an app may have none */
-    };
-    const struct http_routes routes[] = {{.rows = form_routes, .count = form_routes_n, .arg = &p.form}};
-    int code = service_main(&(struct service_def){.name = app->name,
-                                                  .summary = app->summary,
-                                                  .tables = tables,
-                                                  .table_count = sizeof tables / sizeof *tables - (app->n_keys ? 0 : 1),
-                                                  .defaults = defaults,
-                                                  .routes = routes,
-                                                  .route_count = 1,
-                                                  .open = open_program,
-                                                  .drain = drain_program,
-                                                  .close = close_program,
-                                                  .self = &p},
-                            argc, argv);
-    mem_free(p.opts);
+    struct arena a = {0};
+    int code = service_main(app_service(app, &a), argc, argv);
+    arena_done(&a);
     return code;
 }

@@ -17,6 +17,7 @@
 #include "stats/reference.h"
 #include "stats/slot.h"
 
+struct service_def;
 struct app_input {
     struct str project, application;
     const struct endpoint *endpoint;
@@ -52,3 +53,5 @@ struct app {
  *
  * The whole program: configuration, bus, ledger, HTTP form, health, drain. Returns the exit code. */
 int app_main(const struct app *app, int argc, char **argv);
+/* The same, to be run with others in one process (service_set). */
+struct service_def *app_service(const struct app *app, struct arena *a);

@@ -23,6 +23,7 @@
 struct option {
     const struct config_table *table;
     const struct config_key *key;
+    size_t first; /* the option of the same name, mostly itself: text and flag are there */
     const char *def;
     char *flag;        /* "http-port" */
     char *text;        /* the value as text, in force */
@@ -44,6 +45,24 @@ static char *flag_of(const char *env)
     return flag;
 }
 
+static size_t find(const struct config *cfg, const char *env)
+{
+    size_t i = 0;
+    while (i < cfg->count && strcmp(cfg->options[i].key->env, env) != 0)
+        i++;
+    return i;
+}
+
+static bool is_same(const struct option *a, const struct option *b)
+{
+    return a->key->type == b->key->type && a->key->flags == b->key->flags && strcmp(a->def, b->def) == 0;
+}
+
+static bool is_repeat(const struct config *cfg, size_t i)
+{
+    return cfg->options[i].first != i;
+}
+
 /* The options of all tables, in their order, nothing read yet. */
 static struct config *options_of(const struct config_spec *spec)
 {
@@ -55,10 +74,14 @@ static struct config *options_of(const struct config_spec *spec)
     for (size_t t = 0; t < spec->table_count; t++) {
         for (size_t i = 0; i < spec->tables[t].count; i++) {
             const struct config_key *key = &spec->tables[t].keys[i];
-            for (size_t j = 0; j < cfg->count; j++)
-                assert(strcmp(cfg->options[j].key->env, key->env) != 0);
-            cfg->options[cfg->count++] = (struct option){
-                .table = &spec->tables[t], .key = key, .def = config_default_of(spec, key), .flag = flag_of(key->env)};
+            size_t first = find(cfg, key->env);
+            struct option *o = &cfg->options[cfg->count++];
+            *o = (struct option){
+                .table = &spec->tables[t], .key = key, .first = first, .def = config_default_of(spec, key)};
+            if (o != &cfg->options[first])
+                assert(is_same(&cfg->options[first], o)); /* one name with two meanings */
+            else
+                o->flag = flag_of(key->env);
         }
     }
     return cfg;
@@ -122,7 +145,7 @@ static void fault_unknown(const struct config *cfg, const char *arg, const char 
     const char *nearest = NULL;
     size_t least = 1 + (strlen(name) < 9 ? strlen(name) / 3 : 3); /* further away it is no typing error */
     for (size_t i = 0; i < cfg->count; i++) {
-        size_t d = distance(name, cfg->options[i].flag);
+        size_t d = is_repeat(cfg, i) ? least : distance(name, cfg->options[i].flag);
         if (d < least) {
             least = d;
             nearest = cfg->options[i].flag;
@@ -145,6 +168,8 @@ static struct option *option_of_flag(struct config *cfg, const char *name, bool 
 {
     for (size_t i = 0; i < cfg->count; i++) {
         struct option *o = &cfg->options[i];
+        if (is_repeat(cfg, i))
+            continue;
         size_t n = strlen(o->flag);
         if (strncmp(name, o->flag, n) != 0)
             continue;
@@ -330,13 +355,13 @@ static bool bind_enum(const struct config_key *key, struct str s, void *field)
     return false;
 }
 
-static bool bind(struct option *o)
+static bool bind(const struct option *o, char *text)
 {
     void *field = (char *)o->table->target + o->key->offset;
-    struct str s = str_of(o->text);
+    struct str s = str_of(text);
     switch (o->key->type) {
     case CONFIG_STR:
-        memcpy(field, &o->text, sizeof o->text);
+        memcpy(field, &text, sizeof text);
         return true;
     case CONFIG_F64:
         return bind_f64(o->key, s, field);
@@ -349,22 +374,25 @@ static bool bind(struct option *o)
     }
 }
 
-static void read_option(struct option *o, struct buf *faults)
+static void read_option(struct config *cfg, size_t i, struct buf *faults)
 {
-    if (o->at_fault)
+    struct option *o = &cfg->options[i], *first = &cfg->options[o->first];
+    if (first->at_fault)
         return;
-    find_text(o, faults);
-    if (o->text == NULL)
+    if (o == first)
+        find_text(o, faults);
+    if (first->text == NULL)
         return; /* its fault is noted */
-    if (*o->text == '\0' && (o->key->flags & CONFIG_REQUIRED)) {
-        fault(faults, o->key->env, "must be set: %s", o->key->help);
+    if (*first->text == '\0' && (o->key->flags & CONFIG_REQUIRED)) {
+        if (o == first)
+            fault(faults, o->key->env, "must be set: %s", o->key->help);
         return;
     }
-    if (bind(o))
+    if (bind(o, first->text))
         return;
     struct buf want = {0};
     config_describe_type(o->key, &want);
-    fault(faults, o->key->env, "\"%s\" is not %s", is_secret(o) ? "***" : o->text, want.data);
+    fault(faults, o->key->env, "\"%s\" is not %s", is_secret(o) ? "***" : first->text, want.data);
     buf_done(&want);
 }
 
@@ -376,7 +404,7 @@ rc_t config_load(struct config **ret, const struct config_spec *spec, int argc, 
         if (command_of(spec, argv[i]) == NULL && read_flag(cfg, argv[i], i + 1 < argc ? argv[i + 1] : NULL, faults))
             i++;
     for (size_t i = 0; i < cfg->count; i++)
-        read_option(&cfg->options[i], faults);
+        read_option(cfg, i, faults);
     if (faults->len != before) {
         config_free(cfg);
         return E_INVALID;
@@ -389,6 +417,8 @@ void config_print(const struct config *cfg, struct buf *to)
 {
     for (size_t i = 0; i < cfg->count; i++) {
         const struct option *o = &cfg->options[i];
+        if (is_repeat(cfg, i))
+            continue;
         bool mask = is_secret(o) && *o->text;
         buf_addf(to, "%s=%s%s\n", o->key->env, mask ? "***" : o->text, o->is_default ? "  # default" : "");
     }

@@ -80,7 +80,8 @@ struct config_spec {
 struct config;
 
 /* Fills every table's target. On E_INVALID *faults has one line a fault, all of them, and *ret is untouched. An empty
- * variable counts as not set. Two tables may not share a name: that is a bug, and asserted. */
+ * variable counts as not set. A name in two tables is one option, bound in both and told once, by the first: type and default
+ * are asserted to be the same. */
 rc_t config_load(struct config **ret, const struct config_spec *spec, int argc, char *const argv[],
                  struct buf *faults) MUST_CHECK;
 void config_free(struct config *cfg); /* wipes secrets; NULL is fine */

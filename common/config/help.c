@@ -92,6 +92,25 @@ void config_describe_type(const struct config_key *key, struct buf *to)
     add_range(key, to);
 }
 
+bool config_is_repeat(const struct config_spec *spec, size_t table, size_t row)
+{
+    const char *env = spec->tables[table].keys[row].env;
+    for (size_t t = 0; t < table; t++)
+        for (size_t i = 0; i < spec->tables[t].count; i++)
+            if (strcmp(spec->tables[t].keys[i].env, env) == 0)
+                return true;
+    return false;
+}
+
+/* Whether a table says anything that the ones before it have not. */
+static bool is_new(const struct config_spec *spec, size_t table)
+{
+    size_t i = 0;
+    while (i < spec->tables[table].count && config_is_repeat(spec, table, i))
+        i++;
+    return i < spec->tables[table].count;
+}
+
 const char *config_default_of(const struct config_spec *spec, const struct config_key *key)
 {
     for (const struct config_default *d = spec->defaults; d && d->env; d++)
@@ -131,8 +150,11 @@ void config_help(const struct config_spec *spec, struct buf *to)
     buf_addf(to, "%s: %s\n\nOptions are environment variables; HTTP_PORT=8080 is also --http-port=8080.\n",
              spec->program, spec->summary);
     for (size_t t = 0; t < spec->table_count; t++) {
-        buf_addf(to, "\n%s\n", spec->tables[t].title);
+        if (is_new(spec, t))
+            buf_addf(to, "\n%s\n", spec->tables[t].title);
         for (size_t i = 0; i < spec->tables[t].count; i++) {
+            if (config_is_repeat(spec, t, i))
+                continue;
             const struct config_key *key = &spec->tables[t].keys[i];
             const char *def = config_default_of(spec, key);
             buf_addf(to, "  %-*s  %s", (int)wide, key->env, key->help);
@@ -159,8 +181,11 @@ static void add_cell(struct buf *to, const char *text)
 void config_markdown(const struct config_spec *spec, struct buf *to)
 {
     for (size_t t = 0; t < spec->table_count; t++) {
-        buf_addf(to, "%s**%s**\n\n| variable | default | meaning |\n|---|---|---|\n", t ? "\n" : "", spec->tables[t].title);
+        if (is_new(spec, t))
+            buf_addf(to, "%s**%s**\n\n| variable | default | meaning |\n|---|---|---|\n", t ? "\n" : "", spec->tables[t].title);
         for (size_t i = 0; i < spec->tables[t].count; i++) {
+            if (config_is_repeat(spec, t, i))
+                continue;
             const struct config_key *key = &spec->tables[t].keys[i];
             const char *def = config_default_of(spec, key);
             struct buf notes = {0};

@@ -27,6 +27,7 @@ struct repeat {
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
 static _Atomic(const char *) service = "modelmon";
+static _Thread_local const char *part; /* in place of service, in this thread */
 static atomic_int max_level = LOG_INFO;
 static atomic_int out_fd = STDERR_FILENO;
 static struct repeat repeats[REPEATS];
@@ -36,6 +37,16 @@ void log_open(const char *name, enum log_level level)
 {
     atomic_store(&service, name);
     atomic_store(&max_level, (int)level);
+}
+
+void log_as(const char *name)
+{
+    part = name;
+}
+
+const char *log_part(void)
+{
+    return part;
 }
 
 void log_to(int fd)
@@ -142,7 +153,7 @@ void log_write(enum log_level level, const char *event, const struct log_field *
     char ts[TIME_TEXT];
     (void)time_rfc3339(ts, clock_now_us()); /* the length is not needed */
     buf_addf(&b, "{\"ts\":\"%s\",\"level\":\"%s\",\"svc\":", ts, level_names[level]);
-    text_add_json(&b, str_of(atomic_load(&service)));
+    text_add_json(&b, str_of(part ? part : atomic_load(&service)));
     buf_addz(&b, ",\"ev\":");
     text_add_json(&b, str_of(event));
     for (const struct log_field *f = fields; f->name != NULL; f++)

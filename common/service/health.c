@@ -16,7 +16,7 @@
 struct health_dep {
     struct health *health;
     struct health_dep *next;
-    const char *name;
+    char *name;
     enum health_need need;
     enum health_state state;
     int64_t grace_us, since_us, since_mono_us;
@@ -26,6 +26,8 @@ struct health_dep {
 
 struct health {
     const char *service;
+    struct health *whole, *parts; /* whole: itself, unless it is a part; parts: of the whole, chained by next_part */
+    struct health *next_part;
     struct health_dep *first, *last;
     bool draining;
     pthread_mutex_t lock;
@@ -37,7 +39,7 @@ static const struct metric_row rows[] = {
     {.name = "modelmon_dependency_up",
      .kind = METRIC_GAUGE,
      .help = "1 when the dependency is ok, 0.5 when degraded, 0 when down or starting.",
-     .labels = {{.name = "name", .cap = 32}}},
+     .labels = {{.name = "name", .cap = 64}}},
 };
 static struct metric_set set = METRIC_SET(rows);
 
@@ -45,8 +47,17 @@ struct health *health_new(const char *service)
 {
     struct health *h = mem_alloc(sizeof *h);
     h->service = service;
+    h->whole = h;
     (void)pthread_mutex_init(&h->lock, NULL); /* cannot fail without attributes */
     metrics_register(&set);
+    return h;
+}
+
+struct health *health_part(struct health *whole, const char *part)
+{
+    struct health *h = mem_alloc(sizeof *h);
+    *h = (struct health){.service = part, .whole = whole, .next_part = whole->parts};
+    whole->parts = h;
     return h;
 }
 
@@ -54,8 +65,13 @@ void health_free(struct health *h)
 {
     if (h == NULL)
         return;
+    for (struct health *p = h->parts, *next; p; p = next) {
+        next = p->next_part;
+        mem_free(p);
+    }
     for (struct health_dep *d = h->first, *next; d; d = next) {
         next = d->next;
+        mem_free(d->name);
         mem_free(d);
     }
     (void)pthread_mutex_destroy(&h->lock); /* nobody holds it */
@@ -68,13 +84,19 @@ static void show(const struct health_dep *d)
     metric_set(metrics_at(&set, 0, d->metric, 0), values[d->state]);
 }
 
-struct health_dep *health_add(struct health *h, const char *name, enum health_need need, int64_t grace_us)
+struct health_dep *health_add(struct health *in, const char *plain, enum health_need need, int64_t grace_us)
 {
+    struct health *h = in->whole;
+    struct buf full = {0};
+    buf_addf(&full, "%s%s%s", in == h ? "" : in->service, in == h ? "" : "/", plain);
+    char *name = full.data; /* from here on the dependency's */
     (void)pthread_mutex_lock(&h->lock); /* a plain mutex fails only by misuse; so below */
     struct health_dep *d = h->first;
     while (d && strcmp(d->name, name) != 0)
         d = d->next;
-    if (d == NULL) {
+    if (d) {
+        mem_free(name);
+    } else {
         d = mem_alloc(sizeof *d);
         *d = (struct health_dep){.health = h,
                                  .name = name,
@@ -97,9 +119,10 @@ struct health_dep *health_add(struct health *h, const char *name, enum health_ne
 static void log_change(const struct health_dep *d, const char *words)
 {
     if (d->state == HEALTH_OK)
-        log_info("dependency", LF_STR("name", d->name), LF_STR("state", state_names[d->state]));
+        log_info("dependency", LF_STR("name", (const char *)d->name), LF_STR("state", state_names[d->state]));
     else
-        log_warn("dependency", LF_STR("name", d->name), LF_STR("state", state_names[d->state]), LF_STR("words", words));
+        log_warn("dependency", LF_STR("name", (const char *)d->name), LF_STR("state", state_names[d->state]),
+                 LF_STR("words", words));
 }
 
 void health_set(struct health_dep *d, enum health_state state, const char *fmt, ...)
@@ -124,6 +147,7 @@ void health_set(struct health_dep *d, enum health_state state, const char *fmt, 
 
 void health_drain(struct health *h)
 {
+    h = h->whole;
     (void)pthread_mutex_lock(&h->lock);
     h->draining = true;
     (void)pthread_mutex_unlock(&h->lock);
@@ -155,6 +179,7 @@ static const char *judge(const struct health *h, bool *ret_ready)
 bool health_ready(struct health *h)
 {
     bool ready;
+    h = h->whole;
     (void)pthread_mutex_lock(&h->lock);
     (void)judge(h, &ready); /* the word is for people */
     (void)pthread_mutex_unlock(&h->lock);
@@ -179,6 +204,7 @@ static void render_dep(const struct health_dep *d, struct buf *to)
 bool health_render(struct health *h, struct buf *to)
 {
     bool ready;
+    h = h->whole;
     (void)pthread_mutex_lock(&h->lock);
     buf_addf(to, "{\"status\":\"%s\",\"service\":", judge(h, &ready));
     text_add_json(to, str_of(h->service));

@@ -15,8 +15,10 @@ struct health;
 struct health_dep;
 
 struct health *health_new(const char *service);
+/* The same health under another prefix: what is added through it is named "part/name". Freed with whole. */
+struct health *health_part(struct health *whole, const char *part);
 void health_free(struct health *h);
-/* Begins as HEALTH_STARTING; the same name again gives the same one. name is kept. grace_us: how long a required one may be down before it counts (5 s for Kafka). */
+/* Begins as HEALTH_STARTING; the same name again gives the same one. grace_us: how long a required one may be down before it counts (5 s for Kafka). */
 struct health_dep *health_add(struct health *h, const char *name, enum health_need need, int64_t grace_us);
 /* The words say what is wrong and what to do ("cannot reach kafka:9092: check KAFKA_BROKERS"); "" for ok.
  * Setting the state it has changes the words alone. A change of state is logged once. */

@@ -17,9 +17,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/mem.h"
 #include "log/log.h"
 #include "metrics/metrics.h"
+#include "service/parts.h"
 #include "service/probe.h"
 #include "service/routes.h"
 
@@ -37,9 +37,19 @@ struct options {
 };
 
 struct service {
+    struct process *process;
     const struct service_def *def;
+    struct health *health;
+    bool opened;
+    atomic_bool drained;
+};
+
+struct process {
+    const struct service_set *set;
+    struct service *parts;
     struct options options;
     struct http_options http;
+    struct arena arena; /* the parts and their routes */
     struct config *config;
     struct loop *loop;
     struct health *health;
@@ -47,6 +57,7 @@ struct service {
     struct loop_timer *beat;
     _Atomic int64_t beat_us; /* when the loop last turned */
     struct routes_context routes;
+    atomic_size_t undrained; /* parts */
     int64_t start_us;
     pthread_t signals;
     bool has_signals;
@@ -96,7 +107,7 @@ const char *service_version(void)
 
 struct loop *service_loop(struct service *s)
 {
-    return s->loop;
+    return s->process->loop;
 }
 
 struct health *service_health(struct service *s)
@@ -105,6 +116,12 @@ struct health *service_health(struct service *s)
 }
 
 /* ---- signals ---- */
+
+/* One part alone is the service itself. */
+static const char *name_in_log(const struct service *s)
+{
+    return s->process->set->part_count > 1 ? s->def->name : NULL;
+}
 
 static sigset_t end_signals(void)
 {
@@ -117,14 +134,19 @@ static sigset_t end_signals(void)
 
 static void begin_drain(void *arg)
 {
-    struct service *s = arg;
+    struct process *p = arg;
     log_info("drain");
-    if (s->server)
-        http_server_drain(s->server);
-    if (s->def->drain)
-        s->def->drain(s, s->def->self);
-    else
-        service_drained(s);
+    if (p->server)
+        http_server_drain(p->server);
+    for (size_t i = 0; i < p->set->part_count; i++) {
+        struct service *s = &p->parts[i];
+        log_as(name_in_log(s));
+        if (s->def->drain)
+            s->def->drain(s, s->def->self);
+        else
+            service_drained(s);
+    }
+    log_as(NULL);
 }
 
 static int wait_signal(const sigset_t *set, int64_t us)
@@ -139,17 +161,17 @@ static int wait_signal(const sigset_t *set, int64_t us)
 
 static void *take_signals(void *arg)
 {
-    struct service *s = arg;
+    struct process *p = arg;
     sigset_t set = end_signals();
     (void)wait_signal(&set, -1); /* whichever: both mean the same */
-    if (atomic_load(&s->finished))
+    if (atomic_load(&p->finished))
         return NULL;
-    atomic_store(&s->stopped, true);
-    atomic_store(&s->drain_until_us, clock_mono_us() + SERVICE_DRAIN_US);
-    health_drain(s->health);
-    loop_post(s->loop, begin_drain, s);
+    atomic_store(&p->stopped, true);
+    atomic_store(&p->drain_until_us, clock_mono_us() + SERVICE_DRAIN_US);
+    health_drain(p->health);
+    loop_post(p->loop, begin_drain, p);
     int again = wait_signal(&set, SERVICE_DRAIN_US);
-    if (atomic_load(&s->finished))
+    if (atomic_load(&p->finished))
         return NULL;
     log_error("drain_cut",
               LF_STR("words", again > 0 ? "second signal: ending at once"
@@ -157,36 +179,38 @@ static void *take_signals(void *arg)
     _exit(EXIT_FATAL);
 }
 
-static rc_t start_signals(struct service *s, struct err *e)
+static rc_t start_signals(struct process *p, struct err *e)
 {
     sigset_t set = end_signals();
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     (void)sigaction(SIGPIPE, &ignore, NULL); /* valid arguments */
     int rc = pthread_sigmask(SIG_BLOCK, &set, NULL);
     if (rc == 0)
-        rc = pthread_create(&s->signals, NULL, take_signals, s);
-    s->has_signals = rc == 0;
+        rc = pthread_create(&p->signals, NULL, take_signals, p);
+    p->has_signals = rc == 0;
     return rc == 0 ? OK : err_set(e, E_FATAL, "thread: %s", strerror(rc));
 }
 
-static void stop_signals(struct service *s)
+static void stop_signals(struct process *p)
 {
-    if (!s->has_signals)
+    if (!p->has_signals)
         return;
-    atomic_store(&s->finished, true);
-    (void)pthread_kill(s->signals, SIGTERM); /* it waits for one, or has ended */
-    (void)pthread_join(s->signals, NULL);
+    atomic_store(&p->finished, true);
+    (void)pthread_kill(p->signals, SIGTERM); /* it waits for one, or has ended */
+    (void)pthread_join(p->signals, NULL);
 }
 
 void service_drained(struct service *s)
 {
-    loop_stop(s->loop);
+    if (!atomic_exchange(&s->drained, true) && atomic_fetch_sub(&s->process->undrained, 1) == 1)
+        loop_stop(s->process->loop);
 }
 
 void service_stop(struct service *s)
 {
-    if (!atomic_exchange(&s->stopped, true)) /* a second one would end it at once */
-        (void)pthread_kill(s->signals, SIGTERM);
+    struct process *p = s->process;
+    if (!atomic_exchange(&p->stopped, true)) /* a second one would end it at once */
+        (void)pthread_kill(p->signals, SIGTERM);
 }
 
 void service_fail(struct service *s, const char *fmt, ...)
@@ -197,7 +221,7 @@ void service_fail(struct service *s, const char *fmt, ...)
     (void)vsnprintf(words, sizeof words, fmt, args); /* cut to fit is fine */
     va_end(args);
     log_error("fatal", LF_STR("words", (const char *)words));
-    if (!atomic_exchange(&s->failed, true))
+    if (!atomic_exchange(&s->process->failed, true))
         service_stop(s);
 }
 
@@ -216,87 +240,122 @@ static void lock_down(const struct options *o)
 
 static void beat(void *arg)
 {
-    struct service *s = arg;
-    atomic_store(&s->beat_us, clock_mono_us());
+    struct process *p = arg;
+    atomic_store(&p->beat_us, clock_mono_us());
 }
 
-static rc_t start(struct service *s, struct err *e)
+/* Not called for a part whose open was not: an earlier one has failed. */
+static rc_t open_parts(struct process *p, struct err *e)
 {
-    const struct service_def *def = s->def;
-    rc_t rc = loop_new(&s->loop, e);
-    if (rc == OK)
-        rc = start_signals(s, e);
-    if (rc != OK)
-        return rc;
-    s->beat = loop_timer_new(s->loop, beat, s);
-    loop_timer_every(s->beat, BEAT_US);
-    beat(s);
-    rc = def->open ? def->open(s, def->self, e) : OK;
-    if (rc != OK)
-        return rc;
-    struct http_routes *tables = mem_array(def->route_count + 1, sizeof *tables);
-    s->routes = (struct routes_context){.health = s->health, .beat_us = &s->beat_us};
-    tables[0] = routes_builtin(&s->routes);
-    for (size_t i = 0; i < def->route_count; i++)
-        tables[i + 1] = def->routes[i];
-    rc = http_server_start(&s->server, &s->http, tables, def->route_count + 1, e);
-    mem_free(tables);
+    rc_t rc = OK;
+    for (size_t i = 0; rc == OK && i < p->set->part_count; i++) {
+        struct service *s = &p->parts[i];
+        s->opened = true;
+        log_as(name_in_log(s));
+        rc = s->def->open ? s->def->open(s, s->def->self, e) : OK;
+    }
+    log_as(NULL);
     return rc;
 }
 
-static void show_started(struct service *s)
+static rc_t serve(struct process *p, struct err *e)
 {
-    metrics_register(&metrics);
-    size_t name = metrics_label(&metrics, BUILD_INFO, 0, str_of(s->def->name));
-    size_t version = metrics_label(&metrics, BUILD_INFO, 1, str_of(service_version()));
-    metric_set(metrics_at(&metrics, BUILD_INFO, name, version), 1);
-    log_info("started", LF_STR("version", service_version()), LF_STR("addr", s->http.addr),
-             LF_I64("port", http_server_port(s->server)), LF_I64("ms", (clock_mono_us() - s->start_us) / 1000));
+    struct buf tables = {0};
+    p->routes = (struct routes_context){.health = p->health, .beat_us = &p->beat_us};
+    const struct http_routes own = routes_builtin(&p->routes);
+    buf_add(&tables, (const char *)&own, sizeof own);
+    parts_routes(p->set, &p->arena, &tables);
+    rc_t rc = http_server_start(&p->server, &p->http, (const struct http_routes *)(const void *)tables.data,
+                                tables.len / sizeof own, e);
+    buf_done(&tables);
+    return rc;
 }
 
-static rc_t run(struct service *s, struct err *e)
+static rc_t start(struct process *p, struct err *e)
 {
-    show_started(s);
-    rc_t rc = loop_run(s->loop, e);
+    rc_t rc = loop_new(&p->loop, e);
+    if (rc == OK)
+        rc = start_signals(p, e);
     if (rc != OK)
         return rc;
-    int64_t left = atomic_load(&s->drain_until_us) - clock_mono_us() - USEC_PER_SEC;
-    http_server_quiesce(s->server);
-    if (http_server_stop(s->server, left > 0 ? left : 0) != OK) {
+    p->beat = loop_timer_new(p->loop, beat, p);
+    loop_timer_every(p->beat, BEAT_US);
+    beat(p);
+    rc = open_parts(p, e);
+    return rc ? rc : serve(p, e);
+}
+
+static void show_started(struct process *p)
+{
+    metrics_register(&metrics);
+    size_t name = metrics_label(&metrics, BUILD_INFO, 0, str_of(p->set->name));
+    size_t version = metrics_label(&metrics, BUILD_INFO, 1, str_of(service_version()));
+    metric_set(metrics_at(&metrics, BUILD_INFO, name, version), 1);
+    log_info("started", LF_STR("version", service_version()), LF_STR("addr", p->http.addr),
+             LF_I64("port", http_server_port(p->server)), LF_I64("ms", (clock_mono_us() - p->start_us) / 1000));
+    if (p->set->started)
+        p->set->started(p->set->arg, p->http.addr, http_server_port(p->server));
+}
+
+static rc_t run(struct process *p, struct err *e)
+{
+    show_started(p);
+    rc_t rc = loop_run(p->loop, e);
+    if (rc != OK)
+        return rc;
+    int64_t left = atomic_load(&p->drain_until_us) - clock_mono_us() - USEC_PER_SEC;
+    http_server_quiesce(p->server);
+    if (http_server_stop(p->server, left > 0 ? left : 0) != OK) {
         log_error("drain_cut", LF_STR("words", "requests were left without an answer"));
         _exit(EXIT_FATAL); /* their memory is in use */
     }
-    s->server = NULL;
+    p->server = NULL;
     return OK;
 }
 
 /* Nothing serves any more, or never did. */
-static void end(struct service *s)
+static void end(struct process *p)
 {
-    if (s->server && http_server_stop(s->server, 0) != OK)
+    if (p->server && http_server_stop(p->server, 0) != OK)
         _exit(EXIT_FATAL);
-    if (s->def->close)
-        s->def->close(s->def->self);
-    stop_signals(s);
-    loop_timer_free(s->beat);
-    loop_free(s->loop);
-    health_free(s->health);
-    config_free(s->config);
+    for (size_t i = p->set->part_count; i-- > 0;)
+        if (p->parts[i].opened && p->parts[i].def->close)
+            p->parts[i].def->close(p->parts[i].def->self);
+    stop_signals(p);
+    loop_timer_free(p->beat);
+    loop_free(p->loop);
+    health_free(p->health);
+    arena_done(&p->arena);
+    config_free(p->config);
 }
 
-static int live(struct service *s)
+static void make_parts(struct process *p)
+{
+    size_t n = p->set->part_count;
+    p->parts = arena_array(&p->arena, n, sizeof *p->parts);
+    atomic_store(&p->undrained, n);
+    for (size_t i = 0; i < n; i++) {
+        const struct service_def *def = p->set->parts[i].def;
+        p->parts[i].process = p;
+        p->parts[i].def = def;
+        p->parts[i].health = n == 1 ? p->health : health_part(p->health, def->name);
+    }
+}
+
+static int live(struct process *p)
 {
     struct err e = {{0}};
-    log_open(s->def->name, (enum log_level)s->options.log_level);
-    lock_down(&s->options);
-    s->health = health_new(s->def->name);
-    rc_t rc = start(s, &e);
+    log_open(p->set->name, (enum log_level)p->options.log_level);
+    lock_down(&p->options);
+    p->health = health_new(p->set->name);
+    make_parts(p);
+    rc_t rc = start(p, &e);
     if (rc == OK)
-        rc = run(s, &e);
+        rc = run(p, &e);
     if (rc != OK)
         log_error("fatal", LF_ERR(&e));
-    end(s);
-    int code = rc == E_INVALID ? EXIT_CONFIG : rc != OK || atomic_load(&s->failed) ? EXIT_FATAL : EXIT_DONE;
+    end(p);
+    int code = rc == E_INVALID ? EXIT_CONFIG : rc != OK || atomic_load(&p->failed) ? EXIT_FATAL : EXIT_DONE;
     log_info("stopped", LF_I64("code", code));
     return code;
 }
@@ -310,7 +369,7 @@ static int print(struct buf *text, FILE *to, int code)
     return ok ? code : EXIT_FATAL;
 }
 
-static int run_command(struct service *s, const struct config_spec *spec, const char *command)
+static int run_command(struct process *p, const struct config_spec *spec, const char *command)
 {
     struct buf text = {0};
     if (strcmp(command, "--help") == 0)
@@ -318,18 +377,18 @@ static int run_command(struct service *s, const struct config_spec *spec, const 
     else if (strcmp(command, "--help-markdown") == 0)
         config_markdown(spec, &text);
     else if (strcmp(command, "--version") == 0)
-        buf_addf(&text, "%s %s\n", s->def->name, service_version());
+        buf_addf(&text, "%s %s\n", p->set->name, service_version());
     else if (strcmp(command, "--check-ready") == 0)
-        return probe_ready(spec, &s->http);
+        return probe_ready(spec, &p->http);
     else
-        config_print(s->config, &text);
+        config_print(p->config, &text);
     return print(&text, stdout, EXIT_DONE);
 }
 
-static int load(struct service *s, const struct config_spec *spec, int argc, char **argv)
+static int load(struct process *p, const struct config_spec *spec, int argc, char **argv)
 {
     struct buf faults = {0}, text = {0};
-    if (config_load(&s->config, spec, argc, argv, &faults) == OK) {
+    if (config_load(&p->config, spec, argc, argv, &faults) == OK) {
         buf_done(&faults);
         return EXIT_DONE;
     }
@@ -338,30 +397,39 @@ static int load(struct service *s, const struct config_spec *spec, int argc, cha
     return print(&text, stderr, EXIT_CONFIG);
 }
 
-int service_main(const struct service_def *def, int argc, char **argv)
+int service_set_main(const struct service_set *set, int argc, char **argv)
 {
-    struct service s = {.def = def, .start_us = clock_mono_us()};
-    struct config_table *tables = mem_array(def->table_count + 2, sizeof *tables);
-    for (size_t i = 0; i < def->table_count; i++)
-        tables[i] = def->tables[i];
-    tables[def->table_count] = (struct config_table){"HTTP", http_keys, http_keys_n, &s.http};
-    tables[def->table_count + 1] = CONFIG_TABLE("Process", keys, &s.options);
-    const struct config_spec spec = {.program = def->name,
-                                     .summary = def->summary,
-                                     .tables = tables,
-                                     .table_count = def->table_count + 2,
-                                     .defaults = def->defaults,
-                                     .commands = commands};
+    struct process p = {.set = set, .start_us = clock_mono_us()};
+    const struct config_table own[] = {{"HTTP", http_keys, http_keys_n, &p.http},
+                                       CONFIG_TABLE("Process", keys, &p.options)};
+    struct arena a = {0};
+    struct config_spec spec = {.program = set->name, .summary = set->summary, .commands = commands};
+    parts_config(set, own, sizeof own / sizeof *own, &a, &spec);
     const char *command = config_command(&spec, argc, argv);
     int code = EXIT_DONE;
     if (command == NULL || strcmp(command, "--print-config") == 0)
-        code = load(&s, &spec, argc, argv);
+        code = load(&p, &spec, argc, argv);
     if (code == EXIT_DONE && command) {
-        code = run_command(&s, &spec, command);
-        config_free(s.config);
+        code = run_command(&p, &spec, command);
+        config_free(p.config);
     } else if (code == EXIT_DONE) {
-        code = live(&s);
+        code = live(&p);
     }
-    mem_free(tables);
+    arena_done(&a);
+    return code;
+}
+
+int service_main(const struct service_def *def, int argc, char **argv)
+{
+    const struct service_part part = {.def = def};
+    const struct service_set set = {.name = def->name, .summary = def->summary, .parts = &part, .part_count = 1};
+    return service_set_main(&set, argc, argv);
+}
+
+int service_run(struct service_def *(*make)(struct arena *a), int argc, char **argv)
+{
+    struct arena a = {0};
+    int code = service_main(make(&a), argc, argv);
+    arena_done(&a);
     return code;
 }

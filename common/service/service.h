@@ -19,6 +19,7 @@
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
+#include "base/arena.h"
 #include "base/rc.h"
 #include "config/config.h"
 #include "http/server.h"
@@ -27,7 +28,7 @@
 
 #define SERVICE_DRAIN_US INT64_C(9500000)
 
-struct service;
+struct service; /* a part of a process; mostly the only one */
 
 struct service_def {
     const char *name, *summary;
@@ -48,9 +49,30 @@ struct service_def {
 
 int service_main(const struct service_def *def, int argc, char **argv);
 
+/* A service that can be composed is a function that makes its service_def in an arena, which outlives the process's run. */
+struct service_def *service_def_dup(struct arena *a, const struct service_def *def); /* with its tables and routes */
+int service_run(struct service_def *(*make)(struct arena *a), int argc, char **argv); /* what main is made of */
+
+/* Several services in one process: one configuration (a name that several have is one option), one log whose lines say
+ * which part wrote them, one loop, one HTTP server, one /readyz with "part/dependency", one drain that ends when the last
+ * part has drained. Parts open in their order and close in the reverse one. */
+struct service_part {
+    const struct service_def *def;
+    const char *under; /* put before its paths: "/functions/writer"; NULL: they stay */
+};
+struct service_set {
+    const char *name, *summary;
+    const struct service_part *parts;
+    size_t part_count;
+    const struct config_default *defaults; /* before those of the parts; NULL: none */
+    void (*started)(void *arg, const char *addr, int port); /* requests are served; NULL: nobody asks */
+    void *arg;
+};
+int service_set_main(const struct service_set *set, int argc, char **argv);
+
 struct loop *service_loop(struct service *s);
 struct health *service_health(struct service *s);
-void service_drained(struct service *s);                                 /* any thread */
+void service_drained(struct service *s);                                 /* any thread; of this part */
 void service_stop(struct service *s);                                    /* any thread: as SIGTERM does */
 void service_fail(struct service *s, const char *fmt, ...) PRINTF(2, 3); /* any thread: logs, drains, exit code 1 */
 const char *service_version(void);

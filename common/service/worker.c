@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "log/log.h"
 
 static void signal_fd(int fd)
 {
@@ -22,6 +23,7 @@ static void signal_fd(int fd)
 static void *run(void *arg)
 {
     struct worker *w = arg;
+    log_as(w->log_part);
     w->run(w, w->arg);
     signal_fd(w->end_fd);
     return NULL;
@@ -38,7 +40,7 @@ static void close_fds(const struct worker *w)
 rc_t worker_start(struct worker *w, const char *name, void (*fn)(struct worker *w, void *arg), void *arg, struct err *e)
 {
     assert(!atomic_load(&w->running));
-    *w = (struct worker){.run = fn, .arg = arg};
+    *w = (struct worker){.run = fn, .arg = arg, .log_part = log_part()};
     (void)snprintf(w->name, sizeof w->name, "%s", name); /* cut to fit is fine */
     w->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     w->end_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

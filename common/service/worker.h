@@ -15,6 +15,7 @@ struct worker {
     void (*run)(struct worker *w, void *arg);
     void *arg;
     char name[16];
+    const char *log_part; /* of the thread that started it */
 };
 
 rc_t worker_start(struct worker *w, const char *name, void (*run)(struct worker *w, void *arg), void *arg,

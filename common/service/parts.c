@@ -1,0 +1,80 @@
+/* Composition: tables, defaults and routes of several services as those of one. */
+#include "service/parts.h"
+
+#include <string.h>
+
+static size_t count_defaults(const struct config_default *d)
+{
+    size_t n = 0;
+    while (d && d[n].env)
+        n++;
+    return n;
+}
+
+/* The first of a name counts. */
+static const struct config_default *defaults_of(const struct service_set *set, struct arena *a)
+{
+    size_t total = count_defaults(set->defaults), n = 0;
+    for (size_t i = 0; i < set->part_count; i++)
+        total += count_defaults(set->parts[i].def->defaults);
+    struct config_default *all = arena_array(a, total + 1, sizeof *all);
+    for (size_t i = 0; i < count_defaults(set->defaults); i++)
+        all[n++] = set->defaults[i];
+    for (size_t i = 0; i < set->part_count; i++)
+        for (size_t k = 0; k < count_defaults(set->parts[i].def->defaults); k++)
+            all[n++] = set->parts[i].def->defaults[k];
+    return all;
+}
+
+void parts_config(const struct service_set *set, const struct config_table *own, size_t own_count, struct arena *a,
+                  struct config_spec *spec)
+{
+    size_t n = own_count, at = 0;
+    for (size_t i = 0; i < set->part_count; i++)
+        n += set->parts[i].def->table_count;
+    struct config_table *tables = arena_array(a, n, sizeof *tables);
+    for (size_t i = 0; i < set->part_count; i++)
+        for (size_t k = 0; k < set->parts[i].def->table_count; k++)
+            tables[at++] = set->parts[i].def->tables[k];
+    memcpy(tables + at, own, own_count * sizeof *own);
+    spec->tables = tables;
+    spec->table_count = n;
+    spec->defaults = defaults_of(set, a);
+}
+
+static const struct http_route *moved(const struct http_routes *from, const char *under, struct arena *a)
+{
+    struct http_route *rows = arena_array(a, from->count, sizeof *rows);
+    for (size_t i = 0; i < from->count; i++) {
+        bool root = strcmp(from->rows[i].pattern, "/") == 0;
+        rows[i] = from->rows[i];
+        rows[i].pattern = arena_printf(a, "%s%s", under, root ? "" : rows[i].pattern);
+    }
+    return rows;
+}
+
+void parts_routes(const struct service_set *set, struct arena *a, struct buf *tables)
+{
+    for (size_t i = 0; i < set->part_count; i++) {
+        const struct service_part *part = &set->parts[i];
+        for (size_t k = 0; k < part->def->route_count; k++) {
+            struct http_routes t = part->def->routes[k];
+            if (part->under)
+                t.rows = moved(&t, part->under, a);
+            buf_add(tables, (const char *)&t, sizeof t);
+        }
+    }
+}
+
+struct service_def *service_def_dup(struct arena *a, const struct service_def *def)
+{
+    struct service_def *d = arena_alloc(a, sizeof *d);
+    struct config_table *tables = arena_array(a, def->table_count, sizeof *tables);
+    struct http_routes *routes = arena_array(a, def->route_count, sizeof *routes);
+    memcpy(tables, def->tables, def->table_count * sizeof *tables);
+    memcpy(routes, def->routes, def->route_count * sizeof *routes);
+    *d = *def;
+    d->tables = tables;
+    d->routes = routes;
+    return d;
+}

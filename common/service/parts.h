@@ -1,0 +1,10 @@
+/* Inside service/: what the parts of a process become together. */
+#pragma once
+#include "base/buf.h"
+#include "service/service.h"
+
+/* Fills tables and defaults of *spec: those of the parts, then own. */
+void parts_config(const struct service_set *set, const struct config_table *own, size_t own_count, struct arena *a,
+                  struct config_spec *spec);
+/* Appends a struct http_routes for each table of each part; paths of parts that are under one get it before them. */
+void parts_routes(const struct service_set *set, struct arena *a, struct buf *tables);

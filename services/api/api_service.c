@@ -1,0 +1,83 @@
+/* Owns the api service: options, open, drain. What it serves is in routes.c. */
+#include "api.h"
+#include "api_service.h"
+#include "event/names.h"
+#include "service/service.h"
+
+static const struct config_key keys[] = {
+    {.env = "SYSTEM_ID",
+     .def = "modelmon",
+     .type = CONFIG_STR,
+     .flags = CONFIG_REQUIRED,
+     .offset = offsetof(struct api_options, system_id),
+     .help = "Names this installation in topics; every service and MLRun client gets the same."},
+    {.env = "LAKE_DIR",
+     .def = "/var/lib/modelmon/lake",
+     .type = CONFIG_STR,
+     .offset = offsetof(struct api_options, lake_dir),
+     .help = "Root of the Parquet lake as the stream service has it; told to clients as their artifact path."},
+    {.env = "ARTIFACT_PATH",
+     .def = "",
+     .type = CONFIG_STR,
+     .offset = offsetof(struct api_options, artifact_path),
+     .help = "What client-spec answers as artifact_path; {{project}} is filled in by the client. Empty: "
+             "LAKE_DIR/{{project}}."},
+    {.env = "API_POOL",
+     .def = "4",
+     .type = CONFIG_I64,
+     .offset = offsetof(struct api_options, pool),
+     .min = 1,
+     .max = 64,
+     .help = "Database connections for requests."},
+};
+
+static rc_t open_api(struct service *s, void *self, struct err *e)
+{
+    struct api *a = self;
+    if (!name_is_system_id(str_of(a->options.system_id)))
+        return err_set(e, E_INVALID, "SYSTEM_ID: 1 to 64 of a-z A-Z 0-9 . _ -");
+    a->service = s;
+    static char name[] = "modelmon-api";
+    a->db.app_name = name;
+    return pool_open(&a->pool, &a->db, &a->cache, (size_t)a->options.pool, service_health(s), e);
+}
+
+static void drain_api(struct service *s, void *self)
+{
+    (void)self; /* requests end by themselves */
+    service_drained(s);
+}
+
+static void close_api(void *self)
+{
+    struct api *a = self;
+    pool_free(a->pool);
+}
+
+struct service_def *api_service(struct arena *arena)
+{
+    static const struct config_default defaults[] = {
+        {"HTTP_ADDR", "127.0.0.1"}, /* until there is access control */
+        {"HTTP_BODY_MAX", "8MiB"},  /* training rows */
+        {"HTTP_THREADS", "4"},      /* each may wait for the database */
+        {NULL, NULL},
+    };
+    struct api *a = arena_alloc(arena, sizeof *a);
+    api_rows(a);
+    const struct config_table tables[] = {CONFIG_TABLE("API", keys, &a->options),
+                                          {"Database", db_keys, db_keys_n, &a->db},
+                                          {"Cache", cache_keys, cache_keys_n, &a->cache}};
+    const struct http_routes routes[] = {{.rows = a->rows, .count = api_routes_n, .arg = a}};
+    return service_def_dup(
+        arena, &(struct service_def){.name = "api",
+                                     .summary = "MLRun's model monitoring REST API and the pages that show drift.",
+                                     .tables = tables,
+                                     .table_count = sizeof tables / sizeof *tables,
+                                     .defaults = defaults,
+                                     .routes = routes,
+                                     .route_count = 1,
+                                     .open = open_api,
+                                     .drain = drain_api,
+                                     .close = close_api,
+                                     .self = a});
+}

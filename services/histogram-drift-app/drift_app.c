@@ -1,0 +1,172 @@
+/* The default app, histogram-data-drift: how far each feature of a window is from the training set, and the mean of all.
+ *
+ *   result  general_drift     data_drift   mean of hellinger_mean and tvd_mean; extra: reason, rows, every feature
+ *   result  prediction_drift  data_drift   the same over the model's outputs, when the training labels are known
+ *   metrics hellinger_mean, kld_mean, tvd_mean (in MLRun's order; left out when nothing can be compared)
+ *   stats   current_stats, drift_measures */
+#include <math.h>
+#include "drift_app.h"
+#include "base/mem.h"
+#include "json/write.h"
+#include "stats/drift.h"
+
+#define EXTRA_BYTES_MAX (48u << 10) /* of RESULT_EXTRA_MAX: what does not fit is in drift_measures */
+
+struct drift_app_options {
+    int edges; /* enum drift_edges */
+    double potential, detected;
+    int64_t min_samples; /* -1: the edge rule's own */
+};
+
+static const struct config_value edges_values[] = {{"closed", DRIFT_EDGES_CLOSED}, {"mlrun", DRIFT_EDGES_MLRUN}, {NULL, 0}};
+static const char *const edges_names[] = {[DRIFT_EDGES_CLOSED] = "closed", [DRIFT_EDGES_MLRUN] = "mlrun"};
+
+#define AT(field) offsetof(struct drift_app_options, field)
+static const struct config_key keys[] = {
+    {.env = "DRIFT_EDGES",
+     .def = "closed",
+     .type = CONFIG_ENUM,
+     .offset = AT(edges),
+     .values = edges_values,
+     .help = "closed: the last bin holds the training set's maximum, identical data drifts 0. mlrun: MLRun's numbers, "
+             "bit for bit."},
+    {.env = "DRIFT_POTENTIAL", .def = "0.5", .type = CONFIG_F64, .offset = AT(potential), .help = "From here on a drift is potential."},
+    {.env = "DRIFT_DETECTED",
+     .def = "0.7",
+     .type = CONFIG_F64,
+     .offset = AT(detected),
+     .help = "From here on it is detected; 0 < DRIFT_POTENTIAL < DRIFT_DETECTED < 1."},
+    {.env = "MIN_SAMPLES",
+     .def = "-1",
+     .type = CONFIG_I64,
+     .offset = AT(min_samples),
+     .min = -1,
+     .max = 1000000000,
+     .help = "Rows that a window needs; with fewer the status is -1, insufficient_samples. -1: 30, or 1 with "
+             "DRIFT_EDGES=mlrun."},
+};
+
+static rc_t check_options(const void *opts, struct err *e)
+{
+    const struct drift_app_options *o = opts;
+    if (!(o->potential > 0 && o->potential < o->detected && o->detected < 1))
+        return err_set(e, E_INVALID, "0 < DRIFT_POTENTIAL < DRIFT_DETECTED < 1 must hold, they are %g and %g",
+                       o->potential, o->detected);
+    return OK;
+}
+
+static struct drift_options drift_options_of(const struct drift_app_options *o)
+{
+    struct drift_options d = drift_options_default((enum drift_edges)o->edges);
+    d.potential = o->potential;
+    d.detected = o->detected;
+    if (o->min_samples >= 0)
+        d.min_samples = (uint64_t)o->min_samples;
+    return d;
+}
+
+static void write_feature(struct json_writer *w, const struct drift_feature *f)
+{
+    jw_key_str(w, f->name);
+    jw_object(w);
+    jw_kv_strz(w, "outcome", drift_outcome_name(f->outcome));
+    for (size_t i = 0; f->outcome == DRIFT_OK && i < N_DISTANCES; i++)
+        jw_kv_f64(w, distances[i].name, f->distance[i]);
+    if (f->is_label)
+        jw_kv_bool(w, "label", true);
+    if (f->missing)
+        jw_kv_i64(w, "missing", (int64_t)f->missing);
+    if (f->wrong_type)
+        jw_kv_i64(w, "wrong_type", (int64_t)f->wrong_type);
+    jw_object_end(w);
+}
+
+/* Why, from how much, against what, and each feature as far as there is room. */
+static void write_extra(const struct drift_result *d, const struct drift_options *o, const struct app_input *in,
+                        const char *reason, struct buf *out)
+{
+    struct json_writer w;
+    size_t i = 0;
+    jw_init(&w, out, JSON_NAN_NULL);
+    jw_object(&w);
+    if (reason[0])
+        jw_kv_strz(&w, "reason", reason);
+    jw_kv_i64(&w, "samples", (int64_t)d->rows);
+    jw_kv_i64(&w, "min_samples", (int64_t)o->min_samples);
+    jw_kv_i64(&w, "reference_version", in->reference ? in->reference->version : 0);
+    jw_kv_strz(&w, "edges", edges_names[o->edges]);
+    jw_kv_f64(&w, "potential", o->potential); /* a page draws them */
+    jw_kv_f64(&w, "detected", o->detected);
+    jw_kv_i64(&w, "compared", (int64_t)d->n_compared);
+    if (in->rows_missing)
+        jw_kv_i64(&w, "rows_missing", in->rows_missing);
+    jw_key(&w, "features");
+    jw_object(&w);
+    for (; i < d->n_features && out->len < EXTRA_BYTES_MAX; i++)
+        write_feature(&w, &d->features[i]);
+    jw_object_end(&w);
+    if (i < d->n_features)
+        jw_kv_i64(&w, "features_omitted", (int64_t)(d->n_features - i));
+    jw_object_end(&w);
+}
+
+static void answer_drift(const struct drift_result *d, const struct drift_options *o, const struct app_input *in,
+                         struct app_output *out)
+{
+    struct buf extra = {0};
+    write_extra(d, o, in, d->reason, &extra);
+    app_result(out, "general_drift", d->general_drift, KIND_DATA_DRIFT, (int)d->status, buf_str(&extra));
+    buf_done(&extra);
+    if (d->n_labels == 0)
+        return;
+    buf_addf(&extra, "{\"samples\":%llu,\"labels\":%zu%s}", (unsigned long long)d->rows, d->n_labels,
+             d->reason[0] && d->prediction_status == DRIFT_IRRELEVANT ? ",\"reason\":\"insufficient_samples\"" : "");
+    app_result(out, "prediction_drift", d->prediction_drift, KIND_DATA_DRIFT, (int)d->prediction_status, buf_str(&extra));
+    buf_done(&extra);
+}
+
+static void answer_means(const struct drift_result *d, struct app_output *out)
+{
+    static const int order[] = {DISTANCE_HELLINGER, DISTANCE_KLD, DISTANCE_TVD};
+    for (size_t i = 0; d->n_compared && i < sizeof order / sizeof *order; i++)
+        app_metric(out, distances[order[i]].mean_name, d->mean[order[i]]);
+}
+
+static void answer_statistics(const struct drift_result *d, const struct drift_options *o, const struct app_input *in,
+                              struct app_output *out)
+{
+    struct drift_column *columns = arena_array(in->arena, in->reference->n + 1, sizeof *columns);
+    struct buf text = {0};
+    drift_columns_of(in->layout, in->window, columns);
+    drift_current_stats_json(in->reference, columns, o->edges, &text);
+    app_statistics(out, "current_stats", buf_str(&text), in->end_us);
+    buf_clear(&text);
+    drift_measures_json(d, &text);
+    app_statistics(out, "drift_measures", buf_str(&text), in->end_us);
+    buf_done(&text);
+}
+
+static rc_t track(const void *opts, const struct app_input *in, struct app_output *out, struct err *e)
+{
+    const struct drift_options o = drift_options_of(opts);
+    struct drift_result d = {0};
+    (void)e; /* every window has an answer: a feature that cannot be compared says why */
+    drift_compute_slot(in->layout, in->window, &o, &d);
+    answer_drift(&d, &o, in, out);
+    answer_means(&d, out);
+    if (in->reference)
+        answer_statistics(&d, &o, in, out);
+    drift_result_done(&d);
+    return OK;
+}
+
+const struct app drift_app = {
+    .name = "histogram-data-drift",
+    .version = "1",
+    .summary = "Measures how far the features of each window are from the training set.",
+    .keys = keys,
+    .n_keys = sizeof keys / sizeof *keys,
+    .opts_size = sizeof(struct drift_app_options),
+    .check = check_options,
+    .track = track,
+};
