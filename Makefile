@@ -133,18 +133,21 @@ $(eval $(call variant,$(REL)))
 $(eval $(call variant,$(SAN)))
 $(eval $(call variant,$(FUZZ)))
 
+# $(call inner,VARIANT,SERVICE): a service's objects without main, for tests named after it: test_<service>_*.c.
+inner = $(patsubst %.c,$1/%.o,$(filter-out %/main.c,$(wildcard services/$2/*.c))) \
+    $(if $(filter $2,$(assets)),$1/build/gen/assets_$2.o)
+# modelmon is all of them in one.
+others = $(if $(filter modelmon,$2),$(foreach s,$(filter-out modelmon,$(services)),$(call inner,$1,$s)))
+
 # A service: its own objects and what it needs of the library.
 define service
 $(BIN)/$1: $(patsubst %.c,$(REL)/%.o,$(wildcard services/$1/*.c)) \
-        $(if $(filter $1,$(assets)),$(REL)/build/gen/assets_$1.o) $(REL)/libmodelmon.a
+        $(if $(filter $1,$(assets)),$(REL)/build/gen/assets_$1.o) $(call others,$(REL),$1) $(REL)/libmodelmon.a
 	$$(call link,$$(LINK_REL))
 endef
 $(foreach s,$(services),$(eval $(call service,$s)))
 
-# $(call inner,VARIANT,SERVICE): a service's objects without main, for tests named after it: test_<service>_*.c.
-inner = $(patsubst %.c,$1/%.o,$(filter-out %/main.c,$(wildcard services/$2/*.c))) \
-    $(if $(filter $2,$(assets)),$1/build/gen/assets_$2.o)
-of_service = $(foreach s,$(services),$(if $(filter $2_$(subst -,_,$s) $2_$(subst -,_,$s)_%,$(notdir $3)),$(call inner,$1,$s)))
+of_service = $(foreach s,$(services),$(if $(filter $2_$(subst -,_,$s) $2_$(subst -,_,$s)_%,$(notdir $3)),$(call inner,$1,$s) $(call others,$1,$s)))
 # $(call program,VARIANT,KIND,PREFIX,LINK,NAME): a program of tests/KIND, with what that folder shares.
 define program
 $1/$5: $1/$5.o $(patsubst %.c,$1/%.o,$(filter tests/$2/%,$(helpers))) $(call of_service,$1,$3,$5) \

@@ -2,7 +2,6 @@
 #include "config/config.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -29,7 +28,7 @@ struct option {
     char *text;        /* the value as text, in force */
     const char *given; /* from a flag, borrowed from argv; NULL: none */
     const char *given_file;
-    bool is_default, at_fault; /* at_fault: its flag was no good, which is said already */
+    bool is_default, at_fault; /* at_fault: what is wrong with it is said already */
 };
 
 struct config {
@@ -39,10 +38,9 @@ struct config {
 
 static char *flag_of(const char *env)
 {
-    char *flag = mem_dupz(env);
-    for (char *c = flag; *c; c++)
-        *c = *c == '_' ? '-' : (char)tolower((unsigned char)*c);
-    return flag;
+    struct buf flag = {0};
+    config_flag_name(env, &flag);
+    return flag.data; /* the caller's */
 }
 
 static size_t find(const struct config *cfg, const char *env)
@@ -55,7 +53,8 @@ static size_t find(const struct config *cfg, const char *env)
 
 static bool is_same(const struct option *a, const struct option *b)
 {
-    return a->key->type == b->key->type && a->key->flags == b->key->flags && strcmp(a->def, b->def) == 0;
+    return a->key->type == b->key->type && strcmp(a->def, b->def) == 0 &&
+           !((a->key->flags ^ b->key->flags) & CONFIG_SECRET);
 }
 
 static bool is_repeat(const struct config *cfg, size_t i)
@@ -76,8 +75,7 @@ static struct config *options_of(const struct config_spec *spec)
             const struct config_key *key = &spec->tables[t].keys[i];
             size_t first = find(cfg, key->env);
             struct option *o = &cfg->options[cfg->count++];
-            *o = (struct option){
-                .table = &spec->tables[t], .key = key, .first = first, .def = config_default_of(spec, key)};
+            *o = (struct option){.table = &spec->tables[t], .key = key, .first = first, .def = config_default_of(spec, key)};
             if (o != &cfg->options[first])
                 assert(is_same(&cfg->options[first], o)); /* one name with two meanings */
             else
@@ -287,7 +285,8 @@ static char *read_secret(const struct option *o, const char *path, struct buf *f
 
 static void find_text(struct option *o, struct buf *faults)
 {
-    const char *plain = o->given ? o->given : environment(o->key->env, "");
+    bool asks = !(o->key->flags & CONFIG_FLAG);
+    const char *plain = o->given ? o->given : asks ? environment(o->key->env, "") : NULL;
     const char *file = !is_secret(o) ? NULL : o->given_file ? o->given_file : environment(o->key->env, "_FILE");
     if (plain && file)
         fault(faults, o->key->env, "is set, and %s_FILE too: set one of them", o->key->env);
@@ -388,8 +387,9 @@ static void read_option(struct config *cfg, size_t i, struct buf *faults)
             fault(faults, o->key->env, "must be set: %s", o->key->help);
         return;
     }
-    if (bind(o, first->text))
+    if (bind(o, first->text) || (o != first && first->at_fault))
         return;
+    first->at_fault = true;
     struct buf want = {0};
     config_describe_type(o->key, &want);
     fault(faults, o->key->env, "\"%s\" is not %s", is_secret(o) ? "***" : first->text, want.data);

@@ -31,6 +31,7 @@ enum config_type {             /* the field's C type */
 enum config_flags {
     CONFIG_SECRET = 1,   /* CONFIG_STR: masked when printed, refused as a flag, NAME_FILE is read */
     CONFIG_REQUIRED = 2, /* must not be empty */
+    CONFIG_FLAG = 4,     /* of a command: a flag alone, never read from the environment */
 };
 
 struct config_value {
@@ -87,6 +88,8 @@ rc_t config_load(struct config **ret, const struct config_spec *spec, int argc, 
 void config_free(struct config *cfg); /* wipes secrets; NULL is fine */
 
 const char *config_command(const struct config_spec *spec, int argc, char *const argv[]); /* the one given, or NULL */
-void config_print(const struct config *cfg, struct buf *to);          /* NAME=value lines, secrets masked */
-void config_help(const struct config_spec *spec, struct buf *to);     /* for people */
-void config_markdown(const struct config_spec *spec, struct buf *to); /* the reference table of a README */
+void config_print(const struct config *cfg, struct buf *to);            /* NAME=value lines, secrets masked */
+void config_help(const struct config_spec *spec, struct buf *to);       /* for people */
+void config_help_flags(const struct config_spec *spec, struct buf *to); /* the same with flags for names: for a command */
+void config_flag_name(const char *env, struct buf *to);                 /* appends "http-port" */
+void config_markdown(const struct config_spec *spec, struct buf *to);   /* the reference table of a README */

@@ -140,6 +140,12 @@ static void add_notes(const struct config_spec *spec, const struct config_key *k
         buf_addz(to, " Required.");
 }
 
+void config_flag_name(const char *env, struct buf *to)
+{
+    for (const char *c = env; *c; c++)
+        buf_addc(to, *c == '_' ? '-' : (char)tolower((unsigned char)*c));
+}
+
 void config_help(const struct config_spec *spec, struct buf *to)
 {
     size_t wide = 0;
@@ -169,6 +175,34 @@ void config_help(const struct config_spec *spec, struct buf *to)
         buf_addf(to, "  %-*s  %s\n", (int)wide, c->flag, c->help);
 }
 
+static void add_flag(const struct config_key *key, struct buf *to)
+{
+    buf_addz(to, "--");
+    config_flag_name(key->env, to);
+    if (key->type != CONFIG_BOOL)
+        buf_addz(to, " VALUE");
+}
+
+void config_help_flags(const struct config_spec *spec, struct buf *to)
+{
+    for (size_t t = 0; t < spec->table_count; t++) {
+        for (size_t i = 0; i < spec->tables[t].count; i++) {
+            const struct config_key *key = &spec->tables[t].keys[i];
+            const char *def = config_default_of(spec, key);
+            struct buf flag = {0};
+            add_flag(key, &flag);
+            buf_addf(to, "  %-22s  %s", flag.data, key->help);
+            add_notes(spec, key, to);
+            if (*def && key->type != CONFIG_BOOL)
+                buf_addf(to, " [%s]", def);
+            if (!(key->flags & CONFIG_FLAG))
+                buf_addf(to, " (or %s)", key->env);
+            buf_addc(to, '\n');
+            buf_done(&flag);
+        }
+    }
+}
+
 static void add_cell(struct buf *to, const char *text)
 {
     for (const char *c = text; *c; c++) {
@@ -182,7 +216,8 @@ void config_markdown(const struct config_spec *spec, struct buf *to)
 {
     for (size_t t = 0; t < spec->table_count; t++) {
         if (is_new(spec, t))
-            buf_addf(to, "%s**%s**\n\n| variable | default | meaning |\n|---|---|---|\n", t ? "\n" : "", spec->tables[t].title);
+            buf_addf(to, "%s**%s**\n\n| variable | default | meaning |\n|---|---|---|\n", t ? "\n" : "",
+                     spec->tables[t].title);
         for (size_t i = 0; i < spec->tables[t].count; i++) {
             if (config_is_repeat(spec, t, i))
                 continue;

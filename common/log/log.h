@@ -52,7 +52,7 @@ void log_open(const char *service, enum log_level level); /* service: kept, not 
 /* What this thread logs from here on is that part's (kept, not copied); NULL: the service's. Workers inherit it. */
 void log_as(const char *part);
 const char *log_part(void);
-void log_to(int fd);                                      /* elsewhere than stderr: for tests */
+void log_to(int fd); /* elsewhere than stderr: for tests */
 bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const char *event, const struct log_field *fields);
 

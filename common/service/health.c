@@ -89,7 +89,7 @@ struct health_dep *health_add(struct health *in, const char *plain, enum health_
     struct health *h = in->whole;
     struct buf full = {0};
     buf_addf(&full, "%s%s%s", in == h ? "" : in->service, in == h ? "" : "/", plain);
-    char *name = full.data; /* from here on the dependency's */
+    char *name = full.data;             /* from here on the dependency's */
     (void)pthread_mutex_lock(&h->lock); /* a plain mutex fails only by misuse; so below */
     struct health_dep *d = h->first;
     while (d && strcmp(d->name, name) != 0)

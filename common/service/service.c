@@ -400,8 +400,7 @@ static int load(struct process *p, const struct config_spec *spec, int argc, cha
 int service_set_main(const struct service_set *set, int argc, char **argv)
 {
     struct process p = {.set = set, .start_us = clock_mono_us()};
-    const struct config_table own[] = {{"HTTP", http_keys, http_keys_n, &p.http},
-                                       CONFIG_TABLE("Process", keys, &p.options)};
+    const struct config_table own[] = {{"HTTP", http_keys, http_keys_n, &p.http}, CONFIG_TABLE("Process", keys, &p.options)};
     struct arena a = {0};
     struct config_spec spec = {.program = set->name, .summary = set->summary, .commands = commands};
     parts_config(set, own, sizeof own / sizeof *own, &a, &spec);

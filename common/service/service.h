@@ -50,7 +50,7 @@ struct service_def {
 int service_main(const struct service_def *def, int argc, char **argv);
 
 /* A service that can be composed is a function that makes its service_def in an arena, which outlives the process's run. */
-struct service_def *service_def_dup(struct arena *a, const struct service_def *def); /* with its tables and routes */
+struct service_def *service_def_dup(struct arena *a, const struct service_def *def);  /* with its tables and routes */
 int service_run(struct service_def *(*make)(struct arena *a), int argc, char **argv); /* what main is made of */
 
 /* Several services in one process: one configuration (a name that several have is one option), one log whose lines say
@@ -64,7 +64,7 @@ struct service_set {
     const char *name, *summary;
     const struct service_part *parts;
     size_t part_count;
-    const struct config_default *defaults; /* before those of the parts; NULL: none */
+    const struct config_default *defaults;                  /* before those of the parts; NULL: none */
     void (*started)(void *arg, const char *addr, int port); /* requests are served; NULL: nobody asks */
     void *arg;
 };

@@ -202,14 +202,15 @@ struct service_def *controller_service(struct arena *a)
         {"Kafka", bus_keys, bus_keys_n, &c->bus},
     };
     const struct http_routes tables_of_routes[] = {HTTP_ROUTES(routes, c)};
-    return service_def_dup(a, &(struct service_def){.name = "controller",
-                                                    .summary = "Closes windows when all their rows are in, and tells the apps.",
-                                                    .tables = tables,
-                                                    .table_count = sizeof tables / sizeof *tables,
-                                                    .routes = tables_of_routes,
-                                                    .route_count = 1,
-                                                    .open = open_controller,
-                                                    .drain = drain_controller,
-                                                    .close = close_controller,
-                                                    .self = c});
+    return service_def_dup(
+        a, &(struct service_def){.name = "controller",
+                                 .summary = "Closes windows when all their rows are in, and tells the apps.",
+                                 .tables = tables,
+                                 .table_count = sizeof tables / sizeof *tables,
+                                 .routes = tables_of_routes,
+                                 .route_count = 1,
+                                 .open = open_controller,
+                                 .drain = drain_controller,
+                                 .close = close_controller,
+                                 .self = c});
 }

@@ -10,32 +10,72 @@ static const struct config_value sink_values[] = {
 
 #define AT(field) .offset = offsetof(struct stream_options, field)
 static const struct config_key keys[] = {
-    {.env = "SYSTEM_ID", .def = "modelmon", .type = CONFIG_STR, AT(system_id), .flags = CONFIG_REQUIRED,
+    {.env = "SYSTEM_ID",
+     .def = "modelmon",
+     .type = CONFIG_STR,
+     AT(system_id),
+     .flags = CONFIG_REQUIRED,
      .help = "Part of every topic's name, as in MLRun's client-spec."},
-    {.env = "DEFAULT_PROJECT", .def = "", .type = CONFIG_STR, AT(default_project),
-     .help = "Project of events posted to / that name none."},
-    {.env = "SINKS", .def = "both", .type = CONFIG_ENUM, AT(sinks), .values = sink_values,
+    {.env = "DEFAULT_PROJECT", .def = "", .type = CONFIG_STR, AT(default_project), .help = "Project of events posted to / that name none."},
+    {.env = "SINKS",
+     .def = "both",
+     .type = CONFIG_ENUM,
+     AT(sinks),
+     .values = sink_values,
      .help = "Which pipelines run here; none: the HTTP trigger alone, others read the topics."},
-    {.env = "GROUP_PREFIX", .def = "modelmon", .type = CONFIG_STR, AT(group_prefix), .flags = CONFIG_REQUIRED,
+    {.env = "GROUP_PREFIX",
+     .def = "modelmon",
+     .type = CONFIG_STR,
+     AT(group_prefix),
+     .flags = CONFIG_REQUIRED,
      .help = "Consumer groups are PREFIX-statistics and PREFIX-lake."},
-    {.env = "STATISTICS_INTERVAL", .def = "1s", .type = CONFIG_DURATION, AT(flush_us), .min = 50 * USEC_PER_MSEC,
-     .max = 60 * USEC_PER_SEC, .help = "Longest age of statistics that are not committed."},
-    {.env = "LAKE_AGE", .def = "30s", .type = CONFIG_DURATION, AT(lake_age_us), .min = 100 * USEC_PER_MSEC,
-     .max = 3600 * USEC_PER_SEC, .help = "Rows are written to the lake at this age at the earliest (or at LAKE_MEMORY)."},
-    {.env = "LAKE_AGE_PER_FILE", .def = "30ms", .type = CONFIG_DURATION, AT(lake_age_per_file_us), .max = USEC_PER_SEC,
+    {.env = "STATISTICS_INTERVAL",
+     .def = "1s",
+     .type = CONFIG_DURATION,
+     AT(flush_us),
+     .min = 50 * USEC_PER_MSEC,
+     .max = 60 * USEC_PER_SEC,
+     .help = "Longest age of statistics that are not committed."},
+    {.env = "LAKE_AGE",
+     .def = "30s",
+     .type = CONFIG_DURATION,
+     AT(lake_age_us),
+     .min = 100 * USEC_PER_MSEC,
+     .max = 3600 * USEC_PER_SEC,
+     .help = "Rows are written to the lake at this age at the earliest (or at LAKE_MEMORY)."},
+    {.env = "LAKE_AGE_PER_FILE",
+     .def = "30ms",
+     .type = CONFIG_DURATION,
+     AT(lake_age_per_file_us),
+     .max = USEC_PER_SEC,
      .help = "… and not before this much for each file held: many endpoints, larger files."},
-    {.env = "DEDUPE_RECORDS", .def = "131072", .type = CONFIG_I64, AT(dedupe_records), .min = 0, .max = 1 << 24,
-     .help = "A record is a duplicate if endpoint, request id and time were among so many offsets before it in its partition."},
-    {.env = "AUTO_REGISTER", .def = "true", .type = CONFIG_BOOL, AT(auto_register),
+    {.env = "DEDUPE_RECORDS", .def = "131072", .type = CONFIG_I64, AT(dedupe_records), .min = 0, .max = 1 << 24, .help = "A record is a duplicate if endpoint, request id and time were among so many offsets before it in its partition."},
+    {.env = "AUTO_REGISTER",
+     .def = "true",
+     .type = CONFIG_BOOL,
+     AT(auto_register),
      .help = "Unknown endpoints register themselves; else their events are dead letters."},
-    {.env = "ENDPOINTS_MAX", .def = "20000", .type = CONFIG_I64, AT(max_endpoints), .min = 1, .max = 10000000,
+    {.env = "ENDPOINTS_MAX",
+     .def = "20000",
+     .type = CONFIG_I64,
+     AT(max_endpoints),
+     .min = 1,
+     .max = 10000000,
      .help = "Endpoints of a project that may register themselves."},
-    {.env = "EVENT_FUTURE", .def = "5m", .type = CONFIG_DURATION, AT(future_us), .max = USEC_PER_DAY,
+    {.env = "EVENT_FUTURE",
+     .def = "5m",
+     .type = CONFIG_DURATION,
+     AT(future_us),
+     .max = USEC_PER_DAY,
      .help = "An event's time may be this much after its record's."},
-    {.env = "EVENT_MAX_AGE", .def = "3660d", .type = CONFIG_DURATION, AT(max_age_us), .min = 60 * USEC_PER_SEC,
-     .max = 36600 * USEC_PER_DAY, .help = "… and this much before it."},
-    {.env = "SKIP_LOST_OFFSETS", .def = "false", .type = CONFIG_BOOL, AT(skip_lost),
-     .help = "When the bus no longer retains what is next: false stops the partition, true goes on at the earliest record."},
+    {.env = "EVENT_MAX_AGE",
+     .def = "3660d",
+     .type = CONFIG_DURATION,
+     AT(max_age_us),
+     .min = 60 * USEC_PER_SEC,
+     .max = 36600 * USEC_PER_DAY,
+     .help = "… and this much before it."},
+    {.env = "SKIP_LOST_OFFSETS", .def = "false", .type = CONFIG_BOOL, AT(skip_lost), .help = "When the bus no longer retains what is next: false stops the partition, true goes on at the earliest record."},
 };
 
 static void watch_kafka(void *arg)
@@ -44,8 +84,8 @@ static void watch_kafka(void *arg)
     if (bus_producer_up(st->producer))
         health_set(st->kafka, HEALTH_OK, "%s", "");
     else
-        health_set(st->kafka, HEALTH_DOWN, "cannot reach %s: check KAFKA_BROKERS and the brokers; posted events get 503",
-                   st->bus.brokers);
+        health_set(st->kafka, HEALTH_DOWN,
+                   "cannot reach %s: check KAFKA_BROKERS and the brokers; posted events get 503", st->bus.brokers);
 }
 
 static rc_t open_sinks(struct stream *st, struct err *e)
@@ -61,11 +101,13 @@ static rc_t open_sinks(struct stream *st, struct err *e)
 
 static rc_t check_names(const struct stream_options *o, struct err *e)
 {
-    bool id = name_is_system_id(str_of(o->system_id)), project = !*o->default_project || name_is_project(str_of(o->default_project));
+    bool id = name_is_system_id(str_of(o->system_id)),
+         project = !*o->default_project || name_is_project(str_of(o->default_project));
     if (id && project)
         return OK;
     return err_set(e, E_INVALID, "%s%s%s", id ? "" : "SYSTEM_ID: letters, digits, '.', '_' and '-' are allowed, 64 at most",
-                   id || project ? "" : "; ", project ? "" : "DEFAULT_PROJECT: small letters, digits and '-' are allowed, 63 at most");
+                   id || project ? "" : "; ",
+                   project ? "" : "DEFAULT_PROJECT: small letters, digits and '-' are allowed, 63 at most");
 }
 
 static rc_t open_stream(struct service *s, void *self, struct err *e)
@@ -110,13 +152,19 @@ struct service_def *stream_service(struct arena *a)
 {
     struct stream *st = arena_alloc(a, sizeof *st);
     const struct config_table tables[] = {
-        CONFIG_TABLE("Stream", keys, &st->options), {"Kafka", bus_keys, bus_keys_n, &st->bus},
-        {"Database", db_keys, db_keys_n, &st->db},  {"Cache", cache_keys, cache_keys_n, &st->cache},
+        CONFIG_TABLE("Stream", keys, &st->options),  {"Kafka", bus_keys, bus_keys_n, &st->bus},
+        {"Database", db_keys, db_keys_n, &st->db},   {"Cache", cache_keys, cache_keys_n, &st->cache},
         {"Lake", lake_keys, lake_keys_n, &st->lake},
     };
     const struct http_routes routes[] = {{stream_routes, stream_routes_n, st}};
-    return service_def_dup(a, &(struct service_def){.name = "stream", .summary = "Turns inference events into statistics and Parquet.",
-                                                    .tables = tables, .table_count = sizeof tables / sizeof *tables,
-                                                    .routes = routes, .route_count = 1, .open = open_stream,
-                                                    .drain = drain_stream, .close = close_stream, .self = st});
+    return service_def_dup(a, &(struct service_def){.name = "stream",
+                                                    .summary = "Turns inference events into statistics and Parquet.",
+                                                    .tables = tables,
+                                                    .table_count = sizeof tables / sizeof *tables,
+                                                    .routes = routes,
+                                                    .route_count = 1,
+                                                    .open = open_stream,
+                                                    .drain = drain_stream,
+                                                    .close = close_stream,
+                                                    .self = st});
 }

@@ -302,15 +302,68 @@ static void help_has_a_short_name(void **state)
     assert_int_equal(load(f, "-h", NULL), OK);
 }
 
+static void a_name_in_two_tables_is_one_option(void **state)
+{
+    struct fixture *f = *state;
+    struct opts again = {0};
+    struct config *cfg = NULL;
+    const struct config_table tables[] = {f->tables[0], f->tables[1], CONFIG_TABLE("Again", keys, &again)};
+    f->spec.tables = tables;
+    f->spec.table_count = 3;
+    char program[] = "t", port[] = "--t-port=99", *argv[] = {program, port, NULL};
+    assert_int_equal(setenv("T_BROKERS", "k:9092", 1), 0);
+    assert_int_equal(config_load(&cfg, &f->spec, 2, argv, &f->text), OK);
+    assert_int_equal(f->o.port, 99);
+    assert_int_equal(again.port, 99);
+    assert_ptr_equal(again.name, f->o.name);
+    config_print(cfg, &f->text);
+    assert_null(strstr(strstr(f->text.data, "T_PORT") + 1, "T_PORT"));
+    config_free(cfg);
+    buf_clear(&f->text);
+    config_help(&f->spec, &f->text);
+    assert_null(strstr(f->text.data, "Again"));
+    char wrong[] = "--t-port=99999", *bad[] = {program, wrong, NULL};
+    buf_clear(&f->text);
+    assert_int_equal(config_load(&cfg, &f->spec, 2, bad, &f->text), E_INVALID);
+    assert_string_equal(f->text.data, "T_PORT: \"99999\" is not a whole number, from 1 to 65535\n");
+    assert_int_equal(unsetenv("T_BROKERS"), 0);
+}
+
+static void a_flag_of_a_command_is_not_in_the_environment(void **state)
+{
+    struct fixture *f = *state;
+    static const struct config_key own[] = {
+        {.env = "T_SPEED", .def = "1", .type = CONFIG_F64, .flags = CONFIG_FLAG, .help = "How fast."}};
+    double speed = 0;
+    const struct config_table table = CONFIG_TABLE("Options", own, &speed);
+    const struct config_spec spec = {.program = "t", .tables = &table, .table_count = 1};
+    struct config *cfg = NULL;
+    char program[] = "t", *argv[] = {program, NULL};
+    assert_int_equal(setenv("T_SPEED", "7", 1), 0);
+    assert_int_equal(config_load(&cfg, &spec, 1, argv, &f->text), OK);
+    assert_true(speed > 0.99 && speed < 1.01);
+    assert_int_equal(unsetenv("T_SPEED"), 0);
+    config_free(cfg);
+    config_help_flags(&spec, &f->text);
+    assert_string_equal(f->text.data, "  --t-speed VALUE         How fast. [1]\n");
+}
+
 int main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
-        CASE(defaults_and_the_environment), CASE(flags_win),
-        CASE(all_faults_at_once),           CASE(other_arguments_are_faults),
-        CASE(secrets_come_from_files),      CASE(a_wrong_secret_is_not_shown),
-        CASE(a_value_apart_is_one_fault),   CASE(only_near_names_are_suggested),
-        CASE(help_has_a_short_name),        CASE(the_reference_comes_from_the_keys),
+        CASE(defaults_and_the_environment),
+        CASE(flags_win),
+        CASE(all_faults_at_once),
+        CASE(other_arguments_are_faults),
+        CASE(secrets_come_from_files),
+        CASE(a_wrong_secret_is_not_shown),
+        CASE(a_value_apart_is_one_fault),
+        CASE(only_near_names_are_suggested),
+        CASE(help_has_a_short_name),
+        CASE(the_reference_comes_from_the_keys),
+        CASE(a_name_in_two_tables_is_one_option),
+        CASE(a_flag_of_a_command_is_not_in_the_environment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

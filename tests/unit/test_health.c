@@ -66,9 +66,29 @@ static void a_short_outage_is_not_told(void **state)
     health_free(h);
 }
 
+static void parts_of_one_process_are_told_together(void **state)
+{
+    (void)state;
+    struct health *h = health_new("modelmon");
+    struct health *stream = health_part(h, "stream"), *writer = health_part(h, "writer");
+    struct health_dep *a = health_add(stream, "bus", HEALTH_REQUIRED, 0),
+                      *b = health_add(writer, "bus", HEALTH_REQUIRED, 0);
+    assert_ptr_not_equal(a, b);
+    assert_ptr_equal(health_add(stream, "bus", HEALTH_REQUIRED, 0), a);
+    health_set(a, HEALTH_OK, "%s", "");
+    health_set(b, HEALTH_DOWN, "gone");
+    assert_state(h, false, "\"name\":\"writer/bus\",\"state\":\"down\"");
+    health_set(b, HEALTH_OK, "%s", "");
+    assert_state(h, true, "\"name\":\"stream/bus\",\"state\":\"ok\"");
+    health_drain(stream);
+    assert_state(h, false, "\"status\":\"draining\"");
+    health_free(h);
+}
+
 int main(void)
 {
     log_open("test", LOG_ERROR);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(dependencies_decide), cmocka_unit_test(a_short_outage_is_not_told)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(dependencies_decide), cmocka_unit_test(a_short_outage_is_not_told),
+                                       cmocka_unit_test(parts_of_one_process_are_told_together)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,159 @@
+/* modelmon run: every service in one process, over a folder of its own unless servers are named. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "api/api_service.h"
+#include "app/app.h"
+#include "controller/controller_service.h"
+#include "folder.h"
+#include "histogram-drift-app/drift_app.h"
+#include "service/service.h"
+#include "stream/stream_service.h"
+#include "tool.h"
+#include "writer/writer_service.h"
+
+#define DATA_DIR_DEFAULT "modelmon-data"
+
+struct run_options {
+    const char *data_dir;
+};
+
+static const struct config_key keys[] = {
+    {.env = "DATA_DIR",
+     .def = DATA_DIR_DEFAULT,
+     .type = CONFIG_STR,
+     .flags = CONFIG_REQUIRED,
+     .offset = offsetof(struct run_options, data_dir),
+     .help = "Folder of all that is kept: database, log of events, lake. One process at a time."},
+};
+
+/* ---- the folder, first of the parts: taken before the others open, given back after they closed ---- */
+struct folder {
+    struct run_options options;
+    int fd;
+};
+
+static rc_t open_folder(struct service *s, void *self, struct err *e)
+{
+    struct folder *f = self;
+    (void)s; /* it has nothing to run */
+    return folder_take(f->options.data_dir, &f->fd, e);
+}
+
+static void close_folder(void *self)
+{
+    struct folder *f = self;
+    if (f->fd >= 0)
+        (void)close(f->fd); /* ends the lock */
+}
+
+static struct service_def *folder_service(struct arena *a)
+{
+    struct folder *f = arena_alloc(a, sizeof *f);
+    f->fd = -1;
+    const struct config_table tables[] = {CONFIG_TABLE("Data", keys, &f->options)};
+    return service_def_dup(a, &(struct service_def){.name = "folder",
+                                                    .summary = "The data folder.",
+                                                    .tables = tables,
+                                                    .table_count = 1,
+                                                    .open = open_folder,
+                                                    .close = close_folder,
+                                                    .self = f});
+}
+
+/* ---- all of them ---- */
+static struct service_def *drift_service(struct arena *a)
+{
+    return app_service(&drift_app, a);
+}
+
+/* To add a service: its row here. What answers POST / by itself elsewhere has a path of its own here. */
+static const struct {
+    struct service_def *(*make)(struct arena *a);
+    const char *under;
+} services[] = {
+    {folder_service, NULL},
+    {api_service, NULL},
+    {stream_service, NULL},
+    {controller_service, "/functions/controller"},
+    {writer_service, "/functions/writer"},
+    {drift_service, "/functions/histogram-drift-app"},
+};
+#define N_SERVICES (sizeof services / sizeof *services)
+
+/* The defaults that depend on the folder, which is therefore looked for before the rest. */
+struct place {
+    const char *env, *before, *name;
+};
+static const struct place places[] = {
+    {"DATABASE_URL", "sqlite://", "/modelmon.db"},
+    {"LAKE_DIR", "", "/lake"},
+};
+#define N_PLACES (sizeof places / sizeof *places)
+
+static const struct config_default fixed[] = {
+    {"REDIS_URL", "memory:"},
+    {"HTTP_ADDR", "127.0.0.1"}, /* until there is access control */
+    {"HTTP_THREADS", "4"},      /* each may wait for the database */
+    {"HTTP_BODY_MAX", "8MiB"},  /* training rows */
+};
+#define N_FIXED (sizeof fixed / sizeof *fixed)
+
+static const char *folder_asked(int argc, char **argv)
+{
+    const char *dir = getenv("DATA_DIR");
+    for (int i = 1; i < argc; i++)
+        if (strncmp(argv[i], "--data-dir=", 11) == 0)
+            dir = argv[i] + 11;
+    return dir && *dir ? dir : DATA_DIR_DEFAULT;
+}
+
+static const struct config_default *defaults_in(const char *dir, struct arena *a)
+{
+    struct config_default *all = arena_array(a, N_PLACES + N_FIXED + 1, sizeof *all);
+    char *here = *dir == '/' ? NULL : getcwd(NULL, 0);
+    size_t n = 0;
+    for (size_t i = 0; i < N_PLACES; i++)
+        all[n++] = (struct config_default){places[i].env, arena_printf(a, "%s%s%s%s%s", places[i].before, here ? here : "",
+                                                                       here ? "/" : "", dir, places[i].name)};
+    for (size_t i = 0; i < N_FIXED; i++)
+        all[n++] = fixed[i];
+    free(here);
+    return all;
+}
+
+static void say_where(void *arg, const char *addr, int port)
+{
+    (void)arg;
+    bool all = strcmp(addr, "0.0.0.0") == 0 || strcmp(addr, "::") == 0;
+    printf("modelmon runs at http://%s:%d (events: POST /PROJECT; pages: /). Ctrl-C ends it.\n",
+           all ? "127.0.0.1" : addr, port);
+    (void)fflush(stdout); /* a closed stdout is the caller's wish */
+}
+
+static void make_set(struct service_set *set, int argc, char **argv, struct arena *a)
+{
+    struct service_part *parts = arena_array(a, N_SERVICES, sizeof *parts);
+    for (size_t i = 0; i < N_SERVICES; i++)
+        parts[i] = (struct service_part){services[i].make(a), services[i].under};
+    *set = (struct service_set){.name = "modelmon",
+                                .summary = "All services in one process, over one folder.",
+                                .parts = parts,
+                                .part_count = N_SERVICES,
+                                .defaults = defaults_in(folder_asked(argc, argv), a),
+                                .started = say_where};
+}
+
+static int run_main(int argc, char **argv)
+{
+    struct arena a = {0};
+    struct service_set set;
+    make_set(&set, argc, argv, &a);
+    int code = service_set_main(&set, argc, argv);
+    arena_done(&a);
+    return code;
+}
+
+const struct verb verb_run = {
+    .name = "run", .operands = "", .summary = "Starts every service in one process.", .main = run_main};

@@ -1,0 +1,108 @@
+"""modelmon run: every service in one process, as a black box."""
+import json
+import os
+import subprocess
+import time
+
+import requests
+
+import mm
+import serving
+
+APP = "histogram-data-drift"
+PARTS = {"api": "database", "stream": "statistics", "controller": "leader", "writer": "writer", APP: f"app:{APP}"}
+
+
+def start(w, **more):
+    data = os.path.join(w.folder, "data")
+    env = w.env(DATA_DIR=data, LATENESS="500ms", STATISTICS_INTERVAL="100ms", LAKE_AGE="200ms", **more)
+    return mm.Service("modelmon", env, w.folder, [os.path.join(mm.BIN, "modelmon"), "run"])
+
+
+def call(m, method, path, body=None):
+    answer = requests.request(method, m.url(f"/api/v1/projects/{path}"), data=json.dumps(body) if body is not None else None,
+                              timeout=30)
+    assert answer.status_code in (200, 201), answer.text
+    return answer.json() if answer.content else None
+
+
+def iso(ahead):
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + ahead))
+
+
+def drift(m, uid):
+    name = f"shop.{APP}.result.general_drift"
+    found = call(m, "GET", f"shop/model-endpoints/{uid}/metrics-values?name={name}&start={iso(-3600)}&end={iso(3600)}")
+    return found[0].get("values", [])
+
+
+def test_from_a_request_to_a_result_in_one_process():
+    with mm.World() as w, start(w) as m:
+        m.wait_ready(60)
+        call(m, "PUT", "shop", {"metadata": {"name": "shop"}, "spec": {"monitoring": {"base_period": "2s", "enabled": True}}})
+        made = call(m, "POST", "shop/model-endpoints?creation-strategy=inplace", {
+            "metadata": {"name": "price", "project": "shop", "endpoint_type": 1},
+            "spec": {"model_name": "price", "function_name": "serving", "feature_names": ["a"], "label_names": ["y"]},
+            "status": {"monitoring_mode": "enabled"}})
+        uid = made["metadata"]["uid"]
+        call(m, "PUT", f"shop/model-endpoints/{uid}/reference",
+             {"columns": ["a", "y"], "data": [[i % 20, 1] for i in range(200)], "labels": ["y"]})
+        first = mm.now_us()
+        events = [serving.event(uid, [[100 + i]], [1], first + i, f"r{i}") for i in range(40)]
+        for e in events:
+            e["function_uri"] = "shop/serving:latest"
+        body = "\n".join(map(json.dumps, events))
+        answer = mm.wait_for(lambda: (lambda a: a if a.status_code == 202 else None)(m.post("/shop", body)), 20)
+        assert answer.json()["accepted"] == 40
+        values = mm.wait_for(lambda: drift(m, uid), 60, "a result")
+        assert max(v[1] for v in values) > 0.9 and max(v[2] for v in values) == 2
+        assert b"<svg" in m.get(f"/ui/p/shop/endpoints/{uid}").content
+        assert m.post("/functions/controller", "").json()["leader"] is True
+        assert m.post("/functions/writer/shop", "{}").json()["field"] == "endpoint_id"
+        assert m.post("/functions/histogram-drift-app", "{}").status_code == 400
+        lake = [f for _, _, files in os.walk(w.lake) for f in files if f.endswith(".parquet")]
+        assert lake
+        code, seconds = m.term()
+        assert code == 0 and seconds < 10
+
+
+def test_every_part_says_how_it_is():
+    with mm.World() as w, start(w, KAFKA_BROKERS="127.0.0.1:1") as m:
+        def told():
+            return {d["name"]: d for d in m.get("/readyz").json()["dependencies"]}
+        for part, dependency in PARTS.items():
+            assert f"{part}/{dependency}" in told()
+        down = mm.wait_for(lambda: [n for n, d in told().items() if d["state"] == "down"], 20, "what is down")
+        assert set(down) <= {"stream/kafka", "controller/bus", "writer/bus", f"{APP}/bus", "writer/writer", f"{APP}/app:{APP}",
+                             "stream/statistics", "stream/lake"}
+        mm.wait_for(lambda: m.get("/readyz").status_code == 503, 20, "not ready")
+        assert m.get("/livez").status_code == 200
+        mm.wait_for(lambda: any(e["svc"] == "controller" for e in m.events("leader")), 20, "a line that says its part")
+        code, seconds = m.term()
+        assert code == 0 and seconds < 10
+
+
+def test_a_folder_is_one_process_s():
+    with mm.World() as w, start(w) as m:
+        env = w.env(DATA_DIR=os.path.join(w.folder, "data"), HTTP_PORT="0")
+        run = [os.path.join(mm.BIN, "modelmon"), "run"]
+        done = subprocess.run(run, env=env, timeout=20, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+        fatal = next(e for e in map(json.loads, done.stderr.decode().splitlines()) if e["ev"] == "fatal")
+        assert done.returncode == 1 and done.stdout == b""
+        assert f"in use by another modelmon, process {m.child.pid}" in fatal["error"] and "DATA_DIR" in fatal["error"]
+        m.kill9()  # leaves the lock file, not the lock
+        with start(w) as again:
+            again.wait_ready(60)
+
+
+def test_wrong_configuration_is_told_once():
+    with mm.World() as w:
+        env = w.env(DATA_DIR=os.path.join(w.folder, "data"), LATENESS="soon")
+        done = subprocess.run([os.path.join(mm.BIN, "modelmon"), "run", "--latenes=1s"], env=env, timeout=20,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+        words = done.stderr.decode()
+        assert done.returncode == 2 and words.count("LATENESS:") == 1 and "did you mean --lateness?" in words
+        shown = subprocess.run([os.path.join(mm.BIN, "modelmon"), "run", "--print-config"], env=w.env(), timeout=20,
+                               stdout=subprocess.PIPE, check=True).stdout.decode()
+        names = [line.split("=")[0] for line in shown.splitlines()]
+        assert len(names) == len(set(names)) and {"SYSTEM_ID", "KAFKA_BROKERS", "DATABASE_URL", "DATA_DIR"} <= set(names)
