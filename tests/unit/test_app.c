@@ -10,10 +10,7 @@
 #include "event/result.h"
 #include "json/doc.h"
 
-int drift_app_main(int argc, char **argv);
-#define main drift_app_main
-#include "histogram-drift-app/main.c"
-#undef main
+#include "histogram-drift-app/drift_app.c"
 
 #define ROWS 400u
 
