@@ -88,6 +88,7 @@ struct place {
 };
 static const struct place places[] = {
     {"DATABASE_URL", "sqlite://", "/modelmon.db"},
+    {"KAFKA_BROKERS", "local:", "/log"},
     {"LAKE_DIR", "", "/lake"},
 };
 #define N_PLACES (sizeof places / sizeof *places)

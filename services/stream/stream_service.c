@@ -78,12 +78,20 @@ static const struct config_key keys[] = {
     {.env = "SKIP_LOST_OFFSETS", .def = "false", .type = CONFIG_BOOL, AT(skip_lost), .help = "When the bus no longer retains what is next: false stops the partition, true goes on at the earliest record."},
 };
 
+#define LOOK_US (250 * USEC_PER_MSEC)
+#define FIRST_LOOKS 12                     /* before it is said that it is not there */
+#define FIRST_LOOK_US (20 * USEC_PER_MSEC) /* until Kafka has been up: a start waits for it */
+
 static void watch_kafka(void *arg)
 {
     struct stream *st = arg;
-    if (bus_producer_up(st->producer))
+    bool up = bus_producer_up(st->producer);
+    if (up && !st->met_kafka)
+        loop_timer_every(st->look, LOOK_US);
+    st->met_kafka = st->met_kafka || up;
+    if (up)
         health_set(st->kafka, HEALTH_OK, "%s", "");
-    else
+    else if (st->met_kafka || ++st->looks > FIRST_LOOKS)
         health_set(st->kafka, HEALTH_DOWN,
                    "cannot reach %s: check KAFKA_BROKERS and the brokers; posted events get 503", st->bus.brokers);
 }
@@ -124,7 +132,8 @@ static rc_t open_stream(struct service *s, void *self, struct err *e)
     rc_t rc = bus_producer_open(&st->producer, &st->bus, e);
     if (rc)
         return rc;
-    loop_timer_every(loop_timer_new(service_loop(s), watch_kafka, st), USEC_PER_SEC / 4);
+    st->look = loop_timer_new(service_loop(s), watch_kafka, st);
+    loop_timer_every(st->look, FIRST_LOOK_US);
     return open_sinks(st, e);
 }
 

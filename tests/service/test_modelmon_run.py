@@ -4,6 +4,7 @@ import os
 import subprocess
 import time
 
+import pytest
 import requests
 
 import mm
@@ -13,9 +14,12 @@ APP = "histogram-data-drift"
 PARTS = {"api": "database", "stream": "statistics", "controller": "leader", "writer": "writer", APP: f"app:{APP}"}
 
 
-def start(w, **more):
+def start(w, embedded=False, **more):
     data = os.path.join(w.folder, "data")
     env = w.env(DATA_DIR=data, LATENESS="500ms", STATISTICS_INTERVAL="100ms", LAKE_AGE="200ms", **more)
+    if embedded:
+        for name in ("KAFKA_BROKERS", "DATABASE_URL", "REDIS_URL", "LAKE_DIR"):
+            del env[name]
     return mm.Service("modelmon", env, w.folder, [os.path.join(mm.BIN, "modelmon"), "run"])
 
 
@@ -36,8 +40,9 @@ def drift(m, uid):
     return found[0].get("values", [])
 
 
-def test_from_a_request_to_a_result_in_one_process():
-    with mm.World() as w, start(w) as m:
+@pytest.mark.parametrize("embedded", [True, False])
+def test_from_a_request_to_a_result_in_one_process(embedded):
+    with mm.World() as w, start(w, embedded) as m:
         m.wait_ready(60)
         call(m, "PUT", "shop", {"metadata": {"name": "shop"}, "spec": {"monitoring": {"base_period": "2s", "enabled": True}}})
         made = call(m, "POST", "shop/model-endpoints?creation-strategy=inplace", {
@@ -56,11 +61,13 @@ def test_from_a_request_to_a_result_in_one_process():
         assert answer.json()["accepted"] == 40
         values = mm.wait_for(lambda: drift(m, uid), 60, "a result")
         assert max(v[1] for v in values) > 0.9 and max(v[2] for v in values) == 2
+        listed = call(m, "GET", "shop/model-endpoints")["endpoints"]
+        assert [e["metadata"]["uid"] for e in listed] == [uid] and listed[0]["status"]["result_status"] == 2
         assert b"<svg" in m.get(f"/ui/p/shop/endpoints/{uid}").content
         assert m.post("/functions/controller", "").json()["leader"] is True
         assert m.post("/functions/writer/shop", "{}").json()["field"] == "endpoint_id"
         assert m.post("/functions/histogram-drift-app", "{}").status_code == 400
-        lake = [f for _, _, files in os.walk(w.lake) for f in files if f.endswith(".parquet")]
+        lake = [f for _, _, files in os.walk(os.path.join(w.folder, "data/lake") if embedded else w.lake) for f in files if f.endswith(".parquet")]
         assert lake
         code, seconds = m.term()
         assert code == 0 and seconds < 10
@@ -83,7 +90,7 @@ def test_every_part_says_how_it_is():
 
 
 def test_a_folder_is_one_process_s():
-    with mm.World() as w, start(w) as m:
+    with mm.World() as w, start(w, embedded=True) as m:
         env = w.env(DATA_DIR=os.path.join(w.folder, "data"), HTTP_PORT="0")
         run = [os.path.join(mm.BIN, "modelmon"), "run"]
         done = subprocess.run(run, env=env, timeout=20, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
@@ -91,7 +98,7 @@ def test_a_folder_is_one_process_s():
         assert done.returncode == 1 and done.stdout == b""
         assert f"in use by another modelmon, process {m.child.pid}" in fatal["error"] and "DATA_DIR" in fatal["error"]
         m.kill9()  # leaves the lock file, not the lock
-        with start(w) as again:
+        with start(w, embedded=True) as again:
             again.wait_ready(60)
 
 
