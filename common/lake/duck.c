@@ -23,11 +23,11 @@ rc_t duck_run(struct duck *d, const char *sql, struct err *e)
     return rc;
 }
 
-static rc_t open_database(struct duck *d, const struct lake_config *cfg, struct err *e)
+static rc_t open_database(struct duck *d, int64_t memory_bytes, struct err *e)
 {
     /* The limit is a fence, not a budget: what a file needs is about its rows again. */
     char limit[32];
-    int64_t mib = cfg->memory_bytes / (1 << 20) * 4;
+    int64_t mib = memory_bytes / (1 << 20) * 4;
     (void)snprintf(limit, sizeof limit, "%lldMiB", (long long)(mib > 1024 ? mib : 1024));
     const char *const options[][2] = {
         {"threads", "1"},
@@ -56,7 +56,7 @@ rc_t duck_open(struct duck *ret, const struct lake_config *cfg, struct err *e)
 {
     CLEANUP(buf_done) struct buf sql = {0};
     struct duck d = {0};
-    rc_t rc = open_database(&d, cfg, e);
+    rc_t rc = open_database(&d, cfg->memory_bytes, e);
     if (!rc) {
         buf_addz(&sql, "SET allowed_directories = [");
         duck_quote(&sql, cfg->root, '\'');
@@ -70,6 +70,17 @@ rc_t duck_open(struct duck *ret, const struct lake_config *cfg, struct err *e)
     }
     *ret = d;
     return OK;
+}
+
+rc_t duck_open_bare(struct duck *ret, struct err *e)
+{
+    struct duck d = {0};
+    rc_t rc = open_database(&d, 0, e);
+    if (rc)
+        duck_close(&d);
+    else
+        *ret = d;
+    return rc;
 }
 
 void duck_close(struct duck *d)

@@ -10,7 +10,8 @@ struct duck {
     duckdb_connection con;
 };
 rc_t duck_open(struct duck *ret, const struct lake_config *cfg, struct err *e) MUST_CHECK;
-void duck_close(struct duck *d);                                          /* {0} is fine */
+rc_t duck_open_bare(struct duck *ret, struct err *e) MUST_CHECK; /* not shut off yet: the caller says from what */
+void duck_close(struct duck *d);                                 /* {0} is fine */
 rc_t duck_run(struct duck *d, const char *sql, struct err *e) MUST_CHECK; /* E_AGAIN with DuckDB's words */
 void duck_quote(struct buf *b, const char *text, char quote);             /* 'it''s' or "a ""b""" */
 

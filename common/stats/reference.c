@@ -153,7 +153,7 @@ void feature_ref_bool_stats(struct feature_ref *f, double n_true, double n_false
 }
 
 /* x holds n values, missing ones as NaN; it is sorted in place. */
-static void add_numbers(struct reference *r, struct feature_ref *f, double *x, size_t n, bool is_bool)
+static void add_numbers(struct reference *r, struct feature_ref *f, double *x, size_t n, bool is_bool, bool percentiles)
 {
     size_t n_finite = 0;
     for (size_t i = 0; i < n; i++) {
@@ -177,7 +177,8 @@ static void add_numbers(struct reference *r, struct feature_ref *f, double *x, s
         feature_ref_bool_stats(f, n_true, (double)n_finite - n_true);
         return;
     }
-    describe(f, x, n_finite);
+    if (percentiles)
+        describe(f, x, n_finite);
     f->count = (double)(n_finite + f->neg_inf + f->pos_inf);
 }
 
@@ -191,8 +192,19 @@ rc_t reference_add_f64(struct reference *r, struct str name, bool is_label, cons
     double *copy = mem_array(n ? n : 1, sizeof *copy);
     if (n)
         memcpy(copy, x, n * sizeof *copy);
-    add_numbers(r, f, copy, n, false);
+    add_numbers(r, f, copy, n, false, true);
     mem_free(copy);
+    return OK;
+}
+
+rc_t reference_add_bins(struct reference *r, struct str name, bool is_label, double *x, size_t n, struct err *e)
+{
+    struct feature_ref *f;
+    rc_t rc = reference_add_feature(r, name, &f, e);
+    if (rc)
+        return rc;
+    f->is_label = is_label;
+    add_numbers(r, f, x, n, false, false);
     return OK;
 }
 
@@ -279,7 +291,7 @@ rc_t reference_add_values(struct reference *r, struct str name, bool is_label, c
         add_texts(r, f, texts, n_texts);
     } else if (n_x) {
         f->wrong_type += n_texts;
-        add_numbers(r, f, x, n_x, n_bools == n_x);
+        add_numbers(r, f, x, n_x, n_bools == n_x, true);
     }
     mem_free(texts);
     mem_free(x);

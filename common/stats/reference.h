@@ -79,6 +79,8 @@ void reference_freep(struct reference **r);
  * text; a tie is numeric); values of the other kind count as wrong_type. Nothing usable: FEATURE_NONE. */
 rc_t reference_add_f64(struct reference *r, struct str name, bool is_label, const double *x, size_t n,
                        struct err *e) MUST_CHECK;
+/* The same without percentiles, which take the longest: what drift needs. x is sorted out of NaN in place. */
+rc_t reference_add_bins(struct reference *r, struct str name, bool is_label, double *x, size_t n, struct err *e) MUST_CHECK;
 rc_t reference_add_values(struct reference *r, struct str name, bool is_label, const struct stat_value *v, size_t n,
                           struct err *e) MUST_CHECK;
 

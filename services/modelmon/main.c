@@ -4,7 +4,7 @@
 #include "service/service.h"
 #include "tool.h"
 
-const struct verb *const verbs[] = {&verb_run, NULL};
+const struct verb *const verbs[] = {&verb_run, &verb_drift, NULL};
 
 static int help(FILE *to, int code)
 {

@@ -1,0 +1,163 @@
+"""modelmon drift: two files in, MLRun's numbers out; files that people really bring."""
+import json
+import math
+import os
+import subprocess
+
+import numpy
+import pandas
+import pytest
+
+import mm
+
+with open(os.path.join(mm.ROOT, "tests/vectors/histogram_vectors.json")) as f:
+    CASES = {c["name"]: c for c in json.load(f)["cases"]}
+SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+COMPARED = [n for n, c in CASES.items() if c.get("metrics_per_feature")]
+CRASHED = [n for n, c in CASES.items() if not c.get("metrics_per_feature")]
+
+
+def drift(*args):
+    env = {"PATH": os.environ["PATH"], "TERM": "dumb"}
+    return subprocess.run([os.path.join(mm.BIN, "modelmon"), "drift", *map(str, args)], env=env, timeout=60, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+
+
+def measured(*args):
+    done = drift(*args, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def frame(columns, dtypes):
+    out = {}
+    for name, values in columns.items():
+        kind = dtypes[name]
+        values = [SPECIAL.get(v, v) if isinstance(v, str) and kind != "object" else v for v in values]
+        out[name] = pandas.Series(pandas.to_datetime(values, utc=True) if kind.startswith("datetime") else values,
+                                  dtype=None if kind.startswith("datetime") else kind)
+    return pandas.DataFrame(out)
+
+
+def files(folder, case, ending):
+    paths = []
+    for part in ("train", "sample"):
+        path = folder / f"{part}.{ending}"
+        data = frame(case[part], case[part + "_dtypes"])
+        data.to_parquet(path) if ending == "parquet" else data.to_csv(path, index=False)
+        paths.append(path)
+    if case["name"].startswith("unpadded"):
+        paths[0] = folder / "stats.json"
+        paths[0].write_text(json.dumps(case["feature_stats"]))
+    return paths
+
+
+def close(ours, theirs, name):
+    if theirs in (None, "NaN") or (isinstance(theirs, float) and math.isnan(theirs)):
+        return ours is None
+    return abs(ours - theirs) <= (2e-8 if "hellinger" in name or "drift" in name else 1e-9)
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+@pytest.mark.parametrize("name", COMPARED)
+def test_mlruns_numbers(tmp_path, name, ending):
+    case = CASES[name]
+    train, sample = files(tmp_path, case, ending)
+    got = measured("--reference", train, "--sample", sample, "--edges", "mlrun")
+    assert list(got) == ["general_drift", "status", "metrics", "features"]
+    assert close(got["general_drift"], case["result"]["result_value"], "drift")
+    for metric, value in case["metrics"].items():
+        assert close(got["metrics"][metric], value, metric), metric
+    assert set(got["metrics"]) == {"hellinger_mean", "kld_mean", "tvd_mean"}
+    for feature, distances in case["metrics_per_feature"].items():
+        assert list(got["features"][feature]) == ["tvd", "hellinger", "kld"]
+        for distance, value in distances.items():
+            assert close(got["features"][feature][distance], value, distance), (feature, distance)
+    if case["result"]["result_value"] not in (None, "NaN"):
+        assert got["status"] == case["result"]["result_status"]
+
+
+@pytest.mark.parametrize("name", CRASHED)
+def test_what_makes_mlruns_application_fail_has_an_answer(tmp_path, name):
+    train, sample = files(tmp_path, CASES[name], "parquet")
+    done = drift("--reference", train, "--sample", sample, "--edges", "mlrun")
+    assert done.returncode == 0 and "general_drift" in done.stdout
+
+
+def some(rows=400, seed=1, shift=0.0):
+    r = numpy.random.default_rng(seed)
+    return pandas.DataFrame({"age": r.normal(40 + shift, 10, rows), "on": r.random(rows) < 0.5,
+                             "city": r.choice(["Rome", "Oslo", "Bern"], rows), "y": r.integers(0, 2, rows)})
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+def test_identical_data_drifts_0(tmp_path, ending):
+    path = tmp_path / f"a.{ending}"
+    some().to_parquet(path) if ending == "parquet" else some().to_csv(path, index=False)
+    got = measured("--reference", path, "--sample", path)
+    assert got["general_drift"] == 0 and got["status"] == 0
+    assert set(got["features"]) == {"age", "on", "city", "y"}
+    assert all(v == 0 for f in got["features"].values() for v in f.values())
+
+
+def test_the_table_tells_what_drifts_and_check_ends_a_build(tmp_path):
+    some().to_csv(tmp_path / "a.csv", index=False)
+    moved = some(seed=2, shift=500)
+    moved["city"] = "Lima"
+    moved["extra"] = 1
+    moved.drop(columns="on").to_csv(tmp_path / "b.csv", index=False)
+    args = ("--reference", tmp_path / "a.csv", "--sample", tmp_path / "b.csv", "--labels", "y")
+    done = drift(*args)
+    assert done.returncode == 0 and "█" in done.stdout and "\033" not in done.stdout
+    lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
+    assert "missing_column" in lines["on"] and "not in the reference" in lines["extra"] and "(output)" in lines["y"]
+    assert lines["age"].split()[2] == "1.000" and "drift detected" in lines["general_drift"]
+    assert "no drift" in lines["prediction_drift"]
+    assert drift(*args, "--check").returncode == 3
+    assert drift("--reference", tmp_path / "a.csv", "--sample", tmp_path / "a.csv", "--check").returncode == 0
+
+
+def test_text_of_a_file_cannot_command_a_terminal(tmp_path):
+    pandas.DataFrame({"a\033[31mb": [1.0] * 40}).to_parquet(tmp_path / "a.parquet")
+    assert "\033" not in drift("--reference", tmp_path / "a.parquet", "--sample", tmp_path / "a.parquet").stdout
+
+
+def test_csv_as_people_have_it(tmp_path):
+    plain, odd = tmp_path / "plain.csv", tmp_path / "odd.csv"
+    data = some(3000)
+    data.to_csv(plain, index=False)
+    odd.write_bytes(b"\xef\xbb\xbf" + data.to_csv(index=False, sep=";", lineterminator="\r\n").encode())
+    assert measured("--reference", plain, "--sample", odd)["general_drift"] == 0
+    late = data.astype(object)
+    late = pandas.concat([data] * 20).astype(object).reset_index(drop=True)
+    late.loc[len(late) - 1, "age"] = "unknown"  # after what is sniffed
+    late.to_csv(tmp_path / "late.csv", index=False)
+    done = drift("--reference", plain, "--sample", tmp_path / "late.csv")
+    line = next(text for text in done.stdout.splitlines() if text.startswith("age"))
+    assert "(1 of another type)" in line and done.returncode == 0
+    assert measured("--reference", tmp_path / "late.csv", "--sample", plain)["features"]["age"]["tvd"] < 0.01
+
+
+@pytest.mark.parametrize("content,words", [
+    (b"", "the file is empty"),
+    (b"1.5,2\n3,4\n", "line 1: 1.5 is a value, the names of the columns are wanted"),
+    (b"a,b\n1,2\n3,4,5,6\n" * 2, "b.csv"),
+    (b"PAR1 nonsense", "b.csv"),
+    (b"x,z\n1,2\n", "no column of"),
+])
+def test_files_that_are_none(tmp_path, content, words):
+    pandas.DataFrame({"a": range(50), "b": range(50)}).to_csv(tmp_path / "a.csv", index=False)
+    (tmp_path / "b.csv").write_bytes(content)
+    done = drift("--reference", tmp_path / "a.csv", "--sample", tmp_path / "b.csv")
+    assert done.returncode == 1 and done.stdout == "" and words in done.stderr and done.stderr.count("\n") == 1
+    assert drift("--reference", tmp_path / "a.csv", "--sample", tmp_path).returncode == 1
+    gone = drift("--reference", tmp_path / "gone.csv", "--sample", tmp_path / "a.csv")
+    assert gone.returncode == 1 and "No such file" in gone.stderr
+
+
+def test_usage():
+    assert drift().returncode == 2 and "REFERENCE" in drift().stderr
+    assert drift("--reference", "a", "--sample", "b", "--egdes", "mlrun").returncode == 2
+    assert drift("--reference", "a", "--sample", "b", "--potential", "0.9").returncode == 2
+    shown = drift("--help")
+    assert shown.returncode == 0 and "--min-samples VALUE" in shown.stdout and "Exit codes" in shown.stdout
