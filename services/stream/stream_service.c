@@ -50,6 +50,27 @@ static const struct config_key keys[] = {
      .max = USEC_PER_SEC,
      .help = "… and not before this much for each file held: many endpoints, larger files."},
     {.env = "DEDUPE_RECORDS", .def = "131072", .type = CONFIG_I64, AT(dedupe_records), .min = 0, .max = 1 << 24, .help = "A record is a duplicate if endpoint, request id and time were among so many offsets before it in its partition."},
+    {.env = "PAIR_WAIT",
+     .def = "2m",
+     .type = CONFIG_DURATION,
+     AT(pair_wait_us),
+     .min = USEC_PER_SEC,
+     .max = USEC_PER_DAY,
+     .help = "A request and a response that are logged apart are one prediction if so near to each other …"},
+    {.env = "PAIR_RECORDS",
+     .def = "16384",
+     .type = CONFIG_I64,
+     AT(pair_records),
+     .min = 1,
+     .max = 1 << 24,
+     .help = "… and within so many offsets of their partition. What finds no other half is a dead letter."},
+    {.env = "PAIR_MEMORY",
+     .def = "32MiB",
+     .type = CONFIG_BYTES,
+     AT(pair_bytes),
+     .min = 1 << 20,
+     .max = INT64_C(1) << 40,
+     .help = "Bytes of halves held for each partition; beyond it the oldest wait no longer."},
     {.env = "AUTO_REGISTER",
      .def = "true",
      .type = CONFIG_BOOL,
@@ -69,7 +90,7 @@ static const struct config_key keys[] = {
      .max = USEC_PER_DAY,
      .help = "An event's time may be this much after its record's."},
     {.env = "EVENT_MAX_AGE",
-     .def = "3660d",
+     .def = "800d",
      .type = CONFIG_DURATION,
      AT(max_age_us),
      .min = 60 * USEC_PER_SEC,
@@ -140,6 +161,7 @@ static rc_t open_stream(struct service *s, void *self, struct err *e)
 static void drain_stream(struct service *s, void *self)
 {
     struct stream *st = self;
+    trigger_drain(st);
     for (size_t i = 0; i < 2; i++)
         if (st->sinks[i])
             sink_ask_stop(st->sinks[i]);
@@ -151,9 +173,11 @@ static void close_stream(void *self)
 {
     struct stream *st = self;
     for (size_t i = 0; i < 2; i++)
+        sink_stop(st->sinks[i]);
+    bus_producer_free(st->producer); /* before the sinks: its last reports go to their dead letters */
+    for (size_t i = 0; i < 2; i++)
         sink_free(st->sinks[i]);
     alone_free(st->alone);
-    bus_producer_free(st->producer);
     projects_done(&st->projects);
 }
 
