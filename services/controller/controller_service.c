@@ -152,6 +152,7 @@ static rc_t open_controller(struct service *s, void *self, struct err *e)
 {
     struct controller *c = self;
     c->service = s;
+    c->opened_us = clock_mono_us();
     if (!name_is_system_id(str_of(c->opts.system_id)))
         return err_set(e, E_INVALID, "SYSTEM_ID: letters, digits, '.', '_' and '-' are allowed, 64 at most");
     metrics_register(&controller_metrics);
