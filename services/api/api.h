@@ -20,7 +20,7 @@
 #define API_DAY_US (INT64_C(86400) * 1000000)
 
 struct api_options {
-    const char *system_id, *lake_dir, *artifact_path;
+    const char *system_id, *lake_dir, *artifact_path, *stream_url;
     int64_t pool;
 };
 

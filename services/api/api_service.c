@@ -22,6 +22,11 @@ static const struct config_key keys[] = {
      .offset = offsetof(struct api_options, artifact_path),
      .help = "What client-spec answers as artifact_path; {{project}} is filled in by the client. Empty: "
              "LAKE_DIR/{{project}}."},
+    {.env = "STREAM_URL",
+     .def = "http://127.0.0.1:8080",
+     .type = CONFIG_STR,
+     .offset = offsetof(struct api_options, stream_url),
+     .help = "Where events are posted to, as the pages tell it."},
     {.env = "API_POOL",
      .def = "4",
      .type = CONFIG_I64,

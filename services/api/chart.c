@@ -126,14 +126,20 @@ static void draw_line(struct buf *b, const struct x_axis *x, const struct chart_
 static void draw_point(struct buf *b, const struct x_axis *x, const struct chart_point *p, double r)
 {
     bool empty = isnan(p->value);
-    buf_addf(b, "<circle class=\"dot %s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\"><title>", status_class(p->status),
-             x_of(x, p->end_us), empty ? y_of(0) : y_of(p->value), r);
+    double left = x_of(x, p->start_us), right = x_of(x, p->end_us);
+    if (empty)
+        buf_addf(b, "<rect class=\"gap\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"><title>", left, TOP,
+                 fmax(right - left, 1), PLOT_H);
+    else
+        buf_addf(b, "<circle class=\"dot %s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\"><title>", status_class(p->status),
+                 right, y_of(p->value), r);
     tick_text(b, p->start_us, 0);
     buf_addz(b, " – ");
     tick_text(b, p->end_us, 0);
     buf_addz(b, " UTC: ");
-    html_number(b, p->value, 3);
-    buf_addf(b, ", %s</title></circle>", status_words(p->status));
+    if (!empty)
+        buf_addf(b, "%.3f, ", p->value);
+    buf_addf(b, "%s</title></%s>", status_words(p->status), empty ? "rect" : "circle");
 }
 
 void chart_timeline(struct buf *b, const struct chart_point *p, size_t n, const struct thresholds *t)

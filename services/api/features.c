@@ -103,7 +103,12 @@ static void fill(const struct feature_ref *f, const struct json *measures, const
                                .mean_before = f->mean,
                                .mean_now = number(now, "mean")};
     v->score = (v->tvd + v->hellinger) / 2;
-    v->outcome = text(find(outcomes, f->name), "outcome", a);
+    const struct json *said = find(outcomes, f->name);
+    v->outcome = text(said, "outcome", a);
+    v->missing = number(said, "missing");
+    v->wrong_type = number(said, "wrong_type");
+    v->categorical = f->kind == FEATURE_CATEGORICAL;
+    v->came = -1;
     if (now && f->kind == FEATURE_NUMERIC)
         fill_numeric(f, now, a, v);
     else if (now && f->kind == FEATURE_CATEGORICAL)
@@ -119,8 +124,39 @@ static int by_score(const void *x, const void *y)
     return strcmp(a->name.p, b->name.p);
 }
 
+static bool in_columns(const struct column *c, size_t n, struct str name, int *ret_type)
+{
+    for (size_t i = 0; i < n; i++)
+        if (str_eqz(name, c[i].name)) {
+            *ret_type = (int)c[i].type;
+            return true;
+        }
+    return false;
+}
+
+/* What the events' columns are, and those that the reference has not. Names are compared as columns. */
+static void add_schema(const struct reference *ref, const struct schema *s, struct arena *a, struct feature_views *f)
+{
+    struct str *names = arena_array(a, ref->n + 1, sizeof *names);
+    f->unknown = arena_array(a, s->n_features + s->n_labels + 1, sizeof *f->unknown);
+    for (size_t i = 0; i < ref->n; i++) {
+        char *name = arena_alloc(a, f->v[i].name.n + 10);
+        names[i] = (struct str){name, column_name(name, f->v[i].name)};
+        if (!in_columns(s->features, s->n_features, names[i], &f->v[i].came))
+            (void)in_columns(s->labels, s->n_labels, names[i], &f->v[i].came);
+    }
+    for (size_t i = 0; i < s->n_features + s->n_labels; i++) {
+        const struct column *c = i < s->n_features ? &s->features[i] : &s->labels[i - s->n_features];
+        size_t k = 0;
+        while (k < ref->n && !str_eqz(names[k], c->name))
+            k++;
+        if (k == ref->n)
+            f->unknown[f->n_unknown++] = str_of(c->name);
+    }
+}
+
 void features_read(const struct reference *ref, struct str drift_measures, struct str current_stats, struct str extra,
-                   struct arena *a, struct feature_views *ret)
+                   const struct schema *schema, struct arena *a, struct feature_views *ret)
 {
     CLEANUP(json_freep) struct json *measures = parse(drift_measures);
     CLEANUP(json_freep) struct json *stats = parse(current_stats);
@@ -128,9 +164,13 @@ void features_read(const struct reference *ref, struct str drift_measures, struc
     struct feature_view *v = arena_array(a, ref->n + 1, sizeof *v);
     for (size_t i = 0; i < ref->n; i++)
         fill(&ref->features[i], measures, stats, json_get(more, "features"), a, &v[i]);
+    double samples = number(more, "samples");
+    for (size_t i = 0; i < ref->n; i++)
+        v[i].samples = samples;
     qsort(v, ref->n, sizeof *v, by_score);
-    ret->v = v;
-    ret->n = ref->n;
+    *ret = (struct feature_views){.v = v, .n = ref->n};
+    if (schema->named)
+        add_schema(ref, schema, a, ret);
 }
 
 void drift_extra_read(struct str extra, struct arena *a, struct drift_extra *inout)

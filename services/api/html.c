@@ -96,7 +96,9 @@ void html_time(struct buf *b, int64_t us)
 void html_duration(struct buf *b, int64_t us)
 {
     double s = (double)us / (double)USEC_PER_SEC;
-    if (s < 0.9995)
+    if (us < 1000)
+        buf_addf(b, "%lld µs", (long long)us);
+    else if (s < 0.9995)
         buf_addf(b, "%.0f ms", s * 1e3);
     else if (s < 9.95)
         buf_addf(b, "%.1f s", s);

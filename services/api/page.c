@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "chart.h"
 #include "html.h"
+#include <string.h>
 
 struct asset { /* as scripts/embed writes it */
     const char *name;
@@ -78,6 +79,62 @@ void page_empty(struct buf *b, const char *title, const char *words, const char 
 void page_badge(struct buf *b, int status)
 {
     buf_addf(b, "<span class=\"badge %s\">%s</span>", status_class(status), status_words(status));
+}
+
+void page_badge_with(struct buf *b, int status, const char *words)
+{
+    buf_addf(b, "<span class=\"badge %s\">%s%s</span>", status_class(status), status_words(status), words);
+}
+
+void page_words(struct buf *b, struct str code)
+{
+    static const struct {
+        const char *code, *words;
+    } known[] = {{"insufficient_samples", "too few rows"},
+                 {"no_reference", "no reference"},
+                 {"no_comparable_feature", "no feature can be compared"},
+                 {"no_samples", "no values in this window"},
+                 {"no_reference_hist", "no training histogram"},
+                 {"missing_column", "not in the events"},
+                 {"all_missing", "all missing"},
+                 {"wrong_type", "values of another type"},
+                 {"not_in_mlrun", "not in MLRun's numbers"}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (str_eqz(code, known[i].code)) {
+            buf_addz(b, known[i].words);
+            return;
+        }
+    html_text(b, code);
+}
+
+void page_refused(struct buf *b, const struct refused *r, int64_t now_us)
+{
+    if (r->n == 0)
+        return;
+    buf_addz(b, "<section class=\"card warn\"><header><h2>Refused in 24 h: ");
+    html_count(b, (double)r->n);
+    buf_addf(b, " event%s</h2><p>the last ", r->n == 1 ? "" : "s");
+    html_age(b, r->at_us, now_us);
+    buf_addz(b, "</p></header><p class=\"small\">Last reason: ");
+    html_text(b, r->words);
+    if (r->field.n) {
+        buf_addz(b, " (<code>");
+        html_text(b, r->field);
+        buf_addz(b, "</code>)");
+    }
+    buf_addz(b, " <span class=\"tag\">");
+    html_text(b, r->reason);
+    buf_addz(b, "</span></p></section>");
+}
+
+/* http://HOST as this request came; a Host that is none is not shown. */
+const char *page_origin(struct call *c)
+{
+    struct str host = http_header(c->r, "Host");
+    for (size_t i = 0; i < host.n; i++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:-[]", host.p[i]))
+            host.n = 0;
+    return host.n && host.n < 256 ? arena_printf(c->arena, "http://%.*s", STR_FMT(host)) : "http://127.0.0.1:8080";
 }
 
 rc_t get_asset(struct call *c, struct err *e)

@@ -2,6 +2,8 @@
 #pragma once
 #include "base/buf.h"
 #include "base/str.h"
+#include "api.h"
+#include "store.h"
 
 struct crumb {
     const char *text, *href; /* href NULL: where one is */
@@ -13,3 +15,7 @@ void page_error(struct buf *b, int status, const char *title, const char *detail
 /* A box that says what is missing and what to do; command may be NULL. title and words are ours, not from outside. */
 void page_empty(struct buf *b, const char *title, const char *words, const char *command);
 void page_badge(struct buf *b, int status);
+void page_badge_with(struct buf *b, int status, const char *words); /* our words behind those of the status */
+void page_words(struct buf *b, struct str code); /* an app's code for a reason or an outcome; others as they are */
+void page_refused(struct buf *b, const struct refused *r, int64_t now_us); /* nothing when none was */
+const char *page_origin(struct call *c); /* how this server is reached; no / at the end */

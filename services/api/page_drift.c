@@ -1,10 +1,12 @@
 /* Owns the parts of the endpoint page that show drift: the numbers on top, drift over time, drift by feature. */
 #include <math.h>
+#include <string.h>
 #include "html.h"
 #include "page.h"
 #include "view.h"
 
 #define FEATURES_SHOWN 200
+#define UNKNOWN_SHOWN 20
 
 static int verdict(double value, const struct thresholds *t)
 {
@@ -16,35 +18,13 @@ static void tile_open(struct buf *b, const char *name, const char *class)
     buf_addf(b, "<dl class=\"tile\"><dt>%s</dt><dd class=\"%s\">", name, class);
 }
 
-/* Words for what apps give as reasons and outcomes; others are shown as they are. */
-static void words(struct buf *b, struct str code)
-{
-    static const struct {
-        const char *code, *words;
-    } known[] = {{"insufficient_samples", "too few rows"},
-                 {"no_reference", "no reference"},
-                 {"no_comparable_feature", "no feature can be compared"},
-                 {"no_samples", "no values in this window"},
-                 {"no_reference_hist", "no training histogram"},
-                 {"missing_column", "not in the events"},
-                 {"all_missing", "only nulls"},
-                 {"wrong_type", "values of another type"},
-                 {"not_in_mlrun", "not in MLRun's numbers"}};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (str_eqz(code, known[i].code)) {
-            buf_addz(b, known[i].words);
-            return;
-        }
-    html_text(b, code);
-}
-
 static void drift_tile(struct buf *b, const char *name, const struct drift_point *d, const struct drift_extra *x)
 {
     tile_open(b, name, d ? status_class(d->status) : "");
     html_number(b, d ? d->value : NAN, 3);
     buf_addz(b, "</dd><dd class=\"note\">");
     if (d && x && d->status < 0 && x->reason.n) {
-        words(b, x->reason);
+        page_words(b, x->reason);
         if (x->min_samples > x->samples)
             buf_addf(b, ": %.0f of %.0f", x->samples, x->min_samples);
     } else {
@@ -118,12 +98,30 @@ void draw_timeline(struct call *c, struct buf *b, const struct view *v)
     buf_addz(b, ", the newest ended ");
     html_age(b, d->end_us, v->now);
     buf_addz(b, "</p></header>");
-    buf_addz(b, "<div class=\"scroll\">");
+    buf_addz(b, "<div class=\"scroll end\">");
     chart_timeline(b, p, v->n_drift, &v->t);
     chart_columns(b, columns, v->n_calls, v->calls_from, v->calls_to, v->calls_step);
     buf_addz(b, "</div>");
     windows_table(b, v);
     buf_addz(b, "</section>");
+}
+
+/* Why a feature is not compared: "text, numbers were expected (300 of 300)". */
+static void why_not(struct buf *b, const struct feature_view *f)
+{
+    static const char *const came[] = {
+        [COLUMN_NUMBER] = "numbers", [COLUMN_STRING] = "text", [COLUMN_BOOL] = "booleans", [COLUMN_JSON] = "lists or objects"};
+    double n = f->wrong_type;
+    if (!str_eqz(f->outcome, "wrong_type")) {
+        page_words(b, f->outcome.n && !str_eqz(f->outcome, "ok") ? f->outcome : STR("not compared yet"));
+        n = str_eqz(f->outcome, "all_missing") ? f->missing : 0;
+    } else {
+        const char *what = f->came >= 0 && (size_t)f->came < sizeof came / sizeof *came ? came[f->came] : NULL;
+        const char *wanted = f->categorical ? "text was" : "numbers were";
+        buf_addf(b, "%s, %s expected", what && strncmp(what, wanted, 4) != 0 ? what : "values of another type", wanted);
+    }
+    if (n > 0 && f->samples >= n)
+        buf_addf(b, " (%.0f of %.0f)", n, f->samples);
 }
 
 static void feature_row(struct buf *b, const struct feature_view *f, const struct thresholds *t)
@@ -136,34 +134,88 @@ static void feature_row(struct buf *b, const struct feature_view *f, const struc
         buf_addz(b, "<span class=\"tag\">output</span>");
     buf_addz(b, "</th><td>");
     page_badge(b, status);
-    buf_addz(b, "</td><td>");
-    chart_bar(b, f->score, status, t);
-    buf_addz(b, "</td><td class=\"n\">");
-    html_number(b, f->score, 3);
-    const double rest[] = {f->tvd, f->hellinger, f->kld};
-    for (size_t i = 0; i < 3; i++) {
-        buf_addz(b, "</td><td class=\"n\">");
-        html_number(b, rest[i], 3);
-    }
-    buf_addz(b, "</td><td>");
-    if (f->n_cells) {
-        chart_histogram(b, f->before, f->now, f->n_cells, f->outer);
+    if (isnan(f->score)) {
+        buf_addz(b, "</td><td colspan=\"5\" class=\"muted\">");
+        why_not(b, f);
     } else {
-        buf_addz(b, "<span class=\"muted small\">");
-        words(b, f->outcome.n && !str_eqz(f->outcome, "ok") ? f->outcome : STR("nothing to compare"));
-        buf_addz(b, "</span>");
+        const double rest[] = {f->tvd, f->hellinger, f->kld};
+        buf_addz(b, "</td><td>");
+        chart_bar(b, f->score, status, t);
+        buf_addz(b, "</td><td class=\"n\">");
+        html_number(b, f->score, 3);
+        for (size_t i = 0; i < 3; i++) {
+            buf_addz(b, "</td><td class=\"n\">");
+            html_number(b, rest[i], 3);
+        }
     }
+    buf_addz(b, "</td><td>");
+    if (f->n_cells)
+        chart_histogram(b, f->before, f->now, f->n_cells, f->outer);
+    else
+        buf_addz(b, "<span class=\"muted small\">nothing to compare</span>");
     buf_addz(b, "</td><td class=\"n small\">");
-    if (!isnan(f->mean_before) || !isnan(f->mean_now)) {
-        buf_addf(b, isnan(f->mean_before) ? "–" : "%.4g", f->mean_before);
-        buf_addf(b, isnan(f->mean_now) ? " → –" : " → %.4g", f->mean_now);
-    }
+    if (!isnan(f->mean_before) && !isnan(f->mean_now))
+        buf_addf(b, "%.4g → %.4g", f->mean_before, f->mean_now);
+    else if (!isnan(f->mean_before))
+        buf_addf(b, "%.4g in training", f->mean_before);
+    else if (!isnan(f->mean_now))
+        buf_addf(b, "%.4g now", f->mean_now);
     buf_addz(b, "</td></tr>");
+}
+
+static void draw_unknown(struct buf *b, const struct feature_views *f)
+{
+    if (f->n_unknown == 0)
+        return;
+    buf_addf(b, "<p class=\"small\">In the events, but not in the reference: ");
+    for (size_t i = 0; i < f->n_unknown && i < UNKNOWN_SHOWN; i++) {
+        buf_addz(b, i ? ", <bdi>" : "<bdi>");
+        html_text(b, f->unknown[i]);
+        buf_addz(b, "</bdi>");
+    }
+    if (f->n_unknown > UNKNOWN_SHOWN)
+        buf_addf(b, " and %zu more", f->n_unknown - UNKNOWN_SHOWN);
+    buf_addz(b, ". Put them into the reference to see their drift.</p>");
+}
+
+/* "1 feature drifts, 1 has no values", for the head of the page. */
+void draw_summary(struct buf *b, const struct view *v, const struct feature_views *f)
+{
+    size_t drift = 0, possible = 0, empty = 0, rest = 0, at = 0;
+    for (size_t i = 0; i < f->n; i++) {
+        const struct feature_view *x = &f->v[i];
+        int s = verdict(x->score, &v->t);
+        drift += s == 2 ? 1 : 0;
+        possible += s == 1 ? 1 : 0;
+        if (isnan(x->score) && (str_eqz(x->outcome, "all_missing") || str_eqz(x->outcome, "no_samples")))
+            empty++;
+        else if (isnan(x->score))
+            rest++;
+    }
+    const struct {
+        size_t n;
+        const char *one, *many;
+    } parts[] = {{drift, "drifts", "drift"},
+                 {possible, "drifts possibly", "drift possibly"},
+                 {empty, "has no values", "have no values"},
+                 {rest, "is not compared", "are not compared"}};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (parts[i].n == 0)
+            continue;
+        const char *noun = at ? "" : parts[i].n == 1 ? " feature" : " features";
+        buf_addf(b, "%s%zu%s %s", at++ ? ", " : "<span class=\"detail\">", parts[i].n, noun,
+                 parts[i].n == 1 ? parts[i].one : parts[i].many);
+    }
+    buf_addz(b, at ? "</span>" : "");
 }
 
 void draw_features(struct buf *b, const struct view *v, const struct feature_views *f)
 {
-    buf_addz(b, "<section class=\"card\"><header><h2>Drift by feature</h2><p>newest window, strongest first; ");
+    size_t compared = 0;
+    for (size_t i = 0; i < f->n; i++)
+        compared += isnan(f->v[i].score) ? 0 : 1;
+    buf_addz(b, "<section class=\"card\"><header><h2>Drift by feature</h2><p>");
+    buf_addf(b, "%zu of %zu feature%s compared, newest window, strongest first; ", compared, f->n, f->n == 1 ? "" : "s");
     buf_addf(b, "possible from %.2g, drift from %.2g", v->t.potential, v->t.detected);
     buf_addz(
         b, "<span class=\"legend\"><svg viewBox=\"0 0 12 12\" aria-hidden=\"true\"><rect class=\"ref\" width=\"12\" "
@@ -180,5 +232,6 @@ void draw_features(struct buf *b, const struct view *v, const struct feature_vie
     buf_addz(b, "</tbody></table></div>");
     if (f->n > FEATURES_SHOWN)
         buf_addf(b, "<p class=\"muted small\">The first %d of %zu features.</p>", FEATURES_SHOWN, f->n);
+    draw_unknown(b, f);
     buf_addz(b, "</section>");
 }

@@ -27,6 +27,7 @@ static void view_done(struct view *v)
     mem_free(v->measures);
     mem_free(v->stats);
     mem_free(v->calls);
+    schema_done(&v->schema);
     endpoint_done(&v->ep);
     project_done(&v->project);
 }
@@ -62,6 +63,17 @@ static rc_t read_drift(struct call *c, struct view *v, struct err *e)
     return rc;
 }
 
+static rc_t read_schema(struct call *c, struct view *v, struct err *e)
+{
+    struct endpoint_schema s = {0};
+    rc_t rc = v->ep.schema_version ? schema_get(c->db, v->ep.id, 0, 0, &s, e) : E_NOTFOUND;
+    if (rc == OK)
+        rc = schema_parse(str_of(s.document), &v->schema, e);
+    v->schema.named = s.named;
+    endpoint_schema_done(&s);
+    return absent_is_fine(rc);
+}
+
 /* Predictions on the time axis of the drift chart: a column a window, or several windows. */
 static rc_t read_calls(struct call *c, struct view *v, struct err *e)
 {
@@ -88,6 +100,10 @@ static rc_t view_read(struct call *c, struct view *v, struct err *e)
     if (rc == OK)
         rc = store_latency(c->db, v->project.id, v->ep.id, v->now - API_DAY_US, &v->latency, e);
     if (rc == OK)
+        rc = store_refused(c->db, v->project.id, &v->ep, v->now - API_DAY_US, c->arena, &v->refused, e);
+    if (rc == OK)
+        rc = read_schema(c, v, e);
+    if (rc == OK)
         rc = read_reference(c, v, e);
     if (rc == OK)
         rc = read_drift(c, v, e);
@@ -105,13 +121,22 @@ const struct drift_point *view_newest(const struct view *v)
 }
 
 /* ---- drawing ---- */
-static void head(struct buf *b, const struct view *v)
+static bool is_disabled(const struct view *v)
+{
+    return strcmp(v->ep.monitoring_mode, "disabled") == 0;
+}
+
+static void head(struct buf *b, const struct view *v, const struct feature_views *f)
 {
     const struct drift_point *d = view_newest(v);
     buf_addz(b, "<div class=\"head\"><h1>");
     html_name(b, v->ep.name);
     buf_addz(b, "</h1>");
     page_badge(b, d ? d->status : -1);
+    if (d)
+        draw_summary(b, v, f);
+    if (is_disabled(v))
+        buf_addz(b, "<span class=\"tag\">monitoring disabled</span>");
     if (!v->ep.latest)
         buf_addz(b, "<span class=\"tag\">older version</span>");
     buf_addz(b, "</div><p class=\"sub\">Endpoint <code>");
@@ -175,9 +200,32 @@ static void empty_reference(struct call *c, struct buf *b, const struct view *v)
         "Drift is the distance from what the model was trained on, and that is not known here. Send the training rows "
         "or their statistics; drift is computed from the next window on.",
         arena_printf(c->arena,
-                     "curl -X PUT http://127.0.0.1:8080/api/v1/projects/%s/model-endpoints/%s/reference \\\n"
+                     "curl -X PUT %s/api/v1/projects/%s/model-endpoints/%s/reference \\\n"
                      "     -d '{\"columns\": [\"a\", \"b\"], \"data\": [[0.1, 2], [0.3, 5]]}'",
-                     v->project.name, v->ep.uid));
+                     page_origin(c), v->project.name, v->ep.uid));
+}
+
+static void disabled(struct call *c, struct buf *b, const struct view *v)
+{
+    CLEANUP(json_freep) struct json *body = json_new_object();
+    struct json *metadata = json_set_object(body, "metadata");
+    json_set_strz(metadata, "name", v->ep.name);
+    json_set_strz(metadata, "project", v->project.name);
+    json_set_strz(metadata, "uid", v->ep.uid);
+    json_set_strz(json_set_object(body, "status"), "monitoring_mode", "enabled");
+    struct buf text = {0};
+    json_print(body, JSON_NAN_NULL, &text);
+    bool plain = memchr(text.data, '\'', text.len) == NULL; /* else it cannot stand in quotes of a shell */
+    page_empty(
+        b, "Monitoring is disabled for this endpoint",
+        "Its record says monitoring_mode: disabled. Events are stored, but no window of it is computed until that "
+        "is enabled:",
+        arena_printf(c->arena,
+                     "curl -X PATCH '%s/api/v1/projects/%s/model-endpoints?attribute-key=monitoring_mode' \\\n"
+                     "  -d %s%.*s%s",
+                     page_origin(c), v->project.name, plain ? "'" : "@body.json   # ", (int)text.len, text.data,
+                     plain ? "'" : ""));
+    buf_done(&text);
 }
 
 static void empty_windows(struct buf *b, const struct view *v)
@@ -205,17 +253,20 @@ static void empty_windows(struct buf *b, const struct view *v)
 static void draw(struct call *c, struct buf *b, const struct view *v)
 {
     struct feature_views f = {0};
-    head(b, v);
+    if (v->reference)
+        features_read(v->reference, str_of(v->measures), str_of(v->stats),
+                      v->n_drift ? view_newest(v)->extra : (struct str){0}, &v->schema, c->arena, &f);
+    head(b, v, &f);
     draw_tiles(b, v);
+    page_refused(b, &v->refused, v->now);
+    if (is_disabled(v))
+        disabled(c, b, v);
     if (v->ep.reference_version == 0)
         empty_reference(c, b, v);
-    else if (v->n_drift == 0)
+    else if (v->n_drift == 0 && !is_disabled(v))
         empty_windows(b, v);
     if (v->n_drift)
         draw_timeline(c, b, v);
-    if (v->reference)
-        features_read(v->reference, str_of(v->measures), str_of(v->stats),
-                      v->n_drift ? view_newest(v)->extra : (struct str){0}, c->arena, &f);
     if (f.n)
         draw_features(b, v, &f);
     facts(b, v);

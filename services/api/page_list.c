@@ -1,5 +1,7 @@
 /* Owns the pages of many things: all projects, and one project's endpoints. */
 #include <math.h>
+#include <stdio.h>
+#include <string.h>
 #include "api.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -14,6 +16,7 @@
 struct totals {
     int64_t endpoints, requests, errors;
     int64_t by_status[3]; /* newest verdict: none, possible, drift */
+    int64_t without;      /* no verdict */
     int worst;
     int64_t last_us;
 };
@@ -27,6 +30,8 @@ static struct totals add_up(const struct glance *g, size_t n)
         t.errors += g[i].errors;
         if (s >= 0 && s <= 2)
             t.by_status[s]++;
+        else
+            t.without++;
         if (s > t.worst)
             t.worst = s;
         if (g[i].drift_end_us > t.last_us)
@@ -43,6 +48,14 @@ static void tile(struct buf *b, const char *name, int64_t value, const char *cla
     if (note)
         buf_addf(b, "<dd class=\"note\">%s</dd>", note);
     buf_addz(b, "</dl>");
+}
+
+static void totals_badge(struct buf *b, const struct totals *t)
+{
+    char words[64] = "";
+    if (t->worst >= 0 && t->without)
+        (void)snprintf(words, sizeof words, ", %lld without verdict", (long long)t->without); /* fits */
+    page_badge_with(b, t->worst, words);
 }
 
 /* ---- projects ---- */
@@ -65,7 +78,7 @@ static rc_t project_row(struct call *c, const struct project *p, struct err *e)
         buf_addz(b, "<span class=\"tag\">monitoring off</span>");
     buf_addz(b, "</td><td>");
     if (n)
-        page_badge(b, t.worst);
+        totals_badge(b, &t);
     else
         buf_addz(b, "<span class=\"muted\">no endpoints yet</span>");
     buf_addf(b, "</td><td class=\"n\">%lld</td><td class=\"n\">%lld</td><td class=\"n\">", (long long)n,
@@ -115,8 +128,10 @@ rc_t page_home(struct call *c, struct err *e)
                 &c->out, "No project yet",
                 "A project holds model endpoints and decides how often drift is computed. Make one, then point your "
                 "serving function's stream at this installation.",
-                "curl -X PUT http://127.0.0.1:8080/api/v1/projects/my-project \\\n"
-                "     -d '{\"spec\": {\"monitoring\": {\"base_period\": \"1m\"}}}'");
+                arena_printf(c->arena,
+                             "curl -X PUT %s/api/v1/projects/my-project \\\n"
+                             "     -d '{\"spec\": {\"monitoring\": {\"base_period\": \"1m\"}}}'",
+                             page_origin(c)));
         page_close(&c->out);
     }
     projects_free(p, n);
@@ -151,8 +166,17 @@ static void endpoint_row(struct buf *b, const struct project *p, const struct en
         buf_addz(b, "<span class=\"tag\">older version</span>");
     if (ep->mode)
         buf_addz(b, "<span class=\"tag\">batch</span>");
-    if (!ep->reference_version)
-        buf_addz(b, "<span class=\"tag\">no reference</span>");
+    const struct {
+        bool is;
+        const char *words;
+    } tags[] = {{strcmp(ep->monitoring_mode, "disabled") == 0, "disabled"},
+                {!ep->reference_version, "no reference"},
+                {ep->last_request_us == 0, "nothing received"},
+                {g && g->too_few, "too few rows"},
+                {g && g->wrong_type, "wrong type"}};
+    for (size_t i = 0; i < sizeof tags / sizeof *tags; i++)
+        if (tags[i].is)
+            buf_addf(b, "<span class=\"tag\">%s</span>", tags[i].words);
     buf_addz(b, "<span class=\"sub\">");
     html_name(b, *ep->function_name    ? ep->function_name
                  : ep->self_registered ? "registered by its first event"
@@ -200,7 +224,7 @@ static void project_head(struct buf *b, const struct project *p, const struct to
     buf_addz(b, "<div class=\"head\"><h1>");
     html_name(b, p->name);
     buf_addz(b, "</h1>");
-    page_badge(b, t->worst);
+    totals_badge(b, t);
     buf_addz(b, "</div><p class=\"sub\">A window every ");
     html_duration(b, p->base_period_us);
     buf_addf(b, " · monitoring %s · default app %s</p>", p->monitoring ? "on" : "off", p->default_app ? "on" : "off");
@@ -213,12 +237,29 @@ static void project_head(struct buf *b, const struct project *p, const struct to
     buf_addz(b, "</div>");
 }
 
+static void empty_project(struct call *c, const struct project *p)
+{
+    page_empty(
+        &c->out, "No endpoint yet",
+        "An endpoint appears with the first event of a tracked model, or when it is created through the API, "
+        "as MLRun does when a tracked serving function is deployed: function.set_tracking(…). Or send an event by "
+        "hand; every row of inputs is one prediction:",
+        arena_printf(
+            c->arena,
+            "curl %s/%s -d '{\"model\": \"my-model\", \"function_uri\": \"%s/serving:latest\", \"op\": \"infer\",\n"
+            "  \"when\": \"'$(date -u +%%Y-%%m-%%dT%%H:%%M:%%SZ)'\", \"microsec\": 1500,\n"
+            "  \"request\": {\"inputs\": [[1.5, 2.0], [0.5, 3.0]]}, \"resp\": {\"id\": \"'$RANDOM$RANDOM'\", "
+            "\"outputs\": [0, 1]}}'",
+            c->api->options.stream_url, p->name, p->name));
+}
+
 rc_t page_project(struct call *c, struct err *e)
 {
     struct project p = {0};
     struct endpoint *eps = NULL;
     struct glance *g = NULL;
     size_t n = 0, n_g = 0;
+    struct refused refused = {0};
     struct endpoint_filter f = {.mode = -1, .limit = SHOWN + 1};
     rc_t rc = call_project(c, &p, e);
     f.project_id = p.id;
@@ -228,20 +269,18 @@ rc_t page_project(struct call *c, struct err *e)
         rc = endpoints_list(c->db, &f, &eps, &n, e);
     if (rc == OK)
         rc = store_glances(c->db, p.id, 0, clock_now_us() - API_DAY_US, &g, &n_g, e);
+    if (rc == OK)
+        rc = store_refused(c->db, p.id, NULL, clock_now_us() - API_DAY_US, c->arena, &refused, e);
     if (rc == OK) {
         struct totals t = add_up(g, n_g);
         const struct crumb crumbs[] = {{p.name, NULL}, {NULL, NULL}};
         page_open(&c->out, p.name, crumbs, 10);
         project_head(&c->out, &p, &t);
+        page_refused(&c->out, &refused, clock_now_us());
         if (n)
             endpoints_table(&c->out, &p, eps, n, g, n_g);
         else
-            page_empty(
-                &c->out, "No endpoint yet",
-                "An endpoint appears with the first event of a tracked model, or when it is created through the API, "
-                "as MLRun does when a tracked serving function is deployed.",
-                "function.set_tracking(...)        # MLRun, in the serving project\n"
-                "curl http://STREAM:8080/PROJECT -d @event.json   # or any event, by hand");
+            empty_project(c, &p);
         page_close(&c->out);
     }
     mem_free(g);

@@ -2,6 +2,8 @@
 #include "store.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <string.h>
 #include "base/mem.h"
 #include "event/names.h"
 #include "stats/slot.h"
@@ -22,16 +24,26 @@
     "   SELECT m.id FROM metrics m JOIN apps a ON a.id = m.app_id"                                                     \
     "   WHERE m.project_id = $1 AND m.type = 0 AND m.name = 'general_drift' AND a.name = $4)"                          \
     " ORDER BY r.window_end_us DESC LIMIT 1"
+/* The app writes the reason first. Quotes inside of names are escaped, so that no name can look like an outcome. */
+#define GLANCE_WHY "substr(r.extra, 1, 40)"
+#define GLANCE_WRONG "CAST(CASE WHEN r.extra LIKE '%\"outcome\":\"wrong_type\"%' THEN 1 ELSE 0 END AS bigint)"
 #define GLANCE_END " WHERE e.project_id = $1 AND ($2 = 0 OR e.id = $2) ORDER BY e.id"
 
 static const char glance_lateral[] =
-    "SELECT e.id, s.errors, s.requests, s.rows, w.worst, d.value, d.status, d.window_end_us FROM endpoints "
-    "e" GLANCE_SUMS
-    " LEFT JOIN LATERAL (SELECT r.value, CAST(r.status AS bigint) AS status, r.window_end_us" GLANCE_NEWEST
-    ") d ON true" GLANCE_END;
+    "SELECT e.id, s.errors, s.requests, s.rows, w.worst, d.value, d.status, d.window_end_us, d.why, d.wrong"
+    " FROM endpoints e" GLANCE_SUMS
+    " LEFT JOIN LATERAL (SELECT r.value, CAST(r.status AS bigint) AS status, r.window_end_us,"
+    " " GLANCE_WHY " AS why, " GLANCE_WRONG " AS wrong" GLANCE_NEWEST ") d ON true" GLANCE_END;
 static const char glance_each[] = "SELECT e.id, s.errors, s.requests, s.rows, w.worst, (SELECT r.value" GLANCE_NEWEST
                                   "), (SELECT r.status" GLANCE_NEWEST "), (SELECT r.window_end_us" GLANCE_NEWEST
+                                  "), (SELECT " GLANCE_WHY GLANCE_NEWEST "), (SELECT " GLANCE_WRONG GLANCE_NEWEST
                                   ") FROM endpoints e" GLANCE_SUMS GLANCE_END;
+
+static bool starts_with(struct str s, const char *head)
+{
+    size_t n = strlen(head);
+    return s.n >= n && memcmp(s.p, head, n) == 0;
+}
 
 rc_t store_glances(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t since_us, struct glance **ret,
                    size_t *n, struct err *e)
@@ -52,10 +64,64 @@ rc_t store_glances(struct db *db, int32_t project_id, int64_t endpoint_id, int64
                                .worst_status = db_null(rows, i, 4) ? -1 : (int)db_i64(rows, i, 4),
                                .drift = db_null(rows, i, 5) ? NAN : db_f64(rows, i, 5),
                                .drift_status = db_null(rows, i, 6) ? -1 : (int)db_i64(rows, i, 6),
-                               .drift_end_us = db_i64(rows, i, 7)};
+                               .drift_end_us = db_i64(rows, i, 7),
+                               .too_few = starts_with(db_text(rows, i, 8), "{\"reason\":\"insufficient_samples\""),
+                               .wrong_type = db_i64(rows, i, 9) != 0};
     *ret = g;
     *n = count;
     return OK;
+}
+
+#define REFUSED_LOOKED_AT 500
+
+static bool holds_uid(struct str payload, const char *uid)
+{
+    char quoted[80];
+    int n = snprintf(quoted, sizeof quoted, "\"%s\"", uid);
+    return n > 0 && (size_t)n < sizeof quoted && payload.n && memmem(payload.p, payload.n, quoted, (size_t)n) != NULL;
+}
+
+static bool same_record(const struct db_rows *r, size_t a, size_t b)
+{
+    return db_i64(r, a, 8) == db_i64(r, b, 8) && db_i64(r, a, 7) == db_i64(r, b, 7) &&
+           str_eq(db_text(r, a, 6), db_text(r, b, 6));
+}
+
+/* A record that two pipelines refuse is one. Which endpoint it was for says the record, if at all: its head is looked at. */
+rc_t store_refused(struct db *db, int32_t project_id, const struct endpoint *ep, int64_t since_us, struct arena *a,
+                   struct refused *ret, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *count = NULL;
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    const struct db_value params[] = {DBV_I64(project_id), DBV_I64(since_us), DBV_I64(ep ? REFUSED_LOOKED_AT : 1)};
+    rc_t rc = OK;
+    *ret = (struct refused){0};
+    if (!ep)
+        rc = db_exec(db,
+                     "SELECT count(*) FROM (SELECT DISTINCT topic, partition, \"offset\" FROM dead_letters"
+                     " WHERE project_id = $1 AND at_us >= $2) x",
+                     params, 2, &count, e);
+    if (rc == OK && !ep)
+        ret->n = db_i64(count, 0, 0);
+    if (rc == OK)
+        rc = db_exec(
+            db,
+            "SELECT at_us, reason, field, error, endpoint_id, substr(payload, 1, 4096), topic, partition, \"offset\""
+            " FROM dead_letters WHERE project_id = $1 AND at_us >= $2 ORDER BY at_us DESC, \"offset\" DESC LIMIT $3",
+            params, 3, &rows, e);
+    for (size_t i = 0; rc == OK && i < db_rows_n(rows); i++) {
+        if (ep && db_i64(rows, i, 4) != ep->id && !holds_uid(db_text(rows, i, 5), ep->uid))
+            continue;
+        if (ep && !(i > 0 && same_record(rows, i, i - 1)))
+            ret->n++;
+        if (ret->at_us)
+            continue;
+        ret->at_us = db_i64(rows, i, 0);
+        ret->reason = arena_str(a, db_text(rows, i, 1));
+        ret->field = arena_str(a, db_text(rows, i, 2));
+        ret->words = arena_str(a, db_text(rows, i, 3));
+    }
+    return rc;
 }
 
 const struct glance *glance_find(const struct glance *g, size_t n, int64_t endpoint_id)

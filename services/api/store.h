@@ -1,6 +1,7 @@
 /* The reads that the api alone needs: many endpoints at once, the newest of something. */
 #pragma once
 #include <stdint.h>
+#include "base/arena.h"
 #include "db/db.h"
 #include "db/endpoint.h"
 
@@ -11,12 +12,22 @@ struct glance {
     int worst_status; /* -1: none or irrelevant */
     double drift;     /* newest general_drift; NaN: none */
     int drift_status;
-    int64_t drift_end_us; /* 0: none */
+    int64_t drift_end_us;     /* 0: none */
+    bool too_few, wrong_type; /* the newest window: rows; a feature's values */
 };
 /* For endpoint_id > 0 that one alone. Ordered by endpoint_id; mem_free. */
 rc_t store_glances(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t since_us, struct glance **ret,
                    size_t *n, struct err *e) MUST_CHECK;
 const struct glance *glance_find(const struct glance *g, size_t n, int64_t endpoint_id); /* NULL: nothing known */
+
+/* Records refused since an instant (dead_letters), and why the newest was. ep NULL: of the project; else those that name it,
+ * among the newest 500. Texts are the arena's. */
+struct refused {
+    int64_t n, at_us;
+    struct str reason, field, words;
+};
+rc_t store_refused(struct db *db, int32_t project_id, const struct endpoint *ep, int64_t since_us, struct arena *a,
+                   struct refused *ret, struct err *e) MUST_CHECK;
 
 /* Mean latency in µs over the endpoint's slots since an instant; NaN: no request with one. */
 rc_t store_latency(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t since_us, double *ret,

@@ -4,6 +4,7 @@
 #include "chart.h"
 #include "db/slot.h"
 #include "features.h"
+#include "lake/lake.h"
 #include "store.h"
 
 struct view {
@@ -24,6 +25,8 @@ struct view {
     int64_t calls_from, calls_to, calls_step;
     struct thresholds t;
     struct drift_extra extra; /* of the newest window */
+    struct refused refused;   /* in 24 h, as far as the records name this endpoint */
+    struct schema schema;     /* in force; empty: none */
     int64_t now;
 };
 
@@ -31,4 +34,5 @@ const struct drift_point *view_newest(const struct view *v); /* NULL: no window 
 /* Parts of the page (page_drift.c). */
 void draw_tiles(struct buf *b, const struct view *v);
 void draw_timeline(struct call *c, struct buf *b, const struct view *v); /* only with a window */
+void draw_summary(struct buf *b, const struct view *v, const struct feature_views *f);
 void draw_features(struct buf *b, const struct view *v, const struct feature_views *f);

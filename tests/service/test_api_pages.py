@@ -1,5 +1,7 @@
 """The pages: well-formed, escaped, showing what is in the tables, saying what to do when there is nothing."""
+import json
 import re
+import subprocess
 import time
 import xml.etree.ElementTree as ET
 
@@ -110,10 +112,11 @@ def test_the_endpoint_page(api):
     timeline = all_of(tree, "svg", "timeline")
     assert len(timeline) == 1
     dots = [d.attrib["class"] for d in all_of(timeline[0], "circle", "dot")]
-    assert dots == ["dot ok", "dot ok", "dot none", "dot potential", "dot detected"]
+    assert dots == ["dot ok", "dot ok", "dot potential", "dot detected"]  # what has no value is a gap, no dot at 0
+    assert [e.findtext("title").split(": ")[1] for e in all_of(timeline[0], "rect", "gap")] == ["no verdict"]
     assert len(all_of(timeline[0], "line", "threshold")) == 2 and "drift 0.7" in text and "possible 0.5" in text
     heights = [float(d.attrib["cy"]) for d in all_of(timeline[0], "circle", "dot")]
-    assert heights[4] < heights[3] < heights[1] < heights[0]  # more drift is higher
+    assert heights[3] < heights[2] < heights[1] < heights[0]  # more drift is higher
     assert all_of(timeline[0], "path", "line")[0].attrib["d"].count("M") == 2  # a gap where there is no value
     assert len(all_of(all_of(tree, "svg", "columns")[0], "rect")) == 5
     features = [row for row in all_of(tree, "tr") if row.find("th/bdi") is not None]
@@ -133,7 +136,7 @@ def test_thresholds_and_reasons_come_from_the_result(api):
                 '"potential":0.25,"detected":0.4,"features":{"y":{"outcome":"all_missing"}}}')
     rows.api.sql("DELETE FROM app_statistics WHERE endpoint_id = %s", rows.endpoint_id)
     text = words(page(api, f"/ui/p/{project}/endpoints/{uid}"))
-    assert "too few rows: 7 of 30" in text and "drift 0.4" in text and "possible 0.25" in text and "only nulls" in text
+    assert "too few rows: 7 of 30" in text and "drift 0.4" in text and "possible 0.25" in text and "all missing" in text
 
 
 @pytest.mark.parametrize("extra", ["", "[]", "{", '{"reason": 5, "potential": "x", "features": []}', '{"potential": 2, "detected": 1}'])
@@ -183,6 +186,98 @@ def test_empty_states_say_which(api):
     assert "The default app is off" in words(page(api, path))
     api.project(project, enabled=False)
     assert "Monitoring is off" in words(page(api, path))
+
+
+def test_a_disabled_endpoint_says_how_to_enable_it(api):
+    project = api.project(base_period="1m")
+    uid = api.endpoint(project, "o'ff", status={"monitoring_mode": "disabled"})["metadata"]["uid"]
+    text = words(page(api, f"/ui/p/{project}/endpoints/{uid}"))
+    assert "Monitoring is disabled for this endpoint" in text and "monitoring disabled" in text
+    body = json.loads(re.search(r"(\{\"metadata.*?enabled\"\}\})", text).group(1))
+    url = re.search(r"curl -X PATCH '(http\S+)'", text).group(1)
+    assert url.startswith(f"http://127.0.0.1:{api.port}/api/v1/projects/{project}/model-endpoints?")
+    assert api.patch(url.split(str(api.port), 1)[1], body).status == 200
+    assert "disabled" not in words(page(api, f"/ui/p/{project}/endpoints/{uid}"))
+
+
+def test_the_list_says_what_is_missing(api):
+    project, end = api.project(base_period="1m"), now_minute()
+    extras = {"few": '{"reason":"insufficient_samples","samples":3}', "type": '{"samples":9,"features":{"a":{"outcome":"wrong_type"}}}',
+              "good": '{"samples":9,"features":{"a\\",\\"outcome\\":\\"wrong_type\\"":{"outcome":"ok"}}}'}
+    for name, extra in extras.items():
+        uid = api.endpoint(project, name)["metadata"]["uid"]
+        api.put(f"/api/v1/projects/{project}/model-endpoints/{uid}/reference", {"columns": {"a": [1, 2]}})
+        rows = Rows(api, project, uid)
+        rows.result(end, 0.1 if name == "good" else float("nan"), 0 if name == "good" else -1, extra=extra)
+        rows.seen(end - DAY, end)
+    api.endpoint(project, "off", status={"monitoring_mode": "disabled"})
+    tree = page(api, f"/ui/p/{project}")
+    tags = {row.find(".//a").findtext("bdi"): [e.text for e in all_of(row, "span", "tag")]
+            for row in all_of(tree, "tr") if row.find(".//a") is not None}
+    assert tags == {"few": ["too few rows"], "type": ["wrong type"], "good": [],
+                    "off": ["disabled", "no reference", "nothing received"]}
+    assert "no drift, 3 without verdict" in words(tree)
+    assert "no drift, 3 without verdict" in words([r for r in all_of(page(api, "/"), "tr") if project in words(r)][0])
+
+
+def test_what_is_not_compared_is_in_words(api):
+    project, end = api.project(base_period="1m"), now_minute()
+    uid = api.endpoint(project, "m", spec={"feature_names": ["a", "b", "c", "extra <b>"]})["metadata"]["uid"]
+    api.put(f"/api/v1/projects/{project}/model-endpoints/{uid}/reference",
+            {"columns": {"a": [1, 2], "b": [1, 2], "c": [1, 2], "d": ["x", "y"]}})
+    api.sql("UPDATE endpoint_schemas SET document = replace(document, '\"name\":\"b\",\"type\":\"unknown\"', "
+            "'\"name\":\"b\",\"type\":\"string\"') WHERE endpoint_id = (SELECT id FROM endpoints WHERE uid = %s)", uid)
+    rows = Rows(api, project, uid)
+    rows.result(end, 0.9, 2, extra=json.dumps({"samples": 300, "features": {
+        "a": {"outcome": "ok"}, "b": {"outcome": "wrong_type", "wrong_type": 300}, "c": {"outcome": "all_missing", "missing": 300},
+        "d": {"outcome": "missing_column"}}}))
+    rows.statistic(end, "drift_measures", {"a": {"tvd": 0.9, "hellinger": 0.9, "kld": 1.0}})
+    tree = page(api, f"/ui/p/{project}/endpoints/{uid}")
+    features = {row.findtext("th/bdi"): words(row) for row in all_of(tree, "tr") if row.find("th/bdi") is not None}
+    assert "text, numbers were expected (300 of 300)" in features["b"]
+    assert "all missing (300 of 300)" in features["c"] and "not in the events" in features["d"]
+    assert not any("–" in features[name] for name in "bcd"), features
+    text = words(tree)
+    assert "1 of 4 features compared" in text and "1 feature drifts, 1 has no values, 2 are not compared" in text
+    assert "In the events, but not in the reference: extra" in text
+
+
+def test_short_latencies_are_in_microseconds(api):
+    project = api.project(base_period="1m")
+    uid = api.endpoint(project)["metadata"]["uid"]
+    Rows(api, project, uid).slot(now_minute() - MINUTE, requests=3, rows=3, latency_us=170)
+    assert re.search(r"Latency 1[67]\d µs", words(page(api, f"/ui/p/{project}/endpoints/{uid}")))
+
+
+def refuse(api, project, offset, payload, pipeline="statistics", age_s=60, words="the request <b> has no rows"):
+    api.sql("CREATE TABLE IF NOT EXISTS dead_letters_rest PARTITION OF dead_letters DEFAULT")
+    api.sql("INSERT INTO dead_letters (pipeline, topic, partition, \"offset\", at_us, project_id, reason, field, error, payload, size)"
+            " SELECT %s, 't', 0, %s, %s, id, 'missing_inputs', 'request.inputs', %s, %s, 9 FROM projects WHERE name = %s", pipeline,
+            offset, int((time.time() - age_s) * SECOND), words, payload, project)
+
+
+def test_refused_events_are_shown(api):
+    project = api.project(base_period="1m")
+    uid, other = (api.endpoint(project, name)["metadata"]["uid"] for name in ("one", "other"))
+    assert "Refused" not in words(page(api, f"/ui/p/{project}"))
+    refuse(api, project, 1, json.dumps({"endpoint_id": uid}).encode())
+    refuse(api, project, 2, b"\xff\x00 not JSON", age_s=30, words="this is not JSON")
+    refuse(api, project, 2, b"\xff\x00 not JSON", pipeline="lake", age_s=30, words="this is not JSON")
+    refuse(api, project, 3, b"{}", age_s=90000)
+    text = words(page(api, f"/ui/p/{project}"))
+    assert "Refused in 24 h: 2 events" in text and "Last reason: this is not JSON" in text
+    text = words(page(api, f"/ui/p/{project}/endpoints/{uid}"))
+    assert "Refused in 24 h: 1 event" in text and "the request <b> has no rows ( request.inputs )" in text
+    assert "Refused" not in words(page(api, f"/ui/p/{project}/endpoints/{other}"))
+
+
+def test_the_sample_event_is_one_that_works(api):
+    name = api.project()
+    sample = re.search(r"curl (\S+) -d '(.*)'", words(page(api, f"/ui/p/{name}"))).groups()
+    assert sample[0] == f"http://127.0.0.1:8080/{name}"
+    event = json.loads(subprocess.run(["bash", "-c", f"echo '{sample[1]}'"], stdout=subprocess.PIPE, check=True).stdout)
+    assert event["function_uri"].startswith(name + "/") and len(event["request"]["inputs"]) == len(event["resp"]["outputs"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", event["when"]) and event["resp"]["id"].isdigit()
 
 
 def test_pages_that_are_not_there(api):

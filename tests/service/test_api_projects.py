@@ -153,7 +153,9 @@ def test_more_requests_than_connections_wait_and_then_are_refused():
         lock = psycopg2.connect(api.url)
         lock.cursor().execute("LOCK TABLE projects")
         with concurrent.futures.ThreadPoolExecutor(2) as threads:
-            answers = [threads.submit(api.get, f"/api/v1/projects/{name}") for _ in range(2)]
+            answers = [threads.submit(api.get, f"/api/v1/projects/{name}")]
+            wait_for(lambda: api.sql("SELECT count(*) FROM pg_locks WHERE NOT granted")[0][0])  # else one thread may take both
+            answers.append(threads.submit(api.get, f"/api/v1/projects/{name}"))
             done = concurrent.futures.wait(answers, 20, concurrent.futures.FIRST_COMPLETED).done
             refused = [a.result() for a in done]
             assert [a.status for a in refused] == [503] and "API_POOL" in refused[0].detail
