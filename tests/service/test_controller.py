@@ -342,6 +342,14 @@ def test_outbox_waits_out_a_kafka_outage(world, scene):
         c.wait_ready()
 
 
+def test_a_bus_that_has_not_answered_yet_is_starting(world):
+    with world.service("controller", KAFKA_BROKERS="127.0.0.1:1") as c:
+        bus = lambda: next(d for d in c.get("/readyz").json()["dependencies"] if d["name"] == "bus")
+        mm.wait_for(lambda: "no broker has answered yet" in bus().get("detail", ""))
+        assert bus()["state"] == "starting" and c.get("/readyz").json()["status"] == "starting"
+        mm.wait_for(lambda: bus()["state"] == "down", 20, "five seconds later it is down")
+
+
 def test_database_down_at_start_and_in_between(world, scene):
     mm.stack("stop", "postgres")
     try:
