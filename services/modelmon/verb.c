@@ -40,7 +40,7 @@ static void split(const struct verb *v, int argc, char **argv, struct line *l)
         struct buf flag = {0};
         if (open && strcmp(argv[i], "--") == 0) {
             open = false;
-        } else if (!open || strncmp(argv[i], "--", 2) != 0) {
+        } else if (!open || (strncmp(argv[i], "--", 2) != 0 && strcmp(argv[i], "-h") != 0)) {
             l->operands[l->n_operands++] = argv[i];
         } else {
             buf_addz(&flag, argv[i]);
@@ -109,7 +109,7 @@ int verb_main(const struct verb *v, int argc, char **argv)
     split(v, argc, argv, &l);
     bool asks = false;
     for (int i = 1; i < l.n_flags; i++)
-        asks = asks || strcmp(l.flags[i], "--help") == 0;
+        asks = asks || strcmp(l.flags[i], "--help") == 0 || strcmp(l.flags[i], "-h") == 0;
     int code = asks ? help(v, &spec) : run(v, &spec, &l, opts);
     line_done(&l);
     mem_free(opts);

@@ -1,0 +1,65 @@
+/* modelmon endpoints: the records of a project in a table. */
+#include "client.h"
+#include "term.h"
+
+struct endpoints_options {
+    const char *api;
+};
+static const struct config_key keys[] = {CLIENT_URL_KEY(offsetof(struct endpoints_options, api))};
+
+static struct str text_of(const struct json *j, const char *key)
+{
+    struct str s = STR("");
+    struct err ignored;
+    if (json_opt_str(j, key, &s, &ignored) != OK)
+        s = STR("");
+    return s;
+}
+
+static void add_row(const struct json *record, struct buf *out)
+{
+    const struct json *meta = json_get(record, "metadata"), *status = json_get(record, "status");
+    int64_t word = -1;
+    struct err ignored;
+    if (json_opt_i64(status, "result_status", &word, &ignored) != OK)
+        word = -1;
+    term_add_cell(out, text_of(meta, "name"), 24);
+    term_add_cell(out, text_of(meta, "uid"), 32);
+    term_add_cell(out, text_of(status, "last_request"), 25);
+    term_add_status(out, (int)word, term_is(stdout));
+    buf_addc(out, '\n');
+}
+
+static int run(const void *opts, char *const *operands, size_t n)
+{
+    const struct endpoints_options *o = opts;
+    CLEANUP(buf_done) struct buf path = {0};
+    CLEANUP(json_freep) struct json *answer = NULL;
+    struct buf out = {0};
+    struct err e = {{0}};
+    (void)n; /* it is one */
+    buf_addz(&path, "/api/v1/projects/");
+    client_add_encoded(&path, str_of(operands[0]));
+    buf_addz(&path, "/model-endpoints");
+    if (client_call(o->api, "GET", path.data, (struct str){0}, 0, &answer, &e) != OK)
+        return client_fail("endpoints", &e);
+    term_add_cell(&out, STR("endpoint"), 24);
+    term_add_cell(&out, STR("uid"), 32);
+    term_add_cell(&out, STR("last request"), 25);
+    buf_addz(&out, "state\n");
+    for (const struct json *m = json_first(json_get(answer, "endpoints")); m; m = json_next(m))
+        add_row(m, &out);
+    return term_put(&out);
+}
+
+const struct verb verb_endpoints = {
+    .name = "endpoints",
+    .operands = "PROJECT",
+    .summary = "Lists the endpoints of a project.",
+    .operands_min = 1,
+    .operands_max = 1,
+    .keys = keys,
+    .n_keys = sizeof keys / sizeof *keys,
+    .opts_size = sizeof(struct endpoints_options),
+    .run = run,
+};

@@ -1,0 +1,117 @@
+/* modelmon reference: what a model was trained on, from a file to its endpoint. The rows stay here; statistics are sent. */
+#include <stdio.h>
+#include "client.h"
+#include "files.h"
+#include "json/write.h"
+#include "term.h"
+
+struct reference_verb_options {
+    const char *api, *csv, *parquet, *stats, *labels;
+};
+#define AT(field) offsetof(struct reference_verb_options, field)
+#define ROW(name, field, words)                                                                                        \
+    {                                                                                                                  \
+        .env = (name), .def = "", .type = CONFIG_STR, .flags = CONFIG_FLAG, .offset = AT(field), .help = (words)       \
+    }
+static const struct config_key keys[] = {
+    ROW("CSV", csv, "Training rows as CSV."),
+    ROW("PARQUET", parquet, "Training rows as Parquet."),
+    ROW("STATS", stats, "MLRun's feature_stats as JSON."),
+    ROW("LABELS", labels, "Columns that are outputs of the model, a,b."),
+    CLIENT_URL_KEY(AT(api)),
+};
+
+static void make_body(const struct training_file *t, struct buf *out)
+{
+    struct buf stats = {0};
+    struct json_writer w;
+    reference_to_json(t->reference, false, &stats);
+    jw_init(&w, out, JSON_NAN_NULL);
+    jw_object(&w);
+    jw_kv_raw(&w, "feature_stats", buf_str(&stats));
+    jw_key(&w, "labels");
+    jw_array(&w);
+    for (size_t i = 0; i < t->n_labels; i++)
+        jw_str(&w, t->labels[i]);
+    jw_array_end(&w);
+    jw_object_end(&w);
+    buf_done(&stats);
+}
+
+/* Names that only one of both has: most often a file of another model. */
+static void add_unknown(const struct client_endpoint *c, const struct reference *r, struct buf *out)
+{
+    const struct json *names = json_get(json_get(c->record, "spec"), "feature_names");
+    size_t missing = 0, n = json_len(names);
+    struct str s;
+    struct err ignored;
+    for (const struct json *j = json_first(names); j; j = json_next(j))
+        if (json_str(j, &s, &ignored) == OK && reference_find(r, s) == NULL && missing++ < 8)
+            buf_addf(out, "%s%.*s",
+                     missing > 1 ? ", " : "warning: the requests have columns that this reference lacks: ", STR_FMT(s));
+    if (missing)
+        buf_addf(out, "%s (%zu of %zu)\n", missing > 8 ? ", …" : "", missing, n);
+}
+
+static rc_t send(const struct reference_verb_options *o, const char *operand, const struct training_file *t,
+                 struct buf *out, struct err *e)
+{
+    CLEANUP(buf_done) struct buf path = {0}, body = {0};
+    CLEANUP(json_freep) struct json *answer = NULL;
+    struct client_endpoint c = {0};
+    int64_t version = 0;
+    rc_t rc = client_endpoint(o->api, operand, &c, e);
+    if (rc)
+        return rc;
+    buf_addf(&path, "/api/v1/projects/%.*s/model-endpoints/", STR_FMT(c.project));
+    client_add_encoded(&path, c.uid);
+    buf_addz(&path, "/reference");
+    make_body(t, &body);
+    rc = client_call(o->api, "PUT", path.data, buf_str(&body), 0, &answer, e);
+    if (rc == OK)
+        rc = json_need_i64(answer, "version", &version, e);
+    if (rc == OK) {
+        buf_addf(out, "%s has reference version %lld: %zu columns", operand, (long long)version, t->reference->n);
+        buf_addf(out, t->rows ? " of %zu rows\n" : " of statistics\n", t->rows);
+        add_unknown(&c, t->reference, out);
+    }
+    client_endpoint_done(&c);
+    return rc;
+}
+
+static int run(const void *opts, char *const *operands, size_t n)
+{
+    const struct reference_verb_options *o = opts;
+    const char *rows = *o->csv ? o->csv : o->parquet;
+    struct training_file t = {0};
+    struct buf out = {0};
+    struct err e = {{0}};
+    (void)n; /* it is one */
+    if (!!*o->csv + !!*o->parquet + !!*o->stats != 1) {
+        (void)fprintf(stderr, "modelmon reference: one of --csv, --parquet and --stats is wanted\n");
+        return TOOL_USAGE;
+    }
+    rc_t rc = *o->stats ? training_file_statistics(&t, o->stats, o->labels, &e)
+                        : training_file_read(&t, rows, o->labels, true, &e);
+    if (rc == OK)
+        rc = send(o, operands[0], &t, &out, &e);
+    training_file_done(&t);
+    if (rc == OK)
+        return term_put(&out);
+    buf_done(&out);
+    return client_fail("reference", &e);
+}
+
+const struct verb verb_reference = {
+    .name = "reference",
+    .operands = "PROJECT/ENDPOINT",
+    .summary = "Says what a model was trained on: the next version of its reference.",
+    .notes = "  modelmon reference shop/price --csv train.csv --labels price\n\n"
+             "Only statistics leave this machine. Exit codes: 0 stored, 1 failed, 2 wrong usage.",
+    .operands_min = 1,
+    .operands_max = 1,
+    .keys = keys,
+    .n_keys = sizeof keys / sizeof *keys,
+    .opts_size = sizeof(struct reference_verb_options),
+    .run = run,
+};

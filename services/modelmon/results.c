@@ -1,0 +1,114 @@
+/* modelmon results: one result of an endpoint over time, a bar a window. */
+#include <math.h>
+#include "base/clock.h"
+#include "base/time.h"
+#include "client.h"
+#include "term.h"
+
+struct results_options {
+    const char *api, *app, *name;
+    int64_t since_us;
+};
+#define AT(field) offsetof(struct results_options, field)
+static const struct config_key keys[] = {
+    {.env = "APP", .def = "histogram-data-drift", .type = CONFIG_STR, .flags = CONFIG_FLAG, .offset = AT(app), .help = "Whose result."},
+    {.env = "NAME", .def = "general_drift", .type = CONFIG_STR, .flags = CONFIG_FLAG, .offset = AT(name), .help = "Which result."},
+    {.env = "SINCE",
+     .def = "1d",
+     .type = CONFIG_DURATION,
+     .flags = CONFIG_FLAG,
+     .offset = AT(since_us),
+     .min = USEC_PER_SEC,
+     .max = 400 * USEC_PER_DAY,
+     .help = "How far back."},
+    CLIENT_URL_KEY(AT(api)),
+};
+
+static void make_path(const struct results_options *o, const struct client_endpoint *c, struct buf *path)
+{
+    char start[TIME_TEXT], end[TIME_TEXT];
+    int64_t now = clock_now_us();
+    (void)time_rfc3339(start, now - o->since_us); /* lengths are not needed */
+    (void)time_rfc3339(end, now + USEC_PER_DAY / 24);
+    buf_addf(path, "/api/v1/projects/%.*s/model-endpoints/", STR_FMT(c->project));
+    client_add_encoded(path, c->uid);
+    buf_addf(path, "/metrics-values?start=%s&end=%s&name=%.*s.", start, end, STR_FMT(c->project));
+    client_add_encoded(path, str_of(o->app));
+    buf_addz(path, ".result.");
+    client_add_encoded(path, str_of(o->name));
+}
+
+/* Why a window has no number, and what to do about it. */
+static void add_reason(const char *operand, const struct json *value, struct buf *out)
+{
+    CLEANUP(json_freep) struct json *extra = NULL;
+    struct str text = STR(""), reason = STR("");
+    struct err ignored;
+    if (json_str(json_at(value, 3), &text, &ignored) != OK || json_parse(&extra, text.p, text.n, NULL, &ignored) != OK ||
+        json_opt_str(extra, "reason", &reason, &ignored) != OK || reason.n == 0)
+        return;
+    buf_addf(out, "  %.*s", STR_FMT(reason));
+    if (str_eqz(reason, "no_reference"))
+        buf_addf(out, ": modelmon reference %s --csv FILE", operand);
+}
+
+static void add_value(const char *operand, const struct json *value, struct buf *out)
+{
+    struct str when = STR("");
+    double drift = NAN;
+    int64_t status = -1;
+    struct err ignored;
+    if (json_str(json_at(value, 0), &when, &ignored) != OK)
+        when = STR("");
+    if (json_f64(json_at(value, 1), &drift, &ignored) != OK)
+        drift = NAN;
+    if (json_i64(json_at(value, 2), &status, &ignored) != OK)
+        status = -1;
+    term_add_cell(out, when, 25);
+    term_bar(out, drift, 30);
+    if (isnan(drift))
+        buf_addz(out, "    -   ");
+    else
+        buf_addf(out, "  %.3f  ", drift);
+    term_add_status(out, (int)status, term_is(stdout));
+    add_reason(operand, value, out);
+    buf_addc(out, '\n');
+}
+
+static int run(const void *opts, char *const *operands, size_t n)
+{
+    const struct results_options *o = opts;
+    CLEANUP(buf_done) struct buf path = {0};
+    CLEANUP(json_freep) struct json *answer = NULL;
+    struct client_endpoint c = {0};
+    struct buf out = {0};
+    struct err e = {{0}};
+    (void)n; /* it is one */
+    rc_t rc = client_endpoint(o->api, operands[0], &c, &e);
+    if (rc == OK) {
+        make_path(o, &c, &path);
+        rc = client_call(o->api, "GET", path.data, (struct str){0}, 0, &answer, &e);
+    }
+    client_endpoint_done(&c);
+    if (rc)
+        return client_fail("results", &e);
+    const struct json *values = json_get(json_first(answer), "values");
+    for (const struct json *v = json_first(values); v; v = json_next(v))
+        add_value(operands[0], v, &out);
+    if (json_len(values) == 0)
+        buf_addf(&out, "no %s of %s in that time: windows close once their time is over and their rows are in\n",
+                 o->name, o->app);
+    return term_put(&out);
+}
+
+const struct verb verb_results = {
+    .name = "results",
+    .operands = "PROJECT/ENDPOINT",
+    .summary = "Shows what the apps found, window by window.",
+    .operands_min = 1,
+    .operands_max = 1,
+    .keys = keys,
+    .n_keys = sizeof keys / sizeof *keys,
+    .opts_size = sizeof(struct results_options),
+    .run = run,
+};

@@ -1,0 +1,74 @@
+"""The verbs that ask a running modelmon: a file replayed, a reference given, what is found."""
+import os
+import subprocess
+
+import numpy
+import pandas
+
+import mm
+import test_modelmon_run as running
+
+MODELMON = os.path.join(mm.BIN, "modelmon")
+
+
+def tool(*args, **env):
+    return subprocess.run([MODELMON, *map(str, args)], env={"PATH": os.environ["PATH"], "TERM": "dumb", **env}, timeout=60,
+                          text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+
+
+def rows(n, shift=0.0, seed=3):
+    r = numpy.random.default_rng(seed)
+    return pandas.DataFrame({"age": r.normal(40 + shift, 5, n), "city": r.choice(["Rome", "Oslo"], n), "price": r.normal(9, 1, n)})
+
+
+def test_a_file_replayed_is_compared_with_the_reference_of_another(tmp_path):
+    rows(2000).to_csv(tmp_path / "train.csv", index=False)
+    rows(300, shift=500).to_parquet(tmp_path / "today.parquet")
+    with mm.World() as w, running.start(w, embedded=True) as m:
+        m.wait_ready(60)
+        api = {"API_URL": m.url("")}
+        running.call(m, "PUT", "shop", {"metadata": {"name": "shop"},
+                                        "spec": {"monitoring": {"base_period": "2s", "enabled": True}}})
+        done = tool("replay", tmp_path / "today.parquet", "--to", m.url("/shop"), "--model", "price", "--outputs", "price")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("300 events accepted, 0 rejected")
+        first = mm.wait_for(lambda: (lambda t: t if "no_reference" in t else None)(
+            tool("results", "shop/price", **api).stdout), 40, "a first result")
+        assert "modelmon reference shop/price --csv FILE" in first
+        done = tool("reference", "shop/price", "--csv", tmp_path / "train.csv", "--labels", "price", **api)
+        assert done.returncode == 0 and "version 1: 3 columns of 2000 rows" in done.stdout, done.stderr
+        listed = tool("endpoints", "shop", **api)
+        assert listed.returncode == 0 and listed.stdout.count("\n") == 2 and "price" in listed.stdout
+        again = tool("replay", tmp_path / "today.parquet", "--to", m.url("/shop"), "--model", "price", "--outputs", "price",
+                     "--speed", "1000")
+        assert again.returncode == 0
+        mm.wait_for(lambda: "potential drift" in tool("results", "shop/price", **api).stdout, 40, "drift")
+        (tmp_path / "events.ndjson").write_text('{"model":"price","columns":["age","city"],"data":[[1,"Rome"]],"outputs":[[2]]}\n'
+                                                '{"model":"price"}\n')
+        mixed = tool("replay", tmp_path / "events.ndjson", "--to", m.url("/shop"))
+        assert mixed.returncode == 1 and mixed.stdout.startswith("1 events accepted, 1 rejected") and mixed.stderr
+        status = tool("status", **api)
+        assert status.returncode == 0 and "stream/statistics" in status.stdout and status.stdout.rstrip().endswith("ok")
+
+
+def test_what_is_not_there_is_said():
+    nobody = tool("status", API_URL="http://127.0.0.1:1")
+    assert nobody.returncode == 1 and "modelmon run" in nobody.stderr
+    assert tool("endpoints", "shop", "--api-url=http://127.0.0.1:1").returncode == 1
+    assert tool("results", "shop", API_URL="http://127.0.0.1:1").returncode == 1
+    assert tool("reference", "shop/price").returncode == 2
+    assert tool("replay", "/nowhere.csv").returncode == 1
+
+
+def test_help_and_completion_come_from_the_tables():
+    verbs = [line.split()[0] for line in tool("--help").stdout.splitlines() if line.startswith("  ") and "VERB" not in line]
+    assert {"run", "drift", "replay", "reference", "endpoints", "results", "status", "completion"} <= set(verbs)
+    script = tool("completion").stdout
+    for verb in verbs:
+        assert tool(verb, "--help").returncode == 0
+        assert f" {verb} " in script
+    words = subprocess.run(["bash", "-c", script + "COMP_WORDS=(modelmon drift --re); COMP_CWORD=2; _modelmon; echo ${COMPREPLY[@]};"
+                            "COMP_WORDS=(modelmon run --laten); _modelmon; echo ${COMPREPLY[@]}"], text=True, check=True, timeout=20,
+                           stdout=subprocess.PIPE, env={"PATH": mm.BIN + ":" + os.environ["PATH"]}).stdout.split()
+    assert words == ["--reference", "--lateness="]
+    assert tool("nothing").returncode == 2
