@@ -39,7 +39,7 @@ struct bus_header {
 /* ---- producing ---- */
 struct bus_producer;
 /* Called once for every accepted message, on the producer's thread: OK = acknowledged by all in-sync replicas;
- * E_AGAIN = not delivered (time-out, broker gone); E_INVALID = refused for good (too large, unknown topic after waiting). */
+ * E_AGAIN = not delivered (time-out, broker gone, no such topic, no right to write to it); E_INVALID = refused for good (too large). */
 typedef void bus_delivered_fn(void *arg, rc_t rc, const char *words);
 
 rc_t bus_producer_open(struct bus_producer **ret, const struct bus_config *cfg, struct err *e) MUST_CHECK;

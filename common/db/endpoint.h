@@ -71,6 +71,13 @@ rc_t change_seq_last(struct db *db, int64_t *ret, struct err *e) MUST_CHECK;
 /* Those of ids that no endpoint has (deleted): *ret for mem_free. */
 rc_t endpoints_gone(struct db *db, const int64_t *ids, size_t n, int64_t **ret, size_t *ret_n, struct err *e) MUST_CHECK;
 
+/* For who remembers endpoints: when to ask for those that were deleted. {0} to begin with. */
+struct gone_watch {
+    int64_t seq, until_us;
+};
+/* *ret: something has changed of late, look now. Cheap; nothing is asked of the tables. */
+rc_t gone_watch_due(struct gone_watch *w, struct db *db, bool *ret, struct err *e) MUST_CHECK;
+
 /* First and last request times widen; inside the caller's transaction. */
 struct endpoint_seen {
     int64_t endpoint_id, first_us, last_us;
