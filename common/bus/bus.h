@@ -12,9 +12,9 @@
 #include "config/config.h"
 
 struct bus_config {
-    int kind;               /* BUS: a row of buses[]; 0: kafka */
-    char *brokers;          /* KAFKA_BROKERS, "host:port,…"; "local:/path/of/a/folder" is the local bus, whatever kind is */
-    char *extra;            /* KAFKA_OPTIONS: more librdkafka keys "a=b;c=d" (SASL, TLS, compression …), secret. Local:
+    int kind;      /* BUS: a row of buses[]; 0: kafka */
+    char *brokers; /* KAFKA_BROKERS, "host:port,…"; "local:/path/of/a/folder" is the local bus, whatever kind is */
+    char *extra;   /* KAFKA_OPTIONS: more librdkafka keys "a=b;c=d" (SASL, TLS, compression …), secret. Local:
                                segment.bytes, retention.bytes (of a partition, 0: any), as its first opener gives them */
     int64_t inflight_bytes; /* PRODUCER_MAX_INFLIGHT 64MiB: beyond it bus_produce answers E_AGAIN */
     int64_t linger_us;      /* PRODUCER_LINGER 2ms */

@@ -49,6 +49,8 @@ rc_t endpoint_create(struct db *db, const struct endpoint *in, const char *strat
                      struct err *e) MUST_CHECK;
 rc_t endpoint_update(struct db *db, const struct endpoint *ep,
                      struct err *e) MUST_CHECK; /* every mutable column, new change_seq; request times only widen */
+/* Inside a transaction, and to its end: nobody else makes, changes or deletes a record, so that one can be read, changed and written. */
+rc_t endpoints_lock(struct db *db, struct err *e) MUST_CHECK;
 rc_t endpoint_delete(struct db *db, int64_t id, struct err *e) MUST_CHECK; /* with all its rows in every table */
 
 struct endpoint_filter {

@@ -46,7 +46,7 @@ struct outbox_row {
 };
 rc_t outbox_add(struct db *db, const struct outbox_row *rows, size_t n, struct err *e) MUST_CHECK; /* in the caller's transaction */
 /* Oldest first, without the rows of these topics. A smaller id may appear after a larger one. */
-rc_t outbox_read(struct db *db, const struct str *without, size_t n_without, size_t limit, struct outbox_row **ret, size_t *n,
-                 struct db_rows **ret_rows, struct err *e) MUST_CHECK;
+rc_t outbox_read(struct db *db, const struct str *without, size_t n_without, size_t limit, struct outbox_row **ret,
+                 size_t *n, struct db_rows **ret_rows, struct err *e) MUST_CHECK;
 rc_t outbox_delete(struct db *db, const int64_t *ids, size_t n, struct err *e) MUST_CHECK;
 rc_t outbox_depth(struct db *db, int64_t *ret_n, int64_t *ret_oldest_us, struct err *e) MUST_CHECK;

@@ -237,8 +237,8 @@ static rc_t expire_lake(const struct chore_run *run, struct err *e)
         return OK;
     int64_t files = 0;
     bool more = false;
-    rc_t rc = lake_expire(run->lake, o->lake_dir, clock_now_us() - o->retention_lake_us, clock_mono_us() + LAKE_BUDGET_US,
-                          day_has_rows, run->db, &files, &more, e);
+    rc_t rc = lake_expire(run->lake, o->lake_dir, clock_now_us() - o->retention_lake_us,
+                          clock_mono_us() + LAKE_BUDGET_US, day_has_rows, run->db, &files, &more, e);
     if (files)
         log_info("retention", LF_STR("table", "lake"), LF_I64("files", files));
     run->r->files_deleted += files;

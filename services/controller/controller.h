@@ -69,15 +69,16 @@ struct close_scope {
     int64_t now_us;
 };
 
-struct frontiers {         /* frontier.c: projects whose frontier stands still, for /readyz */
-    struct map projects;   /* id as 4 bytes ⇒ struct standing */
-    struct buf words;      /* of this tick */
+struct frontiers {       /* frontier.c: projects whose frontier stands still, for /readyz */
+    struct map projects; /* id as 4 bytes ⇒ struct standing */
+    struct buf words;    /* of this tick */
     size_t n_still, n_failed;
     int64_t round;
 };
 void frontiers_begin(struct frontiers *f);
 /* This tick's frontier of a project; asks for the partition that holds it back when it has not moved for long. */
-rc_t frontiers_note(struct frontiers *f, struct db *db, const struct project *p, int64_t frontier_us, struct err *e) MUST_CHECK;
+rc_t frontiers_note(struct frontiers *f, struct db *db, const struct project *p, int64_t frontier_us,
+                    struct err *e) MUST_CHECK;
 void frontiers_failed(struct frontiers *f, const struct project *p, rc_t rc, const struct err *e);
 void frontiers_end(struct frontiers *f, struct health_dep *health);
 void frontiers_done(struct frontiers *f);
@@ -109,7 +110,7 @@ void relay_free(struct relay *r); /* after the producer was freed: no callback c
 rc_t relay_step(struct relay *r, struct db *db, bool *ret_busy, struct err *e) MUST_CHECK;
 void relay_reset(struct relay *r); /* no longer the leader: what is in flight is not deleted by us */
 
-struct chores { /* chores.c */
+struct chores {                                                                         /* chores.c */
     int64_t next_sweep_us, next_fold_us, next_days_us, next_retention_us, next_lake_us; /* monotonic; 0: at once */
     bool swept; /* all of the reach, once since the start */
     struct lake_expiry lake;

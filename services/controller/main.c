@@ -150,10 +150,11 @@ static const struct metric_row rows[] = {
     [M_LEADER] = {.name = "modelmon_controller_leader", .kind = METRIC_GAUGE, .help = "1: active; 0: standby."},
     [M_CHORES] = {.name = "modelmon_controller_chores_total",
                   .kind = METRIC_COUNTER,
-                  .help = "Windows made pending again by the sweep, windows folded, day partitions dropped, files of the "
-                          "lake deleted.",
-                  .labels = {{.name = "what", .values = (const char *const[]){"swept", "folded", "days_dropped",
-                                                                                "files_deleted", NULL}}}},
+                  .help =
+                      "Windows made pending again by the sweep, windows folded, day partitions dropped, files of the "
+                      "lake deleted.",
+                  .labels = {{.name = "what",
+                              .values = (const char *const[]){"swept", "folded", "days_dropped", "files_deleted", NULL}}}},
 };
 struct metric_set controller_metrics = METRIC_SET(rows);
 

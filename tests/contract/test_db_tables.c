@@ -672,7 +672,12 @@ static void results_are_read(void **state)
     int32_t app = 0, a = 0, b = 0, again = 0;
     struct project p = {.name = (char[]){"p"}, .base_period_us = 1};
     ok(project_put(t.db, &p, &e));
-    ok(app_put(t.db, p.id, "drift", false, true, &app, &e));
+    ok(app_put(t.db, p.id, "drift", true, true, &app, &e));
+    ok(app_add(t.db, p.id, "drift", &again, &e));
+    assert_int_equal(again, app);
+    assert_int_equal(number("SELECT count(*) FROM apps WHERE active AND needs_rows"), 1); /* it stays as it was */
+    ok(app_add(t.db, p.id, "new", &again, &e));
+    assert_int_equal(number("SELECT count(*) FROM apps WHERE NOT active"), 1);
     ok(metric_intern(t.db, p.id, app, METRIC_RESULT, S("general_drift"), 0, &a, &e));
     ok(metric_intern(t.db, p.id, app, METRIC_METRIC, S("general_drift"), -1, &b, &e));
     ok(metric_intern(t.db, p.id, app, METRIC_RESULT, S("general_drift"), -1, &again, &e));
