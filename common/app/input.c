@@ -65,6 +65,20 @@ static struct str endpoint_key(char out[KEY_MAX], int32_t project_id, struct str
     return (struct str){out, (size_t)n};
 }
 
+/* Deleted ones: a new one may have the same uid. */
+static rc_t forget_gone(struct input_loader *l, struct db *db, struct err *e)
+{
+    CLEANUP(mem_freep) int64_t *ids = mem_array(l->endpoints.len, sizeof *ids);
+    CLEANUP(mem_freep) int64_t *gone = NULL;
+    size_t n = 0, n_gone = 0;
+    for (struct map_iter it = {0}; map_next(&l->endpoints, &it);)
+        ids[n++] = ((const struct known_endpoint *)it.value)->ep.id;
+    rc_t rc = endpoints_gone(db, ids, n, &gone, &n_gone, e);
+    if (!rc && n_gone)
+        drop_all(&l->endpoints, known_free); /* seldom, and all come again at their next window */
+    return rc;
+}
+
 static rc_t refresh(struct input_loader *l, struct db *db, struct err *e)
 {
     if (clock_mono_us() < l->next_refresh_us)
@@ -80,6 +94,12 @@ static rc_t refresh(struct input_loader *l, struct db *db, struct err *e)
         }
         endpoints_free(eps, n);
     }
+    bool look = false;
+    rc_t rc = gone_watch_due(&l->gone, db, &look, e);
+    if (!rc && look && l->endpoints.len)
+        rc = forget_gone(l, db, e);
+    if (rc)
+        return rc;
     l->next_refresh_us = clock_mono_us() + REFRESH_EVERY_US;
     return OK;
 }
@@ -138,7 +158,7 @@ static rc_t read_schema(struct db *db, int64_t endpoint_id, int version, struct 
 }
 
 static rc_t load_shape(struct input_loader *l, struct db *db, int64_t endpoint_id, int schema_version,
-                       const struct reference *ref, const struct slot_layout **ret, struct err *e)
+                       const struct reference *ref, const struct shape **ret, struct err *e)
 {
     char text[KEY_MAX];
     int n = snprintf(text, sizeof text, "%lld/%d/%d", (long long)endpoint_id, schema_version, ref ? (int)ref->version : 0);
@@ -154,7 +174,7 @@ static rc_t load_shape(struct input_loader *l, struct db *db, int64_t endpoint_i
         training_layout(&s->layout, &s->schema, ref);
         map_put(&l->shapes, key, s);
     }
-    *ret = &s->layout;
+    *ret = s;
     return OK;
 }
 
@@ -214,11 +234,14 @@ static rc_t load_counts(struct input_loader *l, struct db *db, int32_t project_i
                               .reference_version = version,
                               .rows = rows,
                               .n_rows = n};
-    rc = load_shape(l, db, in->endpoint->id, s.schema_version, ref, &s.layout, e);
-    in->reference = ref;
-    in->layout = s.layout;
-    if (!rc)
+    const struct shape *shape = NULL;
+    rc = load_shape(l, db, in->endpoint->id, s.schema_version, ref, &shape, e);
+    if (!rc) {
+        s.layout = in->layout = &shape->layout;
+        s.schema = &shape->schema;
+        in->reference = ref;
         rc = sum_rows(&s, in, ret_window, e);
+    }
     mem_free(rows);
     return rc;
 }
@@ -230,9 +253,7 @@ rc_t input_load(struct input_loader *l, struct db *db, int32_t project_id, const
                            .end_us = ev->end_us,
                            .arena = arena,
                            .project = ev->project,
-                           .revision = ev->revision > 0 ? (int)ev->revision : 0,
-                           .files = ev->files,
-                           .n_files = ev->n_files};
+                           .revision = ev->revision > 0 ? (int)ev->revision : 0};
     if (l->shapes.len > l->shapes_max || l->references.len > l->shapes_max) {
         drop_all(&l->shapes, shape_free);
         drop_all(&l->references, free_reference);
@@ -242,6 +263,8 @@ rc_t input_load(struct input_loader *l, struct db *db, int32_t project_id, const
         rc = load_endpoint(l, db, project_id, ev->endpoint_id, &in.endpoint, e);
     if (rc == E_NOTFOUND)
         return reject_set(why, REJECT_UNKNOWN_ENDPOINT, "endpoint_id", 0, "the project has no such endpoint");
+    if (!rc && ev->n_files)
+        rc = window_files(db, project_id, in.endpoint->id, ev, arena, &in.files, &in.n_files, e);
     if (!rc)
         rc = load_counts(l, db, project_id, ev, &in, ret_window, e);
     if (rc == E_INVALID || rc == E_NOTFOUND || rc == E_LIMIT)

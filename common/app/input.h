@@ -15,6 +15,7 @@ struct input_loader {
     struct map endpoints, shapes, references;
     size_t shapes_max;
     int64_t change_seq, next_refresh_us;
+    struct gone_watch gone;
 };
 void input_loader_done(struct input_loader *l);
 /* Fills *ret (but application) and *ret_window, which it points to: slot_free. Everything else is the loader's, until the next call.
@@ -31,9 +32,15 @@ struct window_source {
     int64_t endpoint_id;
     const struct window_event *ev;
     const struct slot_layout *layout;
+    const struct schema *schema;           /* of the layout's columns */
     int schema_version, reference_version; /* in force */
     const struct slot_row *rows;
     size_t n_rows;
 };
 /* Sums rows of the version in force; slots that have rows of another one are recounted from the lake. *ret_missing: rows that no file has. */
 rc_t window_sum(const struct window_source *s, struct slot *into, int64_t *ret_missing, struct err *e) MUST_CHECK;
+/* The event's files (all when it names none) that the manifest has for the endpoint and the window, each once; in the arena. */
+rc_t window_files(struct db *db, int32_t project_id, int64_t endpoint_id, const struct window_event *ev,
+                  struct arena *a, const struct str **ret, size_t *ret_n, struct err *e) MUST_CHECK;
+/* A lake's value as statistics count it; type: the schema's. */
+struct stat_value window_value(const struct lake_column *c, enum column_type type, size_t row);

@@ -71,22 +71,23 @@ static void add_totals(struct slot *into, const struct slot_row *r)
     slot_free(one);
 }
 
-static struct stat_value value_at(const struct lake_column *c, size_t row)
+/* As the slots counted it. Parquet has two types of columns, the schema knows what is in them: 0 or 1 of a bool column is a bool,
+ * the text of a JSON column is an array or an object. */
+struct stat_value window_value(const struct lake_column *c, enum column_type type, size_t row)
 {
     if (c->missing[row])
         return (struct stat_value){.kind = STAT_MISSING};
-    switch (c->type) {
-    case COLUMN_NUMBER:
-        return (struct stat_value){.kind = STAT_NUMBER, .num = c->num[row]};
-    case COLUMN_BOOL:
-        return (struct stat_value){.kind = STAT_BOOL, .num = c->num[row]};
-    case COLUMN_STRING:
-        return (struct stat_value){.kind = STAT_TEXT, .text = c->text[row]};
-    case COLUMN_JSON:
-    case COLUMN_UNKNOWN:
-        break;
-    }
-    return (struct stat_value){.kind = STAT_OTHER};
+    if (c->text)
+        return type == COLUMN_JSON ? (struct stat_value){.kind = STAT_OTHER}
+                                   : (struct stat_value){.kind = STAT_TEXT, .text = c->text[row]};
+    bool is_bool = type == COLUMN_BOOL && (c->num[row] == 0 || c->num[row] == 1);
+    return (struct stat_value){.kind = is_bool ? STAT_BOOL : STAT_NUMBER, .num = c->num[row]};
+}
+
+static enum column_type type_of(const struct schema *s, size_t col)
+{
+    const struct column *c = col < s->n_features ? &s->features[col] : &s->labels[col - s->n_features];
+    return c->type;
 }
 
 static rc_t count_batch(void *arg, const struct lake_batch *b, struct err *e)
@@ -99,7 +100,7 @@ static rc_t count_batch(void *arg, const struct lake_batch *b, struct err *e)
         rc->into->rows++;
         rc->counted++;
         for (size_t col = 0; col < b->n_cols; col++) {
-            struct stat_value v = value_at(&b->cols[col], row);
+            struct stat_value v = window_value(&b->cols[col], type_of(rc->src->schema, col), row);
             slot_add(rc->into, col, &v);
         }
     }
@@ -123,28 +124,48 @@ static rc_t read_lake(struct recount *rc, const char *const *paths, size_t n, st
     return r;
 }
 
-/* The event's files; those of the manifest when it names none. */
+static bool is_named(const struct window_event *ev, struct str path)
+{
+    for (size_t i = 0; i < ev->n_files; i++)
+        if (str_eq(ev->files[i], path))
+            return true;
+    return ev->n_files == 0;
+}
+
+/* An event comes from anybody who may write to the topic: a path counts only when the manifest has it for this endpoint. */
+rc_t window_files(struct db *db, int32_t project_id, int64_t endpoint_id, const struct window_event *ev,
+                  struct arena *a, const struct str **ret, size_t *ret_n, struct err *e)
+{
+    struct manifest_row *rows = NULL;
+    CLEANUP(db_rows_freep) struct db_rows *held = NULL;
+    size_t n = 0, kept = 0;
+    rc_t rc = manifest_files(db, project_id, endpoint_id, ev->start_us, ev->end_us, &rows, &n, &held, e);
+    if (rc)
+        return rc;
+    struct str *files = arena_array(a, n + 1, sizeof *files);
+    for (size_t i = 0; i < n; i++)
+        if (is_named(ev, rows[i].path))
+            files[kept++] = arena_str(a, rows[i].path);
+    mem_free(rows);
+    *ret = files;
+    *ret_n = kept;
+    return OK;
+}
+
 static rc_t recount(struct recount *rc, struct err *e)
 {
     const struct window_source *s = rc->src;
-    struct manifest_row *rows = NULL;
-    CLEANUP(db_rows_freep) struct db_rows *held = NULL;
-    size_t n = s->ev->n_files;
-    rc_t r = OK;
-    if (n == 0)
-        r = manifest_files(s->db, s->project_id, s->endpoint_id, s->ev->start_us, s->ev->end_us, &rows, &n, &held, e);
+    struct arena mem = {0};
+    const struct str *files = NULL;
+    size_t n = 0;
+    rc_t r = window_files(s->db, s->project_id, s->endpoint_id, s->ev, &mem, &files, &n, e);
     if (!r && n) {
-        const char **paths = mem_array(n + 1, sizeof *paths);
-        for (size_t i = 0; i < n; i++) {
-            struct str path = s->ev->n_files ? s->ev->files[i] : rows[i].path;
-            paths[i] = mem_dup(path.p, path.n);
-        }
-        r = read_lake(rc, paths, n, e);
+        const char **paths = arena_array(&mem, n, sizeof *paths);
         for (size_t i = 0; i < n; i++)
-            mem_free((void *)(uintptr_t)paths[i]);
-        mem_free(paths);
+            paths[i] = arena_dup(&mem, files[i].p, files[i].n);
+        r = read_lake(rc, paths, n, e);
     }
-    mem_free(rows);
+    arena_done(&mem);
     return r;
 }
 

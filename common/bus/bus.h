@@ -12,9 +12,9 @@
 #include "config/config.h"
 
 struct bus_config {
-    int kind;               /* BUS: a row of buses[]; 0: kafka */
-    char *brokers;          /* KAFKA_BROKERS, "host:port,…"; "local:/path/of/a/folder" is the local bus, whatever kind is */
-    char *extra;            /* KAFKA_OPTIONS: more librdkafka keys "a=b;c=d" (SASL, TLS, compression …), secret. Local:
+    int kind;      /* BUS: a row of buses[]; 0: kafka */
+    char *brokers; /* KAFKA_BROKERS, "host:port,…"; "local:/path/of/a/folder" is the local bus, whatever kind is */
+    char *extra;   /* KAFKA_OPTIONS: more librdkafka keys "a=b;c=d" (SASL, TLS, compression …), secret. Local:
                                segment.bytes, retention.bytes (of a partition, 0: any), as its first opener gives them */
     int64_t inflight_bytes; /* PRODUCER_MAX_INFLIGHT 64MiB: beyond it bus_produce answers E_AGAIN */
     int64_t linger_us;      /* PRODUCER_LINGER 2ms */
@@ -39,7 +39,7 @@ struct bus_header {
 /* ---- producing ---- */
 struct bus_producer;
 /* Called once for every accepted message, on the producer's thread: OK = acknowledged by all in-sync replicas;
- * E_AGAIN = not delivered (time-out, broker gone); E_INVALID = refused for good (too large, unknown topic after waiting). */
+ * E_AGAIN = not delivered (time-out, broker gone, no such topic, no right to write to it); E_INVALID = refused for good (too large). */
 typedef void bus_delivered_fn(void *arg, rc_t rc, const char *words);
 
 rc_t bus_producer_open(struct bus_producer **ret, const struct bus_config *cfg, struct err *e) MUST_CHECK;

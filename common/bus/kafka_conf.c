@@ -45,6 +45,22 @@ rc_t kafka_rc(rd_kafka_resp_err_t err)
     }
 }
 
+/* Of one message: what is wrong with its topic can be mended, what is wrong with its size cannot. */
+rc_t kafka_message_rc(rd_kafka_resp_err_t err)
+{
+    switch ((int)err) {
+    case RD_KAFKA_RESP_ERR_NO_ERROR:
+        return OK;
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
+    case RD_KAFKA_RESP_ERR_INVALID_RECORD:
+    case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
+        return E_INVALID;
+    default:
+        return E_AGAIN;
+    }
+}
+
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
     (void)level;

@@ -13,5 +13,6 @@ rc_t kafka_conf_make(const struct bus_config *cfg, const struct kafka_option *so
 
 /* What the caller of a failed operation should do. */
 rc_t kafka_rc(rd_kafka_resp_err_t err);
+rc_t kafka_message_rc(rd_kafka_resp_err_t err);     /* E_INVALID: the message itself; else E_AGAIN */
 int kafka_ms(int64_t us);                           /* rounded up, not below 0 */
 int64_t kafka_or(int64_t value, int64_t otherwise); /* value unless it is 0 */

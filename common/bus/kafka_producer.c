@@ -91,9 +91,7 @@ static void on_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaq
     struct kafka_producer *p = opaque;
     struct delivery *d = (uintptr_t)m->_private & LENT ? NULL : m->_private;
     const struct bus_receipt *r = d ? &d->receipt : (const void *)((uintptr_t)m->_private - LENT);
-    rc_t rc = m->err ? kafka_rc(m->err) : OK;
-    if (rc == E_FATAL)
-        rc = E_AGAIN;
+    rc_t rc = kafka_message_rc(m->err);
     p->heard = p->heard || rc == OK;
     p->reported_bytes += (long long)(d ? d->bytes : m->len + m->key_len + OVERHEAD);
     if (r->fn)
@@ -369,8 +367,7 @@ static rc_t producer_produce(void *self, const struct bus_message *m, struct err
     mem_free(d);
     if (err == RD_KAFKA_RESP_ERR__FATAL)
         atomic_store(&p->broken, true);
-    rc_t rc = kafka_rc(err) == E_INVALID ? E_INVALID : E_AGAIN;
-    return err_set(e, rc, "producing to %.100s: %s", m->topic, rd_kafka_err2str(err));
+    return err_set(e, kafka_message_rc(err), "producing to %.100s: %s", m->topic, rd_kafka_err2str(err));
 }
 
 static struct timespec mono_at(int64_t us)

@@ -278,7 +278,7 @@ static void write_batch(struct local_log *log, struct local_part *parts, struct 
     pthread_mutex_unlock(&log->lock);
     for (struct local_part *p = parts; p; p = p->next_writing)
         call_all(&p->writing, p->rc, p->why.text);
-    call_all(refused, E_INVALID, "there is no such topic");
+    call_all(refused, E_AGAIN, "there is no such topic");
     pthread_mutex_lock(&log->lock);
     for (struct local_part *p = parts; p; p = p->next_writing)
         count_all(&p->writing);

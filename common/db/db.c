@@ -216,17 +216,41 @@ rc_t db_days_ensure(struct db *db, const int64_t *days_us, size_t n, struct err 
     return rc ? rc : db->dialect->days_ensure(db->self, days_us, n, e);
 }
 
-rc_t db_days_drop(struct db *db, const char *table, int64_t cutoff_us, int *ret_dropped, struct err *e)
+/* In a transaction. */
+static rc_t day_drop(struct db *db, const char *table, int64_t cutoff_us, db_needed_fn *needed, int64_t *ret_end_us,
+                     bool *ret_whole, struct err *e)
+{
+    int64_t from = INT64_MAX;
+    rc_t rc = db->dialect->day_drop(db->self, table, cutoff_us, ret_end_us, ret_whole, e);
+    if (!rc && *ret_end_us && needed)
+        rc = needed(db, &from, e);
+    return !rc && from < *ret_end_us ? err_set(e, E_CONFLICT, "the day is needed still") : rc;
+}
+
+rc_t db_days_drop_but(struct db *db, const char *table, int64_t cutoff_us, db_needed_fn *needed, int *ret_dropped,
+                      struct err *e)
 {
     if (db->in_tx)
         return err_set(e, E_FATAL, "days are dropped outside of a transaction");
-    rc_t rc = ready(db, e);
     int dropped = 0;
-    if (!rc)
-        rc = db->dialect->days_drop(db->self, table, cutoff_us, &dropped, e);
+    rc_t rc = OK;
+    for (int64_t end = 1; !rc && end;) {
+        bool whole = false, own = false;
+        rc = db_scope_begin(db, &own, e);
+        if (!rc)
+            rc = db_scope_end(db, own, day_drop(db, table, cutoff_us, needed, &end, &whole, e), e);
+        dropped += !rc && end && whole;
+    }
+    if (rc == E_CONFLICT) /* it stays, and all after it */
+        rc = OK;
     if (!rc && ret_dropped)
         *ret_dropped = dropped;
     return rc;
+}
+
+rc_t db_days_drop(struct db *db, const char *table, int64_t cutoff_us, int *ret_dropped, struct err *e)
+{
+    return db_days_drop_but(db, table, cutoff_us, NULL, ret_dropped, e);
 }
 
 rc_t db_lock_try(struct db *db, const char *name, bool *ret, struct err *e)

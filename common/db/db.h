@@ -87,6 +87,11 @@ rc_t db_stage(struct db *db, const char *stage, const char *like, struct err *e)
 rc_t db_days_ensure(struct db *db, const int64_t *days_us, size_t n, struct err *e) MUST_CHECK;
 /* Drops whole days of table that end before cutoff_us. ret_dropped may be NULL. */
 rc_t db_days_drop(struct db *db, const char *table, int64_t cutoff_us, int *ret_dropped, struct err *e) MUST_CHECK;
+/* The same, but needed() is asked in the transaction of each day, when nobody can write to that day any more: a day that ends
+ * after *ret_from_us, and all after it, stay. */
+typedef rc_t db_needed_fn(struct db *db, int64_t *ret_from_us, struct err *e);
+rc_t db_days_drop_but(struct db *db, const char *table, int64_t cutoff_us, db_needed_fn *needed, int *ret_dropped,
+                      struct err *e) MUST_CHECK;
 
 /* A lock held by this connection as long as it lives (leadership). *ret false: another has it. Asking again for a lock that is
  * held asks the server whether the connection lives: the leader's check. E_FATAL: behind a transaction pooler. */

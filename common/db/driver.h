@@ -60,7 +60,9 @@ struct db_dialect {
     rc_t (*tx_lock)(void *self, int64_t key, struct err *e); /* held until the transaction's end; waits for others */
     rc_t (*stage)(void *self, const char *stage, const char *like, struct err *e);
     rc_t (*days_ensure)(void *self, const int64_t *days_us, size_t n, struct err *e);
-    rc_t (*days_drop)(void *self, const char *table, int64_t cutoff_us, int *ret_dropped, struct err *e);
+    /* In a transaction: takes (some of) the rows of the oldest day that ends by cutoff_us. *ret_end_us: where it ends, 0: there is
+     * none; *ret_whole: none of it is left. */
+    rc_t (*day_drop)(void *self, const char *table, int64_t cutoff_us, int64_t *ret_end_us, bool *ret_whole, struct err *e);
     rc_t (*lock_try)(void *self, const char *name, bool *ret, struct err *e);
 };
 

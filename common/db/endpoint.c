@@ -100,6 +100,11 @@ rc_t change_lock(struct db *db, struct err *e)
     return db_tx_lock(db, CHANGE_LOCK, e);
 }
 
+rc_t endpoints_lock(struct db *db, struct err *e)
+{
+    return change_lock(db, e);
+}
+
 /* --- making --- */
 #define TEXT_OR(z, other) DBV_TEXTZ((z) ? (z) : (other))
 

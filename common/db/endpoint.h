@@ -49,6 +49,8 @@ rc_t endpoint_create(struct db *db, const struct endpoint *in, const char *strat
                      struct err *e) MUST_CHECK;
 rc_t endpoint_update(struct db *db, const struct endpoint *ep,
                      struct err *e) MUST_CHECK; /* every mutable column, new change_seq; request times only widen */
+/* Inside a transaction, and to its end: nobody else makes, changes or deletes a record, so that one can be read, changed and written. */
+rc_t endpoints_lock(struct db *db, struct err *e) MUST_CHECK;
 rc_t endpoint_delete(struct db *db, int64_t id, struct err *e) MUST_CHECK; /* with all its rows in every table */
 
 struct endpoint_filter {
@@ -70,6 +72,13 @@ rc_t endpoints_changed(struct db *db, int64_t *inout_seq, struct endpoint **ret,
 rc_t change_seq_last(struct db *db, int64_t *ret, struct err *e) MUST_CHECK;
 /* Those of ids that no endpoint has (deleted): *ret for mem_free. */
 rc_t endpoints_gone(struct db *db, const int64_t *ids, size_t n, int64_t **ret, size_t *ret_n, struct err *e) MUST_CHECK;
+
+/* For who remembers endpoints: when to ask for those that were deleted. {0} to begin with. */
+struct gone_watch {
+    int64_t seq, until_us;
+};
+/* *ret: something has changed of late, look now. Cheap; nothing is asked of the tables. */
+rc_t gone_watch_due(struct gone_watch *w, struct db *db, bool *ret, struct err *e) MUST_CHECK;
 
 /* First and last request times widen; inside the caller's transaction. */
 struct endpoint_seen {

@@ -1,8 +1,11 @@
 /* Lists of endpoint records: by filters, and by what has changed. */
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "db/endpoint_rows.h"
+
+#define GONE_SETTLE_US (3 * USEC_PER_SEC) /* a change is committed so soon after its number was drawn */
 
 #define MAX_VALUES 1000 /* of all filters together */
 
@@ -122,6 +125,19 @@ rc_t change_seq_last(struct db *db, int64_t *ret, struct err *e)
     if (!rc)
         *ret = db_i64(rows, 0, 0);
     return rc;
+}
+
+rc_t gone_watch_due(struct gone_watch *w, struct db *db, bool *ret, struct err *e)
+{
+    int64_t seq = 0;
+    rc_t rc = change_seq_last(db, &seq, e);
+    if (rc)
+        return rc;
+    if (seq != w->seq)
+        w->until_us = clock_mono_us() + GONE_SETTLE_US;
+    w->seq = seq;
+    *ret = clock_mono_us() <= w->until_us;
+    return OK;
 }
 
 static rc_t gone_each(struct db *db, const int64_t *ids, size_t n, int64_t **ret, size_t *ret_n, struct err *e)

@@ -19,12 +19,20 @@ rc_t outbox_add(struct db *db, const struct outbox_row *rows, size_t n, struct e
     return db_copy(db, "outbox", OUTBOX, values, n, OUTBOX_COLS, e);
 }
 
-rc_t outbox_read(struct db *db, int64_t after_id, size_t limit, struct outbox_row **ret, size_t *n,
-                 struct db_rows **ret_rows, struct err *e)
+rc_t outbox_read(struct db *db, const struct str *without, size_t n_without, size_t limit, struct outbox_row **ret,
+                 size_t *n, struct db_rows **ret_rows, struct err *e)
 {
     struct db_rows *rows = NULL;
-    rc_t rc = db_exec(db, "SELECT id, " OUTBOX " FROM outbox WHERE id > $1 ORDER BY id LIMIT $2",
-                      DB_PARAMS(DBV_I64(after_id), DBV_I64((int64_t)limit)), &rows, e);
+    CLEANUP(buf_done) struct buf sql = {0};
+    CLEANUP(mem_freep) struct db_value *values = mem_array(n_without + 1, sizeof *values);
+    buf_addz(&sql, "SELECT id, " OUTBOX " FROM outbox");
+    values[0] = DBV_I64((int64_t)limit);
+    for (size_t i = 0; i < n_without; i++) {
+        buf_addf(&sql, "%s$%zu", i ? "," : " WHERE topic NOT IN (", i + 2);
+        values[i + 1] = DBV_TEXT(without[i]);
+    }
+    buf_addf(&sql, "%s ORDER BY id LIMIT $1", n_without ? ")" : "");
+    rc_t rc = db_exec(db, sql.data, values, n_without + 1, &rows, e);
     if (rc)
         return rc;
     *n = db_rows_n(rows);

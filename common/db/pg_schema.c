@@ -172,38 +172,34 @@ static rc_t pg_days_ensure(void *self, const int64_t *days_us, size_t n, struct 
     return rc;
 }
 
-static rc_t day_drop(struct pg *pg, const char *part, struct err *e)
-{
-    CLEANUP(buf_done) struct buf sql = {0};
-    buf_addf(&sql, "SET LOCAL lock_timeout = 1000; DROP TABLE %s", part); /* who waits for it makes others wait */
-    return pg_script(pg, sql.data, e);
-}
-
-static rc_t pg_days_drop(void *self, const char *table, int64_t cutoff_us, int *ret_dropped, struct err *e)
+/* The lock that DROP takes waits for who writes to the day; from then on nobody does. */
+static rc_t pg_day_drop(void *self, const char *table, int64_t cutoff_us, int64_t *ret_end_us, bool *ret_whole,
+                        struct err *e)
 {
     struct pg *pg = self;
     struct civil c = time_civil(time_floor(cutoff_us, USEC_PER_DAY));
     char first_kept[96];
     snprintf(first_kept, sizeof first_kept, "%s_p%04d%02d%02d", table, c.year, c.month, c.day);
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    *ret_end_us = 0;
     rc_t rc = pg_exec(pg,
-                      "SELECT quote_ident(p.relname::text) FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhrelid "
+                      "SELECT quote_ident(p.relname::text), CAST(extract(epoch FROM to_date(right(p.relname::text, 8), "
+                      "'YYYYMMDD')) AS bigint) FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhrelid "
                       "WHERE i.inhparent = to_regclass($1) AND p.relname::text COLLATE \"C\" < $2 "
-                      "ORDER BY p.relname::text COLLATE \"C\"",
+                      "ORDER BY p.relname::text COLLATE \"C\" LIMIT 1",
                       DB_PARAMS(DBV_TEXTZ(table), DBV_TEXTZ(first_kept)), &rows, e);
-    int dropped = 0;
-    for (size_t i = 0; i < db_rows_n(rows) && !rc; i++) {
-        CLEANUP(mem_freep) char *part = db_dup(rows, i, 0);
-        rc = day_drop(pg, part, e);
-        dropped += !rc;
-    }
-    if (dropped) {
-        map_done(&pg->days);
-        pg->days = (struct map){0};
-    }
-    if (!rc)
-        *ret_dropped = dropped;
-    return rc;
+    if (rc || db_rows_n(rows) == 0)
+        return rc;
+    CLEANUP(buf_done) struct buf sql = {0};
+    buf_addf(&sql, "SET LOCAL lock_timeout = 1000; DROP TABLE %.*s", STR_FMT(db_text(rows, 0, 0))); /* who waits makes others wait */
+    rc = pg_script(pg, sql.data, e);
+    if (rc)
+        return rc;
+    map_done(&pg->days);
+    pg->days = (struct map){0};
+    *ret_end_us = db_i64(rows, 0, 1) * USEC_PER_SEC + USEC_PER_DAY;
+    *ret_whole = true;
+    return OK;
 }
 
 /* --- leadership --- */
@@ -263,6 +259,6 @@ const struct db_dialect pg_dialect = {
     .tx_lock = pg_tx_lock,
     .stage = pg_stage,
     .days_ensure = pg_days_ensure,
-    .days_drop = pg_days_drop,
+    .day_drop = pg_day_drop,
     .lock_try = pg_lock_try,
 };

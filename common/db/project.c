@@ -85,6 +85,29 @@ rc_t project_put(struct db *db, struct project *inout, struct err *e)
     return OK;
 }
 
+rc_t project_lock(struct db *db, const struct project *def, struct project *ret, struct err *e)
+{
+    static const char read[] = "SELECT " PROJECT " FROM projects WHERE name = $1 FOR UPDATE";
+    CLEANUP(db_rows_freep) struct db_rows *before = NULL, *after = NULL;
+    rc_t rc = db_one(db, read, DB_PARAMS(DBV_TEXTZ(def->name)), &before, e);
+    if (!rc)
+        *ret = project_read(before, 0);
+    if (rc != E_NOTFOUND)
+        return rc;
+    rc = db_run(
+        db,
+        "INSERT INTO projects (name, artifact_path, document, base_period_us, monitoring, default_app, created_us, "
+        "updated_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT (name) DO NOTHING",
+        DB_PARAMS(DBV_TEXTZ(def->name), DBV_TEXTZ(def->artifact_path), DBV_TEXTZ(def->document), DBV_I64(def->base_period_us),
+                  DBV_BOOL(def->monitoring), DBV_BOOL(def->default_app), DBV_I64(clock_now_us())),
+        NULL, e);
+    if (!rc)
+        rc = db_one(db, read, DB_PARAMS(DBV_TEXTZ(def->name)), &after, e);
+    if (!rc)
+        *ret = project_read(after, 0);
+    return rc;
+}
+
 /* --- apps --- */
 rc_t apps_list(struct db *db, int32_t project_id, struct app_row **ret, size_t *n, struct err *e)
 {
@@ -131,5 +154,29 @@ rc_t app_put(struct db *db, int32_t project_id, const char *name, bool needs_row
                     values, 5, &rows, e);
     if (!rc)
         *ret_id = DB_I32(rows, 0, 0);
+    return rc;
+}
+
+rc_t app_add(struct db *db, int32_t project_id, const char *name, int32_t *ret_id, struct err *e)
+{
+    static const char read[] = "SELECT id FROM apps WHERE project_id = $1 AND name = $2";
+    struct db_value values[] = {DBV_I64(project_id), DBV_TEXTZ(name), DBV_I64(clock_now_us())};
+    CLEANUP(db_rows_freep) struct db_rows *before = NULL, *made = NULL, *after = NULL;
+    struct db_rows **rows = &before;
+    rc_t rc = db_one(db, read, values, 2, &before, e);
+    if (rc == E_NOTFOUND) { /* each insert that meets a row would use up a number */
+        rows = &made;
+        rc = db_one(
+            db,
+            "INSERT INTO apps (project_id, name, needs_rows, active, created_us) VALUES ($1, $2, false, false, $3) "
+            "ON CONFLICT (project_id, name) DO NOTHING RETURNING id",
+            values, 3, &made, e);
+    }
+    if (rc == E_NOTFOUND) { /* it has registered itself this moment */
+        rows = &after;
+        rc = db_one(db, read, values, 2, &after, e);
+    }
+    if (!rc)
+        *ret_id = DB_I32(*rows, 0, 0);
     return rc;
 }

@@ -17,6 +17,9 @@ rc_t project_get(struct db *db, struct str name, struct project *ret, struct err
 /* Makes or changes one; in: name and every setting; out: id, created, updated. */
 rc_t project_put(struct db *db, struct project *inout, struct err *e) MUST_CHECK;
 
+/* Inside a transaction: the project of that name, made with `def`'s settings when there is none, and locked to the transaction's end. */
+rc_t project_lock(struct db *db, const struct project *def, struct project *ret, struct err *e) MUST_CHECK;
+
 struct app_row {
     int32_t id, project_id;
     char *name;
@@ -27,3 +30,5 @@ void apps_free(struct app_row *a, size_t n);
 /* Insert-or-read; needs_rows and active are brought up to date. */
 rc_t app_put(struct db *db, int32_t project_id, const char *name, bool needs_rows, bool active, int32_t *ret_id,
              struct err *e) MUST_CHECK;
+/* Insert-or-read: what is there stays as it is; a new one is inactive. */
+rc_t app_add(struct db *db, int32_t project_id, const char *name, int32_t *ret_id, struct err *e) MUST_CHECK;

@@ -90,42 +90,29 @@ static const char *time_column(const char *table)
     return NULL;
 }
 
-/* Rows of the oldest day, a step at a time, each in a transaction of its own. *ret_day: false when there is none to drop. */
-static rc_t day_drop(struct sqlite *s, const char *table, const char *column, int64_t cutoff_us, bool *ret_day,
-                     struct err *e)
+static rc_t sqlite_day_drop(void *self, const char *table, int64_t cutoff_us, int64_t *ret_end_us, bool *ret_whole,
+                            struct err *e)
 {
-    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL, *done = NULL;
     CLEANUP(buf_done) struct buf sql = {0};
+    const char *column = time_column(table);
+    if (!column)
+        return err_set(e, E_FATAL, "%s has no days", table);
+    *ret_end_us = 0;
     buf_addf(&sql, "SELECT min(%s) FROM %s", column, table);
-    rc_t rc = sqlite_exec(s, sql.data, NULL, 0, &rows, e);
-    if (rc)
+    rc_t rc = sqlite_exec(self, sql.data, NULL, 0, &rows, e);
+    if (rc || db_null(rows, 0, 0) || db_i64(rows, 0, 0) >= time_floor(cutoff_us, USEC_PER_DAY))
         return rc;
-    *ret_day = !db_null(rows, 0, 0) && db_i64(rows, 0, 0) < cutoff_us;
-    int64_t end = time_floor(db_i64(rows, 0, 0), USEC_PER_DAY) + USEC_PER_DAY, deleted = *ret_day;
+    int64_t end = time_floor(db_i64(rows, 0, 0), USEC_PER_DAY) + USEC_PER_DAY;
     buf_clear(&sql);
     buf_addf(&sql, "DELETE FROM %s WHERE rowid IN (SELECT rowid FROM %s WHERE %s < $1 LIMIT %d)", table, table, column,
              DROP_A_STEP);
-    while (!rc && deleted) {
-        CLEANUP(db_rows_freep) struct db_rows *done = NULL;
-        rc = sqlite_exec(s, sql.data, DB_PARAMS(DBV_I64(end)), &done, e);
-        deleted = db_rows_affected(done);
-    }
-    return rc;
-}
-
-static rc_t sqlite_days_drop(void *self, const char *table, int64_t cutoff_us, int *ret_dropped, struct err *e)
-{
-    const char *column = time_column(table);
-    int dropped = 0;
-    bool day = true;
-    rc_t rc = column ? OK : err_set(e, E_FATAL, "%s has no days", table);
-    while (!rc && day) {
-        rc = day_drop(self, table, column, time_floor(cutoff_us, USEC_PER_DAY), &day, e);
-        dropped += !rc && day;
-    }
-    if (!rc)
-        *ret_dropped = dropped;
-    return rc;
+    rc = sqlite_exec(self, sql.data, DB_PARAMS(DBV_I64(end)), &done, e);
+    if (rc)
+        return rc;
+    *ret_end_us = end;
+    *ret_whole = db_rows_affected(done) < DROP_A_STEP;
+    return OK;
 }
 
 /* --- leadership --- */
@@ -170,6 +157,6 @@ const struct db_dialect sqlite_dialect = {
     .tx_lock = sqlite_tx_lock,
     .stage = sqlite_stage,
     .days_ensure = sqlite_days_ensure,
-    .days_drop = sqlite_days_drop,
+    .day_drop = sqlite_day_drop,
     .lock_try = sqlite_lock_try,
 };

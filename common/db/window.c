@@ -162,13 +162,32 @@ rc_t windows_sweep(struct db *db, int32_t project_id, int64_t from_us, int64_t t
     return db_run(
         db,
         "INSERT INTO pending_windows (project_id, endpoint_id, window_start_us, window_end_us, rows, "
-        "last_handled_us) SELECT project_id, endpoint_id, window_start_us, window_end_us, have, $4 "
+        "last_handled_us) SELECT project_id, endpoint_id, window_start_us, window_end_us, have - rows - late_rows, $4 "
         "FROM (SELECT w.*, (SELECT CAST(sum(s.rows) AS bigint) FROM slots s WHERE s.project_id = w.project_id "
         "AND s.endpoint_id = w.endpoint_id AND s.slot_start_us >= w.window_start_us "
         "AND s.slot_start_us < w.window_end_us) AS have FROM windows w WHERE w.project_id = $1 "
         "AND w.closed_us >= $2 AND w.closed_us < $3 AND w.revision > 0) c WHERE have > rows + late_rows "
         "ON CONFLICT DO NOTHING",
         DB_PARAMS(DBV_I64(project_id), DBV_I64(from_us), DBV_I64(to_us), DBV_I64(now_us)), ret_found, e);
+}
+
+/* A window's event is made in the transaction that closes it, with the same time. */
+rc_t windows_needed_from(struct db *db, int64_t *ret, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *pending = NULL, *told = NULL;
+    rc_t rc = db_one(db, "SELECT min(window_start_us) FROM pending_windows", NULL, 0, &pending, e);
+    if (!rc)
+        rc = db_one(db,
+                    "SELECT min(window_start_us) FROM windows WHERE project_id IN (SELECT project_id FROM outbox) "
+                    "AND closed_us >= (SELECT min(created_us) FROM outbox)",
+                    NULL, 0, &told, e);
+    if (rc)
+        return rc;
+    int64_t least = db_null(pending, 0, 0) ? INT64_MAX : db_i64(pending, 0, 0);
+    if (!db_null(told, 0, 0) && db_i64(told, 0, 0) < least)
+        least = db_i64(told, 0, 0);
+    *ret = least;
+    return OK;
 }
 
 static rc_t has_many(struct db *db, const struct window *w, bool *ret, struct err *e)

@@ -31,6 +31,8 @@ rc_t windows_list(struct db *db, int32_t project_id, int64_t endpoint_id, int64_
 /* The sweep: windows closed in [from,to) of closed_us whose slots hold more than their rows and late rows become pending again. */
 rc_t windows_sweep(struct db *db, int32_t project_id, int64_t from_us, int64_t to_us, int64_t now_us,
                    int64_t *ret_found, struct err *e) MUST_CHECK;
+/* Start of the oldest window whose rows are needed still: it is pending, or its event is in the outbox. INT64_MAX: none. */
+rc_t windows_needed_from(struct db *db, int64_t *ret, struct err *e) MUST_CHECK;
 /* Windows to fold: closed before, quiet, more than one slot row per slot. */
 rc_t windows_unfolded(struct db *db, int32_t project_id, int64_t closed_before_us, size_t limit, struct window **ret,
                       size_t *n, struct err *e) MUST_CHECK;
@@ -43,8 +45,8 @@ struct outbox_row {
     int64_t created_us;
 };
 rc_t outbox_add(struct db *db, const struct outbox_row *rows, size_t n, struct err *e) MUST_CHECK; /* in the caller's transaction */
-/* Oldest first. A smaller id may appear after a larger one: begin again from 0 now and then. */
-rc_t outbox_read(struct db *db, int64_t after_id, size_t limit, struct outbox_row **ret, size_t *n,
-                 struct db_rows **ret_rows, struct err *e) MUST_CHECK;
+/* Oldest first, without the rows of these topics. A smaller id may appear after a larger one. */
+rc_t outbox_read(struct db *db, const struct str *without, size_t n_without, size_t limit, struct outbox_row **ret,
+                 size_t *n, struct db_rows **ret_rows, struct err *e) MUST_CHECK;
 rc_t outbox_delete(struct db *db, const int64_t *ids, size_t n, struct err *e) MUST_CHECK;
 rc_t outbox_depth(struct db *db, int64_t *ret_n, int64_t *ret_oldest_us, struct err *e) MUST_CHECK;

@@ -107,8 +107,9 @@ rc_t lake_reader_open(struct lake_reader **ret, const struct lake_config *cfg, s
 void lake_reader_free(struct lake_reader *r);
 /* Rows of [start, end) of event time from these files, restricted to columns, batch by batch (≤ 2048 rows). Column c of a batch
  * is doubles (missing = NaN with its mask bit) or strings; the type is the file's and may differ from batch to batch. Columns
- * that a file lacks are all-missing NUMBERs. Metadata columns can be asked for too. Paths are the manifest's, or absolute below
- * LAKE_DIR. What fn fails with ends the reading and is answered. E_NOTFOUND: a file is gone; E_AGAIN: cannot be read now. */
+ * that a file lacks are all-missing NUMBERs. Metadata columns can be asked for too. Paths are the manifest's: below LAKE_DIR, none
+ * absolute, no "." or "..". What fn fails with ends the reading and is answered. E_NOTFOUND: a file is gone; E_INVALID: it cannot be
+ * read, or is no such path; E_AGAIN: LAKE_DIR is away, or memory is short. */
 struct lake_column {
     enum column_type type;
     const double *num;            /* NUMBER, BOOL */

@@ -1,5 +1,6 @@
 /* Reading rows back: files are grouped by how the wanted columns look in them, each group is one query that reads only
  * those columns, and only the row groups that can hold the time range. */
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -73,12 +74,16 @@ static rc_t open_once(struct lake_reader *r, struct err *e)
 static void add_path(struct buf *out, const struct lake_reader *r, const char *path)
 {
     CLEANUP(buf_done) struct buf whole = {0};
-    if (path[0] != '/')
-        buf_addf(&whole, "%s/", r->cfg.root);
-    buf_addz(&whole, path);
+    buf_addf(&whole, "%s/%s", r->cfg.root, path);
     if (out->len)
         buf_addz(out, ", ");
     duck_quote(out, whole.data, '\'');
+}
+
+/* A file that is there and cannot be read will not be better next time: only want of memory passes. */
+static rc_t read_failed(struct err *e, const char *path, duckdb_error_type type, const char *words)
+{
+    return err_set(e, type == DUCKDB_ERROR_OUT_OF_MEMORY ? E_AGAIN : E_INVALID, "reading %.120s: %s", path, words);
 }
 
 /* A column's kind by Parquet's type of it. */
@@ -98,7 +103,7 @@ static rc_t load_schema(struct lake_reader *r, const char *path, struct map *ret
     add_path(&quoted, r, path);
     buf_addf(&sql, "SELECT name, coalesce(type, '') FROM parquet_schema(%s)", quoted.data);
     if (duckdb_query(r->duck.con, sql.data, &res) == DuckDBError) {
-        rc_t rc = err_set(e, E_AGAIN, "reading %.120s: %s", path, duckdb_result_error(&res));
+        rc_t rc = read_failed(e, path, duckdb_result_error_type(&res), duckdb_result_error(&res));
         duckdb_destroy_result(&res);
         return rc;
     }
@@ -137,12 +142,27 @@ static void schema_free(struct map *schema)
     map_done(schema);
 }
 
+static bool is_below_root(const char *path)
+{
+    if (path[0] == '/')
+        return false;
+    for (const char *at = path; at; at = strchr(at, '/')) {
+        at += *at == '/';
+        size_t n = strcspn(at, "/");
+        if (n == 0 || (at[0] == '.' && (n == 1 || (n == 2 && at[1] == '.'))))
+            return false;
+    }
+    return true;
+}
+
 static rc_t file_exists(const struct lake_reader *r, const char *path, struct err *e)
 {
     CLEANUP(buf_done) struct buf whole = {0};
-    if (path[0] != '/')
-        buf_addf(&whole, "%s/", r->cfg.root);
-    buf_addz(&whole, path);
+    if (!is_below_root(path))
+        return err_set(e, E_INVALID, "no path of the lake: %.150s", path);
+    if (access(r->cfg.root, X_OK) != 0)
+        return err_set(e, E_AGAIN, "the lake's folder %.150s: %s", r->cfg.root, strerror(errno));
+    buf_addf(&whole, "%s/%s", r->cfg.root, path);
     return access(whole.data, F_OK) == 0 ? OK : err_set(e, E_NOTFOUND, "no file %.200s", path);
 }
 
@@ -293,7 +313,7 @@ static rc_t fetch_all(duckdb_result res, const struct wanted *want, const enum k
     }
     const char *words = rc ? NULL : duckdb_result_error(&res);
     if (words && *words)
-        rc = err_set(e, E_AGAIN, "reading the lake: %s", words);
+        rc = read_failed(e, "the lake", duckdb_result_error_type(&res), words);
     columns_done(&c, want->n);
     return rc;
 }
@@ -307,13 +327,13 @@ static rc_t read_group(struct lake_reader *r, const struct group *g, const struc
     make_query(g, kinds, &sql);
     rc_t rc = OK;
     if (duckdb_prepare(r->duck.con, sql.data, &st) == DuckDBError)
-        rc = err_set(e, E_AGAIN, "reading the lake: %s", duckdb_prepare_error(st));
+        rc = err_set(e, E_INVALID, "reading the lake: %s", duckdb_prepare_error(st));
     else if (duckdb_bind_timestamp_tz(st, 1, (duckdb_timestamp){want->start_us}) == DuckDBError ||
              duckdb_bind_timestamp_tz(st, 2, (duckdb_timestamp){want->end_us}) == DuckDBError)
         rc = err_set(e, E_AGAIN, "reading the lake: a time is refused");
     if (!rc) {
         if (duckdb_execute_prepared_streaming(st, &res) == DuckDBError)
-            rc = err_set(e, E_AGAIN, "reading the lake: %s", duckdb_result_error(&res));
+            rc = read_failed(e, "the lake", duckdb_result_error_type(&res), duckdb_result_error(&res));
         else
             rc = fetch_all(res, want, kinds, e);
         duckdb_destroy_result(&res);

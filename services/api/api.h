@@ -14,8 +14,7 @@
 #include "json/doc.h"
 #include "pool.h"
 
-#define API_CLIENT_VERSION "1.12.1"       /* of MLRun: what client-spec answers, and whose wire forms these are */
-#define API_ENDPOINTS_CHANNEL "endpoints" /* mm:endpoints in Redis: a message "project/uid" after every write */
+#define API_CLIENT_VERSION "1.12.1" /* of MLRun: what client-spec answers, and whose wire forms these are */
 #define API_LIST_MAX 10000
 #define API_DAY_US (INT64_C(86400) * 1000000)
 
@@ -80,8 +79,8 @@ rc_t call_uid(struct call *c, const struct project *p, struct str uid, struct en
 /* The record of that name: with uid that one, else the latest of the function, else the only latest one. */
 rc_t call_find(struct call *c, const struct project *p, struct str name, struct str uid, struct str function_name,
                struct str function_tag, struct endpoint *ret, struct err *e) MUST_CHECK;
-/* What every write of an endpoint ends with: caches forget it. */
-void call_changed(struct call *c, const struct project *p, const char *uid);
+/* Ends the transaction: commits when rc is OK, else rolls back and answers rc. A lost answer is E_AGAIN: the same request may come again. */
+rc_t call_commit(struct call *c, rc_t rc, struct err *e) MUST_CHECK;
 /* The columns of an endpoint that nobody has named yet get the reference's names (reference.c). */
 struct reference;
 rc_t call_name_columns(struct call *c, const struct endpoint *ep, const struct reference *r, struct err *e) MUST_CHECK;

@@ -174,18 +174,14 @@ rc_t call_find(struct call *c, const struct project *p, struct str name, struct 
     return rc;
 }
 
-void call_changed(struct call *c, const struct project *p, const char *uid)
+rc_t call_commit(struct call *c, rc_t rc, struct err *e)
 {
-    char text[NAME_PROJECT_MAX + NAME_UID_MAX + 16];
-    if (!c->item->cache)
-        return;
-    static const char prefix[] = "endpoint:";
-    int n = snprintf(text, sizeof text, "%s%s/%s", prefix, p->name, uid);
-    if (n < 0 || (size_t)n >= sizeof text)
-        return;
-    const size_t skip = sizeof prefix - 1;
-    cache_del(c->item->cache, (struct str){text, (size_t)n});
-    cache_publish(c->item->cache, API_ENDPOINTS_CHANNEL, (struct str){text + skip, (size_t)n - skip});
+    if (rc != OK) {
+        db_rollback(c->db);
+        return rc;
+    }
+    rc = db_commit(c->db, e);
+    return rc == E_UNKNOWN ? E_AGAIN : rc;
 }
 
 void call_answer(struct call *c, int status, const struct json *j)

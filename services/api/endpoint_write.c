@@ -107,8 +107,6 @@ static rc_t create(struct call *c, const struct project *p, struct json *body, c
     if (rc == OK)
         rc = store_columns(c, &made, &x, e);
     if (rc == OK)
-        call_changed(c, p, made.uid);
-    if (rc == OK)
         rc = answer_endpoint(c, p, made.id, e);
     if (rc == OK)
         c->status = 201;
@@ -169,6 +167,20 @@ static rc_t take_fields(struct call *c, const struct json *body, struct endpoint
     return rc;
 }
 
+/* In a transaction: what another patch wrote in between is not taken back. */
+static rc_t change_fields(struct call *c, const struct project *p, const struct json *body, const struct endpoint *in,
+                          struct endpoint *ret, struct columns *x, struct err *e)
+{
+    rc_t rc = endpoints_lock(c->db, e);
+    if (rc == OK)
+        rc = call_find(c, p, str_of(in->name), str_of(in->uid), str_of(in->function_name), str_of(in->function_tag), ret, e);
+    if (rc == OK)
+        rc = take_fields(c, body, ret, in, e);
+    if (rc == OK)
+        rc = read_columns(c, ret, NULL, x, e);
+    return rc == OK ? endpoint_update(c->db, ret, e) : rc;
+}
+
 static rc_t patch(struct call *c, const struct project *p, struct json *body, struct err *e)
 {
     struct endpoint in = {0}, ep = {0};
@@ -176,19 +188,13 @@ static rc_t patch(struct call *c, const struct project *p, struct json *body, st
     struct columns x = {0};
     rc_t rc = record_read(body, p, &in, &stats, e);
     if (rc == OK)
-        rc = call_find(c, p, str_of(in.name), str_of(in.uid), str_of(in.function_name), str_of(in.function_tag), &ep, e);
+        rc = db_begin(c->db, e);
     if (rc == OK)
-        rc = take_fields(c, body, &ep, &in, e);
-    if (rc == OK)
-        rc = read_columns(c, &ep, NULL, &x, e);
-    if (rc == OK)
-        rc = endpoint_update(c->db, &ep, e);
+        rc = call_commit(c, change_fields(c, p, body, &in, &ep, &x, e), e);
     if (rc == OK)
         rc = store_columns(c, &ep, &x, e);
-    if (rc == OK) {
-        call_changed(c, p, ep.uid);
+    if (rc == OK)
         json_quote(&c->out, str_of(ep.uid)); /* MLRun answers the uid as a JSON string */
-    }
     columns_done(&x);
     endpoint_done(&ep);
     endpoint_done(&in);
@@ -226,11 +232,8 @@ static rc_t delete_named(struct call *c, const struct project *p, struct str nam
     rc_t rc = endpoints_list(c->db, &f, &eps, &n, e);
     if (rc == OK && n == 0)
         rc = err_set(e, E_NOTFOUND, "there is no model endpoint %.*s in project %s", STR_FMT(name), p->name);
-    for (size_t i = 0; rc == OK && i < n; i++) {
+    for (size_t i = 0; rc == OK && i < n; i++)
         rc = endpoint_delete(c->db, eps[i].id, e);
-        if (rc == OK)
-            call_changed(c, p, eps[i].uid);
-    }
     endpoints_free(eps, n);
     return rc;
 }
@@ -247,8 +250,6 @@ rc_t delete_endpoint(struct call *c, struct err *e)
         rc = call_find(c, &p, name, uid, (struct str){0}, (struct str){0}, &ep, e);
         if (rc == OK)
             rc = endpoint_delete(c->db, ep.id, e);
-        if (rc == OK)
-            call_changed(c, &p, ep.uid);
     }
     if (rc == OK)
         c->status = 204;

@@ -195,18 +195,25 @@ static rc_t read_project(struct json *body, struct project *p, struct err *e)
     return OK;
 }
 
-static rc_t find_or_begin(struct call *c, struct str name, struct project *ret, struct err *e)
+/* In a transaction that holds the project: settings that the body does not name stay as another request left them. */
+static rc_t change_project(struct call *c, struct str name, struct json *body, struct project *ret, struct err *e)
 {
-    rc_t rc = project_get(c->db, name, ret, e);
-    if (rc != E_NOTFOUND)
-        return rc;
-    *ret = (struct project){.name = mem_dup(name.p, name.n),
-                            .artifact_path = mem_dupz(""),
-                            .document = mem_dupz("{}"),
-                            .base_period_us = DEFAULT_PERIOD_US,
-                            .monitoring = true,
-                            .default_app = true};
-    return OK;
+    char path[] = "", document[] = "{}";
+    const struct project def = {.name = arena_dup(c->arena, name.p, name.n),
+                                .artifact_path = path,
+                                .document = document,
+                                .base_period_us = DEFAULT_PERIOD_US,
+                                .monitoring = true,
+                                .default_app = true};
+    int32_t app;
+    rc_t rc = project_lock(c->db, &def, ret, e);
+    if (rc == OK)
+        rc = read_project(body, ret, e);
+    if (rc == OK)
+        rc = project_put(c->db, ret, e);
+    if (rc == OK)
+        rc = app_put(c->db, ret->id, function_name(FUNCTION_HISTOGRAM), false, ret->default_app, &app, e);
+    return rc;
 }
 
 rc_t put_project(struct call *c, struct err *e)
@@ -214,18 +221,13 @@ rc_t put_project(struct call *c, struct err *e)
     struct str name = http_param(c->r, "project");
     struct project p = {0};
     struct json *body = NULL;
-    int32_t app;
     if (!name_is_project(name))
         return err_set(e, E_INVALID, "project: 1 to 63 of a-z, 0-9 and -, neither first nor last a -");
     rc_t rc = call_json(c, false, &body, e);
     if (rc == OK)
-        rc = find_or_begin(c, name, &p, e);
+        rc = db_begin(c->db, e);
     if (rc == OK)
-        rc = read_project(body, &p, e);
-    if (rc == OK)
-        rc = project_put(c->db, &p, e);
-    if (rc == OK)
-        rc = app_put(c->db, p.id, function_name(FUNCTION_HISTOGRAM), false, p.default_app, &app, e);
+        rc = call_commit(c, change_project(c, name, body, &p, e), e);
     if (rc == OK)
         answer_project(c, &p);
     json_free(body);

@@ -174,7 +174,6 @@ rc_t put_reference(struct call *c, struct err *e)
         rc = store(c, &ep, &t, &version, e);
     if (rc == OK) {
         struct json_writer w;
-        call_changed(c, &p, ep.uid);
         jw_init(&w, &c->out, JSON_NAN_NULL);
         jw_object(&w);
         jw_kv_i64(&w, "version", version);

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "db/window.h"
+#include "lake/expire.h"
 #include "log/log.h"
 #include "stats/slot.h"
 
@@ -18,6 +19,7 @@
 #define AGAIN_US USEC_PER_SEC
 #define DAYS_EVERY_US (600 * USEC_PER_SEC)
 #define DAYS_AHEAD 2
+#define LAKE_BUDGET_US (100 * USEC_PER_MSEC)
 #define RETENTION_EVERY_US (3600 * USEC_PER_SEC)
 #define RETRY_US (15 * USEC_PER_SEC)
 #define FOLDED_TOPIC "folded"
@@ -30,6 +32,7 @@ struct chore_run {
     struct tick_report *r;
     bool swept;  /* before */
     bool *again; /* a piece is left: soon again */
+    struct lake_expiry *lake;
 };
 
 /* ---- sweep ---- */
@@ -185,39 +188,29 @@ static rc_t make_days(const struct chore_run *run, struct err *e)
     return db_days_ensure(run->db, days, DAYS_AHEAD + 1, e);
 }
 
-/* Start of the oldest window that is not closed yet: its slots are still needed, however old. */
-static rc_t oldest_pending(struct db *db, int64_t *ret, struct err *e)
-{
-    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
-    rc_t rc = db_exec(db, "SELECT min(window_start_us) FROM pending_windows", NULL, 0, &rows, e);
-    if (rc)
-        return rc;
-    *ret = db_rows_n(rows) == 0 || db_null(rows, 0, 0) ? INT64_MAX : db_i64(rows, 0, 0);
-    return OK;
-}
-
 static rc_t drop_days(const struct chore_run *run, struct err *e)
 {
     const struct controller_options *o = run->opts;
     const struct {
         const char *table;
         int64_t keep_us;
+        db_needed_fn *needed; /* rows of windows that somebody will still read */
     } rows[] = {
-        {"slots", o->retention_slots_us},
-        {"windows", o->retention_results_us},
-        {"results", o->retention_results_us},
-        {"app_statistics", o->retention_results_us},
-        {"dead_letters", o->retention_dead_letters_us},
-        {"labels", o->retention_results_us},
+        {"slots", o->retention_slots_us, windows_needed_from},
+        {"manifest", o->retention_lake_us, windows_needed_from},
+        {"windows", o->retention_results_us, windows_needed_from},
+        {"results", o->retention_results_us, NULL},
+        {"app_statistics", o->retention_results_us, NULL},
+        {"dead_letters", o->retention_dead_letters_us, NULL},
+        {"labels", o->retention_results_us, NULL},
     };
-    int64_t oldest = 0;
-    rc_t rc = oldest_pending(run->db, &oldest, e);
+    rc_t rc = OK;
     for (size_t i = 0; !rc && i < sizeof rows / sizeof *rows; i++) {
         if (rows[i].keep_us == 0)
             continue;
         int64_t cutoff = clock_now_us() - rows[i].keep_us;
         int dropped = 0;
-        rc = db_days_drop(run->db, rows[i].table, cutoff < oldest ? cutoff : oldest, &dropped, e);
+        rc = db_days_drop_but(run->db, rows[i].table, cutoff, rows[i].needed, &dropped, e);
         if (!rc && dropped)
             log_info("retention", LF_STR("table", rows[i].table), LF_I64("days", dropped));
         run->r->days_dropped += dropped;
@@ -225,11 +218,39 @@ static rc_t drop_days(const struct chore_run *run, struct err *e)
     return rc;
 }
 
+/* ---- the lake ---- */
+/* A day that still has rows in the manifest keeps its files: they are asked for, whatever their age. */
+static rc_t day_has_rows(void *arg, int64_t day_us, bool *ret, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    const struct db_value at[] = {DBV_I64(day_us), DBV_I64(day_us + USEC_PER_DAY)};
+    rc_t rc = db_exec(arg, "SELECT EXISTS (SELECT 1 FROM manifest WHERE hour_us >= $1 AND hour_us < $2)", at, 2, &rows, e);
+    if (!rc)
+        *ret = db_bool(rows, 0, 0);
+    return rc;
+}
+
+static rc_t expire_lake(const struct chore_run *run, struct err *e)
+{
+    const struct controller_options *o = run->opts;
+    if (o->retention_lake_us == 0 || !o->lake_dir || !*o->lake_dir)
+        return OK;
+    int64_t files = 0;
+    bool more = false;
+    rc_t rc = lake_expire(run->lake, o->lake_dir, clock_now_us() - o->retention_lake_us,
+                          clock_mono_us() + LAKE_BUDGET_US, day_has_rows, run->db, &files, &more, e);
+    if (files)
+        log_info("retention", LF_STR("table", "lake"), LF_I64("files", files));
+    run->r->files_deleted += files;
+    *run->again = more;
+    return rc;
+}
+
 rc_t chores_run(struct chores *ch, const struct controller_options *opts, struct closer *closer, struct db *db,
                 const struct project *projects, size_t n, struct tick_report *r, struct err *e)
 {
     bool again = false;
-    const struct chore_run run = {opts, db, projects, n, r, ch->swept, &again};
+    const struct chore_run run = {opts, db, projects, n, r, ch->swept, &again, &ch->lake};
     const struct {
         const char *name;
         rc_t (*fn)(const struct chore_run *run, struct err *e);
@@ -239,6 +260,7 @@ rc_t chores_run(struct chores *ch, const struct controller_options *opts, struct
         {"sweep", sweep, &ch->next_sweep_us, opts->sweep_us},
         {"fold", fold, &ch->next_fold_us, FOLD_EVERY_US},
         {"retention", drop_days, &ch->next_retention_us, RETENTION_EVERY_US},
+        {"lake", expire_lake, &ch->next_lake_us, RETENTION_EVERY_US},
     };
     const struct tick_report before = *r;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -256,5 +278,6 @@ rc_t chores_run(struct chores *ch, const struct controller_options *opts, struct
     metric_add(metrics_at(&controller_metrics, M_CHORES, CHORE_SWEPT, 0), r->swept - before.swept);
     metric_add(metrics_at(&controller_metrics, M_CHORES, CHORE_FOLDED, 0), r->folded - before.folded);
     metric_add(metrics_at(&controller_metrics, M_CHORES, CHORE_DAYS_DROPPED, 0), r->days_dropped - before.days_dropped);
+    metric_add(metrics_at(&controller_metrics, M_CHORES, CHORE_FILES_DELETED, 0), r->files_deleted - before.files_deleted);
     return OK;
 }

@@ -164,15 +164,28 @@ static bool lake_behind(const struct close_scope *s, const struct closer *c, con
     return s->lake_us != INT64_MAX && s->lake_us < newest + c->opts->lateness_us;
 }
 
+/* Retention may have taken some of the window's slots: the sum of what is left says little. */
+static bool slots_dropped(const struct closer *c, const struct close_scope *s, const struct pending_window *w)
+{
+    int64_t keep = c->opts->retention_slots_us;
+    return keep > 0 && w->start_us < time_floor(s->now_us - keep, USEC_PER_DAY);
+}
+
 /* What is to be done with a window whose pending row was just taken. */
 enum verdict { CLOSE, TOO_LATE, NOTHING_NEW };
-static enum verdict judge(const struct closer *c, const struct close_scope *s, const struct window *known,
-                          const struct slot_summary *sum)
+static enum verdict judge(const struct closer *c, const struct close_scope *s, const struct pending_window *w,
+                          const struct window *known, const struct slot_summary *sum, int64_t *ret_late)
 {
     if (known->revision == 0)
         return CLOSE;
-    if (sum->rows <= known->rows + known->late_rows)
-        return NOTHING_NEW; /* also when retention has dropped the slots */
+    int64_t had = known->rows + known->late_rows;
+    if (slots_dropped(c, s, w) && sum->rows < had + w->rows) { /* no revision can be made of the rest */
+        *ret_late = w->rows;
+        return w->rows ? TOO_LATE : NOTHING_NEW;
+    }
+    *ret_late = sum->rows - had;
+    if (sum->rows <= had)
+        return NOTHING_NEW;
     return s->now_us - known->closed_us > c->opts->max_lateness_us ? TOO_LATE : CLOSE;
 }
 
@@ -236,14 +249,13 @@ static rc_t close_window(struct closer *c, struct db *db, struct batch *b, const
     rc = pending_take(db, w, &known, e);
     if (rc)
         return rc == E_NOTFOUND ? OK : rc; /* another leader was first */
-    switch (judge(c, s, &known, &sum)) {
+    int64_t late = 0;
+    switch (judge(c, s, w, &known, &sum, &late)) {
     case NOTHING_NEW:
         return OK;
-    case TOO_LATE: {
-        int64_t late = sum.rows - known.rows - known.late_rows;
+    case TOO_LATE:
         b->did.late_rows += late;
         return window_add_late(db, &known, late, e);
-    }
     case CLOSE:
         break;
     }

@@ -9,12 +9,14 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "base/buf.h"
 #include "base/map.h"
 #include "bus/bus.h"
 #include "db/db.h"
 #include "db/endpoint.h"
 #include "db/project.h"
 #include "db/window.h"
+#include "lake/expire.h"
 #include "metrics/metrics.h"
 #include "service/service.h"
 #include "service/worker.h"
@@ -25,7 +27,8 @@ struct controller_options {
     int64_t close_batch, close_max;
     int64_t sweep_us, fold_after_us, fold_max;
     int64_t relay_inflight;
-    int64_t retention_slots_us, retention_results_us, retention_dead_letters_us;
+    int64_t retention_slots_us, retention_results_us, retention_dead_letters_us, retention_lake_us;
+    char *lake_dir;
 };
 extern const struct config_key controller_keys[];
 extern const size_t controller_keys_n;
@@ -44,7 +47,7 @@ enum {
     M_CHORES,
 };
 enum { WINDOW_FIRST, WINDOW_REVISION, WINDOW_SILENT };
-enum { CHORE_SWEPT, CHORE_FOLDED, CHORE_DAYS_DROPPED };
+enum { CHORE_SWEPT, CHORE_FOLDED, CHORE_DAYS_DROPPED, CHORE_FILES_DELETED };
 enum { RELAY_SENT, RELAY_FAILED, RELAY_REFUSED };
 extern struct metric_set controller_metrics;
 
@@ -52,7 +55,7 @@ extern struct metric_set controller_metrics;
 struct tick_report {
     bool leader;
     int64_t projects, closed, revisions, late_rows, silent, waiting, events;
-    int64_t swept, folded, days_dropped;
+    int64_t swept, folded, days_dropped, files_deleted;
 };
 
 /* What one closing pass over a project needs to know. */
@@ -66,10 +69,25 @@ struct close_scope {
     int64_t now_us;
 };
 
+struct frontiers {       /* frontier.c: projects whose frontier stands still, for /readyz */
+    struct map projects; /* id as 4 bytes ⇒ struct standing */
+    struct buf words;    /* of this tick */
+    size_t n_still, n_failed;
+    int64_t round;
+};
+void frontiers_begin(struct frontiers *f);
+/* This tick's frontier of a project; asks for the partition that holds it back when it has not moved for long. */
+rc_t frontiers_note(struct frontiers *f, struct db *db, const struct project *p, int64_t frontier_us,
+                    struct err *e) MUST_CHECK;
+void frontiers_failed(struct frontiers *f, const struct project *p, rc_t rc, const struct err *e);
+void frontiers_end(struct frontiers *f, struct health_dep *health);
+void frontiers_done(struct frontiers *f);
+
 struct closer { /* close.c, known.c */
     const struct controller_options *opts;
-    struct map endpoints; /* id as 8 bytes ⇒ struct endpoint, dropped when its record changes */
+    struct map endpoints; /* id as 8 bytes ⇒ struct endpoint, dropped when its record changes or is deleted */
     int64_t change_seq;
+    struct gone_watch gone;
     struct map days; /* days whose partitions are there */
 };
 void closer_done(struct closer *c);
@@ -92,9 +110,10 @@ void relay_free(struct relay *r); /* after the producer was freed: no callback c
 rc_t relay_step(struct relay *r, struct db *db, bool *ret_busy, struct err *e) MUST_CHECK;
 void relay_reset(struct relay *r); /* no longer the leader: what is in flight is not deleted by us */
 
-struct chores {                                                           /* chores.c */
-    int64_t next_sweep_us, next_fold_us, next_days_us, next_retention_us; /* monotonic; 0: at once */
-    bool swept;                                                           /* all of the reach, once since the start */
+struct chores {                                                                         /* chores.c */
+    int64_t next_sweep_us, next_fold_us, next_days_us, next_retention_us, next_lake_us; /* monotonic; 0: at once */
+    bool swept; /* all of the reach, once since the start */
+    struct lake_expiry lake;
 };
 /* Everything that is due, a bounded piece of it. */
 rc_t chores_run(struct chores *ch, const struct controller_options *opts, struct closer *closer, struct db *db,
@@ -105,11 +124,12 @@ struct controller {
     struct bus_config bus;
     struct db_config db_cfg;
     struct service *service;
-    struct health_dep *health_db, *health_bus, *health_leader;
+    struct health_dep *health_db, *health_bus, *health_leader, *health_frontiers;
     struct db *lock, *db; /* the lock lives as long as its connection: it has one of its own */
     struct bus_producer *producer;
     struct relay *relay;
     struct closer closer;
+    struct frontiers frontiers;
     struct chores chores;
     struct worker worker;
     bool leader, db_ready;

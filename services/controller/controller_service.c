@@ -104,6 +104,18 @@ const struct config_key controller_keys[] = {
      .min = 0,
      .max = 36500 * 24 * HOURS,
      .help = "Dead letters, likewise."},
+    {.env = "RETENTION_LAKE",
+     .def = "800d",
+     .type = CONFIG_DURATION,
+     .offset = AT(retention_lake_us),
+     .min = 0,
+     .max = 36500 * 24 * HOURS,
+     .help = "Manifest of the lake, likewise; then, with LAKE_DIR, the files of those days."},
+    {.env = "LAKE_DIR",
+     .def = "",
+     .type = CONFIG_STR,
+     .offset = AT(lake_dir),
+     .help = "The lake's folder, writable; empty: files of dropped days stay, for whoever owns the folder to delete."},
 };
 const size_t controller_keys_n = sizeof controller_keys / sizeof *controller_keys;
 
@@ -139,8 +151,11 @@ static const struct metric_row rows[] = {
     [M_LEADER] = {.name = "modelmon_controller_leader", .kind = METRIC_GAUGE, .help = "1: active; 0: standby."},
     [M_CHORES] = {.name = "modelmon_controller_chores_total",
                   .kind = METRIC_COUNTER,
-                  .help = "Windows made pending again by the sweep, windows folded, day partitions dropped.",
-                  .labels = {{.name = "what", .values = (const char *const[]){"swept", "folded", "days_dropped", NULL}}}},
+                  .help =
+                      "Windows made pending again by the sweep, windows folded, day partitions dropped, files of the "
+                      "lake deleted.",
+                  .labels = {{.name = "what",
+                              .values = (const char *const[]){"swept", "folded", "days_dropped", "files_deleted", NULL}}}},
 };
 struct metric_set controller_metrics = METRIC_SET(rows);
 
@@ -159,6 +174,8 @@ static rc_t open_controller(struct service *s, void *self, struct err *e)
     c->health_db = health_add(service_health(s), "database", HEALTH_REQUIRED, 5 * USEC_PER_SEC);
     c->health_bus = health_add(service_health(s), "bus", HEALTH_REQUIRED, 5 * USEC_PER_SEC);
     c->health_leader = health_add(service_health(s), "leader", HEALTH_OPTIONAL, 0);
+    c->health_frontiers = health_add(service_health(s), "frontiers", HEALTH_OPTIONAL, 0);
+    health_set(c->health_frontiers, HEALTH_OK, "%s", "");
     c->db_cfg.app_name = (char *)"modelmon-controller";
     rc_t rc = db_open(&c->db, &c->db_cfg, e);
     if (!rc)
@@ -188,6 +205,7 @@ static void close_controller(void *self)
     bus_producer_free(c->producer);
     relay_free(c->relay);
     closer_done(&c->closer);
+    frontiers_done(&c->frontiers);
     db_free(c->db);
     db_free(c->lock);
     mem_free(c->requests);

@@ -47,6 +47,19 @@ rc_t closer_endpoint(struct closer *c, struct db *db, int64_t id, const struct e
     return OK;
 }
 
+static rc_t forget_gone(struct closer *c, struct db *db, struct err *e)
+{
+    CLEANUP(mem_freep) int64_t *ids = mem_array(c->endpoints.len, sizeof *ids);
+    CLEANUP(mem_freep) int64_t *gone = NULL;
+    size_t n = 0, n_gone = 0;
+    for (struct map_iter it = {0}; map_next(&c->endpoints, &it);)
+        ids[n++] = ((const struct endpoint *)it.value)->id;
+    rc_t rc = endpoints_gone(db, ids, n, &gone, &n_gone, e);
+    for (size_t i = 0; rc == OK && i < n_gone; i++)
+        endpoint_drop(map_del(&c->endpoints, id_key(&gone[i])));
+    return rc;
+}
+
 rc_t close_refresh(struct closer *c, struct db *db, struct err *e)
 {
     if (c->endpoints.len > ENDPOINTS_KNOWN_MAX)
@@ -60,7 +73,9 @@ rc_t close_refresh(struct closer *c, struct db *db, struct err *e)
             endpoint_drop(map_del(&c->endpoints, id_key(&changed[i].id)));
         endpoints_free(changed, n);
     }
-    return OK;
+    bool look = false;
+    rc_t rc = gone_watch_due(&c->gone, db, &look, e);
+    return rc || !look || c->endpoints.len == 0 ? rc : forget_gone(c, db, e);
 }
 
 void closer_forget_days(struct closer *c)

@@ -2,7 +2,10 @@
  * been answered. At least once: a crash between acknowledgement and delete sends a row again.
  *
  * Order a key: a batch is produced in the order of ids, and the next one only when this one is settled. When a
- * message fails, later ones of its key stay in the outbox too, so that what arrives last is the newest. */
+ * message fails, later ones of its key stay in the outbox too, so that what arrives last is the newest.
+ *
+ * A topic that cannot be made, or whose messages fail (deleted, no right to write), is left out for a while, longer each
+ * time: its rows wait, those of the others go on. Only a message that is too large is refused for good. */
 #include "controller.h"
 #include <stdatomic.h>
 #include <string.h>
@@ -17,8 +20,14 @@
 #define RETRY_MIN_US (200 * USEC_PER_MSEC)
 #define RETRY_MAX_US (5 * USEC_PER_SEC)
 #define TOPICS_KNOWN_MAX 10000
+#define HELD_BACK_MAX 1000 /* topics named in one statement; more of them take their turn in the batches */
 
-enum { OPEN, SENT, FAILED, REFUSED };
+enum { OPEN, SENT, FAILED, REFUSED, HELD };
+
+struct topic {
+    bool exists;
+    int64_t retry_us, not_before_us; /* 0: none of its messages has failed lately */
+};
 
 struct item {
     struct relay *relay;
@@ -31,13 +40,14 @@ struct relay {
     const struct controller_options *opts;
     struct bus_producer *producer;
     struct worker *wake;
-    struct map topics; /* those that are known to exist */
+    struct map topics; /* name ⇒ struct topic */
     struct outbox_row *rows;
     struct db_rows *held;
     struct item *items;
     size_t n, produced; /* of the batch: all, and those given to the producer */
     atomic_size_t open;
     int64_t retry_us, not_before_us;
+    bool waited;   /* for a topic in this batch, in vain: not for another one too */
     bool orphaned; /* leadership was lost while messages were open: settle without deleting */
 };
 
@@ -59,7 +69,15 @@ static void forget_batch(struct relay *r)
     r->items = NULL;
     r->held = NULL;
     r->n = r->produced = 0;
-    r->orphaned = false;
+    r->orphaned = r->waited = false;
+}
+
+static void forget_topics(struct relay *r)
+{
+    for (struct map_iter it = {0}; map_next(&r->topics, &it);)
+        mem_free(it.value);
+    map_done(&r->topics);
+    r->topics = (struct map){0};
 }
 
 void relay_free(struct relay *r)
@@ -67,7 +85,7 @@ void relay_free(struct relay *r)
     if (!r)
         return;
     forget_batch(r);
-    map_done(&r->topics);
+    forget_topics(r);
     mem_free(r);
 }
 
@@ -87,71 +105,123 @@ static void delivered(void *arg, rc_t rc, const char *words)
         worker_wake(r->wake);
 }
 
-static void back_off(struct relay *r)
+static void back_off(int64_t *retry_us, int64_t *not_before_us)
 {
-    r->retry_us = r->retry_us ? r->retry_us * 2 : RETRY_MIN_US;
-    if (r->retry_us > RETRY_MAX_US)
-        r->retry_us = RETRY_MAX_US;
-    r->not_before_us = clock_mono_us() + r->retry_us;
+    *retry_us = *retry_us ? *retry_us * 2 : RETRY_MIN_US;
+    if (*retry_us > RETRY_MAX_US)
+        *retry_us = RETRY_MAX_US;
+    *not_before_us = clock_mono_us() + *retry_us;
 }
 
-static rc_t ensure_topic(struct relay *r, struct str topic, struct err *e)
+static struct topic *topic_of(struct relay *r, struct str name)
 {
-    if (map_get(&r->topics, topic))
-        return OK;
-    if (r->topics.len > TOPICS_KNOWN_MAX) {
-        map_done(&r->topics);
-        r->topics = (struct map){0};
-    }
+    struct topic *t = map_get(&r->topics, name);
+    if (t)
+        return t;
+    if (r->topics.len > TOPICS_KNOWN_MAX)
+        forget_topics(r);
+    t = mem_alloc(sizeof *t);
+    map_put(&r->topics, name, t);
+    return t;
+}
+
+/* Whatever happened to it: it is looked for, or made, again before the next message. */
+static void hold_topic(struct topic *t)
+{
+    t->exists = false;
+    back_off(&t->retry_us, &t->not_before_us);
+}
+
+static bool is_held(const struct topic *t)
+{
+    return t->not_before_us > clock_mono_us();
+}
+
+static rc_t make_topic(struct relay *r, struct str topic, struct err *e)
+{
     char name[NAME_TOPIC_MAX + 1];
     if (topic.n > NAME_TOPIC_MAX)
-        return err_set(e, E_INVALID, "topic name of %zu bytes", topic.n);
+        return err_set(e, E_LIMIT, "topic name of %zu bytes", topic.n);
     memcpy(name, topic.p, topic.n);
     name[topic.n] = '\0';
     int32_t partitions = 0;
-    rc_t rc = bus_topic_ensure(r->producer, name, 0, &partitions, TOPIC_WAIT_US, e);
-    if (!rc)
-        map_put(&r->topics, topic, r);
-    return rc;
+    return bus_topic_ensure(r->producer, name, 0, &partitions, TOPIC_WAIT_US, e);
+}
+
+/* false: its rows stay for a later batch. */
+static bool ensure_topic(struct relay *r, struct str name, struct topic *t)
+{
+    struct err e = {{0}};
+    if (t->exists)
+        return true;
+    if (r->waited || is_held(t))
+        return false;
+    int64_t began = clock_mono_us();
+    rc_t rc = make_topic(r, name, &e);
+    t->exists = rc == OK;
+    if (rc == OK)
+        return true;
+    r->waited = clock_mono_us() - began > TOPIC_WAIT_US / 2; /* the thread has other work too */
+    hold_topic(t);
+    log_warn("relay_topic", LF_STR("topic", name), LF_STR("rc", rc_name(rc)), LF_ERR(&e));
+    return false;
 }
 
 static rc_t produce_one(struct relay *r, const struct outbox_row *row, struct item *it, struct err *e)
 {
-    rc_t rc = ensure_topic(r, row->topic, e);
-    if (rc)
-        return rc;
     char topic[NAME_TOPIC_MAX + 1];
     memcpy(topic, row->topic.p, row->topic.n);
     topic[row->topic.n] = '\0';
     const struct bus_header trace = {.name = "traceparent", .value = row->traceparent};
     atomic_fetch_add(&r->open, 1);
-    rc = bus_produce(r->producer, topic, row->key, row->payload, &trace, row->traceparent.n ? 1 : 0, delivered, it, e);
+    rc_t rc = bus_produce(r->producer, topic, row->key, row->payload, &trace, row->traceparent.n ? 1 : 0, delivered, it, e);
     if (rc)
         atomic_fetch_sub(&r->open, 1);
     return rc;
 }
 
-/* Stops at the first message the bus does not take now: it and all after it stay for the next batch. */
+/* Stops at the first message the bus does not take now: it and all after it stay for the next batch. A topic that is held
+ * back once stays so to the end of the batch: its rows keep their order. */
 static void produce_batch(struct relay *r)
 {
-    for (size_t i = 0; i < r->n; i++) {
+    struct map held = {0};
+    for (size_t i = 0; i < r->n; i++, r->produced = i) {
         struct err e = {{0}};
+        if (map_get(&held, r->rows[i].topic) || !ensure_topic(r, r->rows[i].topic, topic_of(r, r->rows[i].topic))) {
+            map_put(&held, r->rows[i].topic, r);
+            atomic_store(&r->items[i].state, HELD);
+            continue;
+        }
         rc_t rc = produce_one(r, &r->rows[i], &r->items[i], &e);
         if (rc == E_INVALID) {
             log_error("relay_refused", LF_STR("topic", r->rows[i].topic), LF_I64("id", r->rows[i].id), LF_ERR(&e));
             atomic_store(&r->items[i].state, REFUSED);
         } else if (rc) {
             log_warn("relay", LF_STR("topic", r->rows[i].topic), LF_ERR(&e));
-            back_off(r);
-            return;
+            back_off(&r->retry_us, &r->not_before_us);
+            break;
         }
-        r->produced = i + 1;
     }
+    map_done(&held);
+}
+
+/* Topics that are held back now; *ret for mem_free, its texts are the map's. */
+static size_t held_topics(const struct relay *r, struct str **ret)
+{
+    size_t n = 0;
+    *ret = mem_array(HELD_BACK_MAX, sizeof **ret);
+    for (struct map_iter it = {0}; n < HELD_BACK_MAX && map_next(&r->topics, &it);)
+        if (is_held(it.value))
+            (*ret)[n++] = it.key;
+    return n;
 }
 
 static rc_t read_batch(struct relay *r, struct db *db, struct err *e)
 {
-    rc_t rc = outbox_read(db, 0, (size_t)r->opts->relay_inflight, &r->rows, &r->n, &r->held, e);
+    struct str *held = NULL;
+    size_t n_held = held_topics(r, &held);
+    rc_t rc = outbox_read(db, held, n_held, (size_t)r->opts->relay_inflight, &r->rows, &r->n, &r->held, e);
+    mem_free(held);
     if (rc)
         return rc;
     r->items = mem_array(r->n + 1, sizeof *r->items);
@@ -216,11 +286,16 @@ static rc_t settle_batch(struct relay *r, struct db *db, struct err *e)
     size_t n = 0, lost = 0;
     for (size_t i = 0; i < r->produced; i++) {
         int state = atomic_load(&r->items[i].state);
+        struct topic *t = topic_of(r, r->rows[i].topic);
         if (state == FAILED) {
             map_put(&failed, r->items[i].key, r);
             lost++;
+            if (!is_held(t))
+                hold_topic(t);
         } else if (state == SENT && !map_get(&failed, r->items[i].key)) {
             ids[n++] = r->items[i].id;
+            if (t->exists)
+                t->retry_us = 0;
         }
     }
     rc_t rc = n ? outbox_delete(db, ids, n, e) : OK;
@@ -232,10 +307,10 @@ static rc_t settle_batch(struct relay *r, struct db *db, struct err *e)
         return rc;
     metric_add(metrics_at(&controller_metrics, M_RELAYED, RELAY_SENT, 0), (int64_t)n);
     metric_add(metrics_at(&controller_metrics, M_RELAYED, RELAY_FAILED, 0), (int64_t)lost);
-    if (lost)
-        back_off(r);
-    else if (n)
+    if (n)
         r->retry_us = 0;
+    if (lost)
+        log_warn("relay_failed", LF_I64("messages", (int64_t)lost));
     forget_batch(r);
     return OK;
 }
@@ -254,7 +329,7 @@ rc_t relay_step(struct relay *r, struct db *db, bool *ret_busy, struct err *e)
     if (rc)
         return rc;
     produce_batch(r);
-    *ret_busy = r->n > 0 && atomic_load(&r->open) == 0;
+    *ret_busy = r->n > 0 && atomic_load(&r->open) == 0 && !r->waited && clock_mono_us() >= r->not_before_us;
     if (r->n == 0)
         forget_batch(r);
     return OK;

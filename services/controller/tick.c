@@ -24,6 +24,8 @@ static void step_down(struct controller *c, const char *why)
         log_warn("leader_lost", LF_STR("why", why));
     c->leader = false;
     relay_reset(c->relay);
+    frontiers_done(&c->frontiers); /* the next leader watches them */
+    health_set(c->health_frontiers, HEALTH_OK, "%s", "");
     metric_set(metrics_at(&controller_metrics, M_LEADER, 0, 0), 0);
 }
 
@@ -102,6 +104,8 @@ static rc_t tick_project(struct controller *c, const struct project *p, const st
     rc_t rc = ledger_frontier(c->db, p->id, PIPELINE_STATISTICS, false, &s.frontier_us, e);
     if (!rc)
         rc = lake_frontier(c->db, p->id, &s.lake_us, e);
+    if (!rc)
+        rc = frontiers_note(&c->frontiers, c->db, p, s.frontier_us, e);
     if (!rc) {
         note_lag(p, s.frontier_us, s.now_us);
         *ret_more = false;
@@ -137,6 +141,7 @@ static rc_t tick_projects(struct controller *c, const struct project *projects, 
     rc_t rc = close_refresh(&c->closer, c->db, e);
     if (!rc)
         rc = apps_list(c->db, 0, &apps, &n_apps, e);
+    frontiers_begin(&c->frontiers);
     for (size_t i = 0; !rc && i < n && !worker_stopping(&c->worker); i++) {
         bool more = false;
         if (!projects[i].monitoring)
@@ -147,7 +152,14 @@ static rc_t tick_projects(struct controller *c, const struct project *projects, 
             *ret_wait_us = 0;
         else if (!rc)
             rc = next_close(c, &projects[i], ret_wait_us, e);
+        if (rc && db_alive(c->db)) { /* its own trouble: the others are not to wait for it */
+            frontiers_failed(&c->frontiers, &projects[i], rc, e);
+            *ret_wait_us = *ret_wait_us < BACK_OFF_US ? *ret_wait_us : BACK_OFF_US;
+            rc = OK;
+        }
     }
+    if (!rc)
+        frontiers_end(&c->frontiers, c->health_frontiers);
     apps_free(apps, n_apps);
     return rc;
 }
@@ -228,6 +240,7 @@ static void print_report(const struct tick_report *r, struct buf *out)
     jw_kv_i64(&w, "swept", r->swept);
     jw_kv_i64(&w, "folded", r->folded);
     jw_kv_i64(&w, "days_dropped", r->days_dropped);
+    jw_kv_i64(&w, "files_deleted", r->files_deleted);
     jw_object_end(&w);
 }
 

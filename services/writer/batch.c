@@ -116,6 +116,33 @@ static rc_t resolve(struct batch *b, struct db *db, struct batch_item *it, struc
     return rc;
 }
 
+/* Endpoints that were deleted since their uids were looked up: asked again, they are dead letters, or new ones of the same uid. */
+static rc_t resolve_gone(struct batch *b, struct db *db, struct err *e)
+{
+    bool look = false;
+    rc_t rc = gone_watch_due(&b->gone_watch, db, &look, e);
+    if (rc || !look)
+        return rc;
+    CLEANUP(mem_freep) int64_t *ids = mem_array(b->n + 1, sizeof *ids);
+    CLEANUP(mem_freep) int64_t *gone = NULL;
+    size_t n = 0, n_gone = 0;
+    for (size_t i = 0; i < b->n; i++)
+        if (b->items[i].part && b->items[i].resolved && !b->items[i].dead &&
+            (n == 0 || ids[n - 1] != b->items[i].endpoint_id))
+            ids[n++] = b->items[i].endpoint_id;
+    rc = endpoints_gone(db, ids, n, &gone, &n_gone, e);
+    if (rc || n_gone == 0)
+        return rc;
+    names_forget_endpoints(&b->names);
+    for (size_t i = 0; !rc && i < b->n; i++)
+        for (size_t k = 0; k < n_gone; k++)
+            if (b->items[i].part && b->items[i].resolved && !b->items[i].dead && b->items[i].endpoint_id == gone[k]) {
+                rc = resolve(b, db, &b->items[i], e);
+                break;
+            }
+    return rc;
+}
+
 static rc_t batch_prepare(void *self, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e)
 {
     struct batch *b = self;
@@ -125,6 +152,8 @@ static rc_t batch_prepare(void *self, struct db *db, struct pipeline_part *const
         if (!it->dead && !it->resolved && batch_item_is_of(it, parts, n))
             rc = resolve(b, db, it, e);
     }
+    if (!rc)
+        rc = resolve_gone(b, db, e);
     if (!rc)
         rc = dead_letters_prepare(b->dead, db, parts, n, e);
     return rc ? rc : store_days(b, db, parts, n, e);

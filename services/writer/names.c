@@ -68,6 +68,27 @@ void names_done(struct names *n)
     n->last_endpoint.known = n->last_app.known = NULL;
 }
 
+void names_forget_endpoints(struct names *n)
+{
+    drop_all(&n->endpoints);
+    n->last_endpoint.known = NULL;
+}
+
+/* Deleted ones: a new one may have the same uid. */
+static rc_t forget_gone(struct names *n, struct db *db, struct err *e)
+{
+    CLEANUP(mem_freep) int64_t *ids = mem_array(n->endpoints.len, sizeof *ids);
+    CLEANUP(mem_freep) int64_t *gone = NULL;
+    size_t some = 0, n_gone = 0;
+    for (struct map_iter it = {0}; map_next(&n->endpoints, &it);)
+        if (((const struct known_endpoint *)it.value)->id)
+            ids[some++] = ((const struct known_endpoint *)it.value)->id;
+    rc_t rc = endpoints_gone(db, ids, some, &gone, &n_gone, e);
+    if (!rc && n_gone) /* seldom, and all come again at their next event */
+        names_forget_endpoints(n);
+    return rc;
+}
+
 rc_t names_refresh(struct names *n, struct db *db, struct err *e)
 {
     n->now_us = clock_mono_us();
@@ -85,6 +106,12 @@ rc_t names_refresh(struct names *n, struct db *db, struct err *e)
         }
         endpoints_free(eps, got);
     }
+    bool look = false;
+    rc_t rc = gone_watch_due(&n->gone, db, &look, e);
+    if (!rc && look && n->endpoints.len)
+        rc = forget_gone(n, db, e);
+    if (rc)
+        return rc;
     n->next_refresh_us = n->now_us + REFRESH_EVERY_US;
     return OK;
 }
@@ -150,7 +177,7 @@ static rc_t register_app(struct names *n, struct db *db, int32_t project_id, str
                          struct reject *why, struct err *e)
 {
     char *text = mem_dup(name.p, name.n);
-    rc_t rc = app_put(db, project_id, text, false, false, ret, e);
+    rc_t rc = app_add(db, project_id, text, ret, e);
     if (rc == OK) {
         remember_app(n, project_id, name, *ret);
         metric_add(metrics_at(&writer_metrics, M_APPS, 0, 0), 1);

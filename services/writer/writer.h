@@ -11,6 +11,7 @@
 #include "base/map.h"
 #include "cache/cache.h"
 #include "db/db.h"
+#include "db/endpoint.h"
 #include "event/result.h"
 #include "metrics/metrics.h"
 #include "pipeline/deadletter.h"
@@ -40,9 +41,11 @@ struct names {
     struct map apps;      /* project, name ⇒ struct known_app */
     struct map metrics;   /* app, type, name ⇒ struct known_metric */
     struct last_name last_endpoint, last_app;
+    struct gone_watch gone;
     int64_t change_seq, next_refresh_us, now_us; /* now: of the last refresh */
 };
 void names_done(struct names *n);
+void names_forget_endpoints(struct names *n);
 /* Forgets endpoints that changed. Cheap: at most once a second. */
 rc_t names_refresh(struct names *n, struct db *db, struct err *e) MUST_CHECK;
 /* E_INVALID: *why says it (unknown_endpoint, unknown_app); else E_AGAIN and worse of the database. */
@@ -64,6 +67,7 @@ struct batch {
     struct cache *cache;
     struct dead_letters *dead;
     struct names names;
+    struct gone_watch gone_watch;
     struct arena mem; /* of the items; given back when none is left */
     struct batch_item *items;
     size_t n, cap, gone; /* gone: of n, those whose part is NULL */

@@ -554,7 +554,7 @@ static void the_outbox_keeps_promises(void **state)
     ok(outbox_depth(t.db, &depth, &oldest, &e));
     assert_true(depth == 2 && oldest == 60);
     CLEANUP(db_rows_freep) struct db_rows *held = NULL;
-    ok(outbox_read(t.db, 0, 10, &got, &n, &held, &e));
+    ok(outbox_read(t.db, NULL, 0, 10, &got, &n, &held, &e));
     assert_int_equal(n, 2);
     assert_true(got[0].id < got[1].id && got[0].project_id == 5 && got[0].created_us == 70);
     assert_true(str_eqz(got[0].topic, "a") && str_eqz(got[0].key, "k") && str_eqz(got[0].payload, "{\"x\":1}") &&
@@ -562,8 +562,10 @@ static void the_outbox_keeps_promises(void **state)
     int64_t first = got[0].id;
     mem_free(got);
     db_rows_freep(&held);
-    ok(outbox_read(t.db, first, 10, &got, &n, &held, &e));
+    const struct str without[] = {STR("none"), STR("a")};
+    ok(outbox_read(t.db, without, 2, 10, &got, &n, &held, &e));
     assert_int_equal(n, 1);
+    assert_true(str_eqz(got[0].topic, "b"));
     mem_free(got);
     const int64_t ids[] = {first, 123456};
     ok(outbox_delete(t.db, ids, 2, &e));
@@ -670,7 +672,12 @@ static void results_are_read(void **state)
     int32_t app = 0, a = 0, b = 0, again = 0;
     struct project p = {.name = (char[]){"p"}, .base_period_us = 1};
     ok(project_put(t.db, &p, &e));
-    ok(app_put(t.db, p.id, "drift", false, true, &app, &e));
+    ok(app_put(t.db, p.id, "drift", true, true, &app, &e));
+    ok(app_add(t.db, p.id, "drift", &again, &e));
+    assert_int_equal(again, app);
+    assert_int_equal(number("SELECT count(*) FROM apps WHERE active AND needs_rows"), 1); /* it stays as it was */
+    ok(app_add(t.db, p.id, "new", &again, &e));
+    assert_int_equal(number("SELECT count(*) FROM apps WHERE NOT active"), 1);
     ok(metric_intern(t.db, p.id, app, METRIC_RESULT, S("general_drift"), 0, &a, &e));
     ok(metric_intern(t.db, p.id, app, METRIC_METRIC, S("general_drift"), -1, &b, &e));
     ok(metric_intern(t.db, p.id, app, METRIC_RESULT, S("general_drift"), -1, &again, &e));

@@ -488,15 +488,21 @@ static void test_reading(void **state)
     ok(lake_read(p->r, NULL, 0, COLS("f0"), ALWAYS, stop_reading, &calls, &e), &e); /* no files, no rows */
     const char *gone[] = {path, "my-proj/nothing.parquet"};
     assert_int_equal(lake_read(p->r, gone, 2, COLS("f0"), ALWAYS, stop_reading, &calls, &e), E_NOTFOUND);
-    const char *outside = "/etc/passwd";
-    assert_int_equal(lake_read(p->r, &outside, 1, COLS("f0"), ALWAYS, stop_reading, &calls, &e), E_AGAIN);
-    assert_int_equal(calls, 1);
-    char absolute[700];
+    char absolute[700], dots[700], broken[700];
     (void)snprintf(absolute, sizeof absolute, "%s/%s", p->root, path);
-    const char *abs_path = absolute;
-    rows = 0;
-    ok(lake_read(p->r, &abs_path, 1, COLS("f0"), LAKE_T0, LAKE_T0 + 10, count_rows, &rows, &e), &e);
-    assert_int_equal(rows, 10);
+    (void)snprintf(dots, sizeof dots, "x/../%s", path);
+    const char *outside[] = {"/etc/passwd", "../etc/passwd", "a/..", "./a", "a//b", absolute, dots};
+    for (size_t i = 0; i < sizeof outside / sizeof *outside; i++)
+        assert_int_equal(lake_read(p->r, &outside[i], 1, COLS("f0"), ALWAYS, stop_reading, &calls, &e), E_INVALID);
+    assert_int_equal(calls, 1);
+    (void)snprintf(broken, sizeof broken, "%s/broken.parquet", p->root);
+    FILE *f = fopen(broken, "w");
+    assert_non_null(f);
+    (void)fputs("PAR1 nothing PAR1", f);
+    (void)fclose(f);
+    const char *corrupt = "broken.parquet";
+    assert_int_equal(lake_read(p->r, &corrupt, 1, COLS("f0"), ALWAYS, stop_reading, &calls, &e), E_INVALID);
+    ok(lake_read(p->r, &path, 1, COLS("f0"), LAKE_T0, LAKE_T0 + 10, count_rows, &rows, &e), &e); /* others go on */
     schema_done(&s);
 }
 

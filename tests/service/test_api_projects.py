@@ -51,6 +51,16 @@ def test_put_makes_and_changes_a_project(api):
         [("histogram-data-drift", False)]
 
 
+def test_settings_put_at_once_are_all_kept(api):
+    settings = {"base_period": "10s", "enabled": False, "default_app": False}
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        for i in range(12):
+            def put(item, i=i):
+                return api.put(f"/api/v1/projects/at-once-{i}", {"spec": {"monitoring": dict([item])}}).status
+            assert set(pool.map(put, settings.items())) == {200}
+            assert api.get(f"/api/v1/projects/at-once-{i}").json["spec"]["monitoring"] == settings
+
+
 def test_what_was_read_can_be_written_back(api):
     name = api.project(base_period="5m")
     before = api.get(f"/api/v1/projects/{name}").json

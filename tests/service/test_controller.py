@@ -1,5 +1,6 @@
 """The controller as a black box: what statistics would have written is put into the database, what apps would get is read."""
 import json
+import os
 import signal
 import threading
 
@@ -128,6 +129,105 @@ def test_a_row_that_was_just_handled_holds_its_window_open(world, scene):
         mm.stays(lambda: not world.rows("SELECT 1 FROM windows"), 1.5, "the window is not quiet yet")
         scene.frontier(frontier + 5_000_000)
         scene.closed()
+
+
+def test_late_rows_are_counted_when_retention_has_taken_the_slots(world, scene):
+    old = NOW_WINDOW - 10 * mm.DAY_US
+    with world.service("controller", RETENTION_SLOTS="2d") as c:
+        scene.build()
+        world.days(old, old + PERIOD)
+        scene.frontier(mm.now_us())
+        scene.add(40, start=old)
+        scene.closed(old)
+        world.rows("DELETE FROM slots")  # as retention does by the day
+        scene.add(3, start=old, minute=3)
+        mm.wait_for(lambda: scene.window(old)["late_rows"] == 3)
+        scene.add(2, start=old, minute=4)
+        mm.wait_for(lambda: scene.window(old)["late_rows"] == 5)
+        assert scene.window(old)["revision"] == 1 and scene.window(old)["rows"] == 40
+        assert c.metric("modelmon_controller_late_rows_total") == 5
+        assert len(scene.events()) == 1
+
+
+def frontiers(service):
+    return next(d for d in service.get("/readyz").json()["dependencies"] if d["name"] == "frontiers")
+
+
+def test_readyz_names_the_partition_that_holds_a_project_back(world, scene):
+    with world.service("controller") as c:
+        scene.build()
+        scene.frontier(mm.now_us())
+        world.rows("UPDATE ledger SET owner_epoch = 1, updated_us = %s WHERE partition = 0", mm.now_us())
+        world.rows("UPDATE ledger SET frontier_us = NULL WHERE partition = 1")
+        c.wait_ready()
+        assert frontiers(c)["state"] == "ok"
+        told = mm.wait_for(lambda: frontiers(c)["state"] == "degraded" and frontiers(c), 30)
+        assert f"project p: partition 1 of {world.topic('p')} has no owner" in str(told)
+        assert c.ready()  # degraded, not down
+        scene.frontier(mm.now_us())
+        mm.wait_for(lambda: frontiers(c)["state"] == "ok", 10)
+
+
+def test_one_projects_trouble_is_not_the_others(world, scene):
+    with world.service("controller") as c:
+        world.migrated()
+        bad, beyond = world.project("a-bad", default_app=False), 253402300800000000  # the year 10000 has no days
+        endpoint = world.endpoint(bad)
+        world.rows("INSERT INTO ledger (pipeline, topic, partition, project_id, frontier_us) VALUES ('statistics', 'bad', 0, %s, %s)",
+                   bad, beyond + mm.DAY_US)
+        world.rows("INSERT INTO pending_windows (project_id, endpoint_id, window_start_us, window_end_us, rows, last_handled_us) "
+                   "VALUES (%s, %s, %s, %s, 1, 1)", bad, endpoint["id"], beyond, beyond + PERIOD)
+        scene.build()
+        scene.frontier(mm.now_us())
+        scene.add(4)
+        scene.closed()
+        assert "project a-bad" in str(mm.wait_for(lambda: frontiers(c)["state"] == "degraded" and frontiers(c)))
+        assert c.ready()
+
+
+def test_a_deleted_endpoint_gets_no_more_windows(world, scene):
+    with world.service("controller"):
+        scene.build()
+        scene.frontier(mm.now_us())
+        scene.add(4)
+        scene.closed()
+        world.rows("DELETE FROM endpoints WHERE id = %s", scene.endpoint["id"])
+        world.rows("SELECT nextval('change_seq')")  # what ends a deletion
+        end = mm.now_us() + 2_000_000
+        mm.wait_for(lambda: mm.now_us() > end, 5)  # noticed by the next tick
+        scene.add(4, start=NOW_WINDOW - PERIOD)
+        mm.wait_for(lambda: not world.rows("SELECT 1 FROM pending_windows"))
+        assert not world.rows("SELECT 1 FROM windows WHERE window_start_us = %s", NOW_WINDOW - PERIOD)
+        assert len(scene.events()) == 1
+
+
+def test_a_topic_that_cannot_be_made_holds_nobody_else_up(world, scene):
+    with world.service("controller", RELAY_INFLIGHT="10") as c:
+        scene.build()
+        scene.frontier(mm.now_us())
+        world.rows("INSERT INTO outbox (project_id, topic, key, payload, created_us) "
+                   "SELECT %s, 'no topic has blanks', 'k', '{}', 1 FROM generate_series(1, 50)", scene.project)
+        scene.add(4)
+        assert len(mm.wait_for(scene.events)) == 1
+        mm.wait_for(lambda: world.one("SELECT count(*) AS n FROM outbox")["n"] == 50)
+        assert not world.rows("SELECT 1 FROM dead_letters"), "nothing is given up"
+        c.wait_ready()
+
+
+def test_a_deleted_topic_is_made_again(world, scene):
+    with world.service("controller") as c:
+        scene.build()
+        scene.frontier(mm.now_us())
+        scene.add(4)
+        scene.closed()
+        c.wait_ready()
+        topic = world.topic("p", APP)
+        world.admin().delete_topics([topic])
+        scene.add(2, start=NOW_WINDOW - PERIOD)
+        mm.wait_for(lambda: scene.window(NOW_WINDOW - PERIOD)["revision"] == 1)
+        mm.wait_for(lambda: not world.rows("SELECT 1 FROM outbox"), 90)
+        assert not world.rows("SELECT 1 FROM dead_letters")
+        assert [e["modelmon"]["window_start_us"] for e in mm.wait_for(scene.events)] == [NOW_WINDOW - PERIOD]
 
 
 def test_unowned_partition_holds_the_frontier_back(world, scene):
@@ -313,6 +413,52 @@ def test_retention_drops_whole_days_but_nothing_that_is_pending(world, scene):
             return not any(name.endswith(day(older)) or name.endswith(day(old)) for name in left) and left
         left = mm.wait_for(dropped, 30)
         assert any(name.endswith(day(old + mm.DAY_US)) for name in left)
+
+
+def test_retention_waits_for_events_that_are_not_sent_and_drops_the_lake(world, scene, tmp_path):
+    old, told, older = (NOW_WINDOW - n * mm.DAY_US for n in (10, 15, 20))
+    env = dict(RETENTION_SLOTS="3d", RETENTION_RESULTS="3d", RETENTION_LAKE="3d", LAKE_DIR=str(tmp_path))
+    with world.service("controller", **env) as c:
+        scene.build()
+        world.days(old, told, older, NOW_WINDOW)
+        c.wait_ready()
+        c.kill9()  # it did its chores at the start: the next ones see the old days
+
+    def path(us):
+        text = mm.mlrun_time(us)
+        return (f"p/model-endpoints/parquet/key={scene.endpoint['uid']}/year={text[:4]}/month={text[5:7]}/day={text[8:10]}/"
+                f"hour={text[11:13]}/f.parquet")
+    for us in (old, told, older, NOW_WINDOW):
+        scene.add(1, start=us)
+        file = tmp_path / path(us)
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"rows")
+        for name in (file, *file.parents[:4]):
+            os.utime(name, (1, 1))
+        world.rows("INSERT INTO manifest (project_id, endpoint_id, hour_us, topic, partition, start_offset, end_offset, schema_version, "
+                   "path, rows, bytes, min_us, max_us, sha256, created_us) VALUES (%s, %s, %s, 't', 0, 1, 2, 1, %s, 1, 4, %s, %s, '', 1)",
+                   scene.project, scene.endpoint["id"], us // mm.HOUR_US * mm.HOUR_US, path(us), us, us)
+    new = tmp_path / "p/model-endpoints/parquet/key=k/year=2001/month=01/day=01/hour=00/being-written.parquet"
+    new.parent.mkdir(parents=True)
+    new.write_bytes(b"rows")
+    world.rows("DELETE FROM pending_windows")
+    world.rows("INSERT INTO windows (project_id, endpoint_id, window_start_us, window_end_us, revision, rows, schema_version, "
+               "reference_version, frontier_us, closed_us) VALUES (%s, %s, %s, %s, 1, 1, 1, 0, 1, 7)",
+               scene.project, scene.endpoint["id"], told, told + PERIOD)
+    world.rows("INSERT INTO outbox (project_id, topic, key, payload, created_us) VALUES (%s, 'no topic has blanks', 'k', '{}', 7)", scene.project)
+    with world.service("controller", **env) as c:
+        mm.wait_for(lambda: not (tmp_path / path(older)).exists(), 30)
+        days = {r["relname"][-8:] for r in world.rows("SELECT relname FROM pg_class WHERE relname ~ '^(slots|manifest)_p[0-9]*$'")}
+        assert day(older) not in days and {day(told), day(old), day(NOW_WINDOW)} <= days
+        assert all((tmp_path / path(us)).exists() for us in (told, old, NOW_WINDOW)), "files of days that have rows"
+        assert not (tmp_path / path(older)).parent.parent.exists(), "empty folders go"
+        assert new.exists(), "its row may be about to come"
+        mm.wait_for(lambda: c.metric("modelmon_controller_chores_total", what="files_deleted") == 1)
+        c.kill9()
+    world.rows("DELETE FROM outbox")
+    with world.service("controller", **env):
+        mm.wait_for(lambda: not any((tmp_path / path(us)).exists() for us in (told, old)), 30)
+        assert (tmp_path / path(NOW_WINDOW)).exists() and new.exists()
 
 
 def day(us):

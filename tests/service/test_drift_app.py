@@ -1,5 +1,6 @@
 """The default app as a black box: real statistics by the real stream service, a window event in, results out."""
 import json
+import pathlib
 
 import numpy
 import pytest
@@ -186,6 +187,33 @@ def test_rows_from_before_the_reference_are_recounted_from_the_lake(world, scene
     want = [distances(scene.training[name], rows[:n, i])[0] for i, name in enumerate(NAMES)]
     assert answer["tvd_mean"]["metric_value"] == pytest.approx(numpy.mean(want), abs=1e-9)
     assert scene.app.metric("modelmon_app_rows_missing_total") == 0
+
+
+def test_a_window_names_only_files_of_its_endpoint(world, scene):
+    """Paths that the manifest does not have are no paths; a file that cannot be read costs its own windows alone."""
+    with world.service("stream", **scene.stream_env) as stream:
+        rows = scene.rng.normal(size=(200, 2))
+        scene.serve(rows[:80], stream, lake=True)
+        scene.train()
+        mm.wait_for(lambda: world.rows("SELECT 1 FROM slots WHERE reference_version = 1") or one_more(scene, stream, rows), 30)
+    n = scene.sent
+    files = [r["path"] for r in world.rows("SELECT path FROM manifest ORDER BY start_offset")]
+    scene.send(scene.window(), scene.window(revision=2))
+    named = scene.window(revision=3)
+    named["modelmon"]["files"] = ["/etc/passwd", "../" + files[0], *files, *files, "p/none.parquet"]
+    scene.send(named)
+    for answer in scene.answers(3):
+        extra = json.loads(answer["general_drift"]["result_extra_data"])
+        assert extra["samples"] == n and "rows_missing" not in extra
+    lake = pathlib.Path(world.lake)
+    whole = (lake / files[0]).read_bytes()
+    (lake / files[0]).write_bytes(b"PAR1 no more PAR1")
+    scene.send(scene.window(revision=4))
+    (dead,) = mm.wait_for(lambda: world.rows("SELECT * FROM dead_letters"))
+    assert dead["reason"] == "app_failed" and files[0][-40:] in dead["error"] or "cannot be read" in dead["error"]
+    (lake / files[0]).write_bytes(whole)
+    scene.send(scene.window(revision=5))
+    scene.answers(4)
 
 
 def one_more(scene, stream, rows):

@@ -184,6 +184,21 @@ def test_an_endpoint_that_comes_later_is_found(world, scene):
     mm.wait_for(written)
 
 
+def test_results_of_a_deleted_endpoint_are_dead_letters(world, scene):
+    scene.send(scene.result())
+    scene.caught_up()
+    assert len(scene.rows()) == 1
+    world.rows("DELETE FROM results")
+    world.rows("DELETE FROM endpoints WHERE id = %s", scene.endpoint["id"])
+    world.rows("SELECT nextval('change_seq')")  # what ends a deletion
+    scene.send(scene.result(revision=2))
+    scene.caught_up()
+    assert not scene.rows() and [d["reason"] for d in scene.dead()] == ["unknown_endpoint"]
+    again = world.endpoint(scene.project, uid=scene.uid)
+    mm.wait_for(lambda: scene.send(scene.result(revision=3)) and not scene.caught_up() and scene.rows())
+    assert {r["endpoint_id"] for r in scene.rows()} == {again["id"]}
+
+
 def test_http_has_the_same_effect(world, scene):
     w = scene.writer
     assert w.post("/", scene.result(revision=1, project="p")).status_code == 202
