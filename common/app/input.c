@@ -220,6 +220,10 @@ static rc_t load_counts(struct input_loader *l, struct db *db, int32_t project_i
     if (!rc)
         rc = sum_rows(&s, in, ret_window, e);
     mem_free(rows);
+    l->source = (struct live_source){.ops = live_source_ops, .window = s};
+    l->source.window.rows = NULL;
+    l->source.window.n_rows = 0;
+    in->source = &l->source.ops;
     return rc;
 }
 

@@ -123,28 +123,38 @@ static rc_t read_lake(struct recount *rc, const char *const *paths, size_t n, st
     return r;
 }
 
-/* The event's files; those of the manifest when it names none. */
-static rc_t recount(struct recount *rc, struct err *e)
+rc_t window_files(const struct window_source *s, struct arena *a, struct str **ret, size_t *n, struct err *e)
 {
-    const struct window_source *s = rc->src;
     struct manifest_row *rows = NULL;
     CLEANUP(db_rows_freep) struct db_rows *held = NULL;
-    size_t n = s->ev->n_files;
-    rc_t r = OK;
-    if (n == 0)
-        r = manifest_files(s->db, s->project_id, s->endpoint_id, s->ev->start_us, s->ev->end_us, &rows, &n, &held, e);
-    if (!r && n) {
-        const char **paths = mem_array(n + 1, sizeof *paths);
-        for (size_t i = 0; i < n; i++) {
-            struct str path = s->ev->n_files ? s->ev->files[i] : rows[i].path;
-            paths[i] = mem_dup(path.p, path.n);
-        }
-        r = read_lake(rc, paths, n, e);
-        for (size_t i = 0; i < n; i++)
-            mem_free((void *)(uintptr_t)paths[i]);
-        mem_free(paths);
-    }
+    size_t found = s->ev->n_files;
+    rc_t rc = OK;
+    if (found == 0)
+        rc = manifest_files(s->db, s->project_id, s->endpoint_id, s->ev->start_us, s->ev->end_us, &rows, &found, &held, e);
+    if (rc)
+        return rc;
+    struct str *files = arena_array(a, found + 1, sizeof *files);
+    for (size_t i = 0; i < found; i++)
+        files[i] = arena_str(a, s->ev->n_files ? s->ev->files[i] : rows[i].path);
     mem_free(rows);
+    *ret = files;
+    *n = found;
+    return OK;
+}
+
+static rc_t recount(struct recount *rc, struct err *e)
+{
+    struct arena mem = {0};
+    struct str *files = NULL;
+    size_t n = 0;
+    rc_t r = window_files(rc->src, &mem, &files, &n, e);
+    if (!r && n) {
+        const char **paths = arena_array(&mem, n + 1, sizeof *paths);
+        for (size_t i = 0; i < n; i++)
+            paths[i] = files[i].p; /* the arena terminates them */
+        r = read_lake(rc, paths, n, e);
+    }
+    arena_done(&mem);
     return r;
 }
 

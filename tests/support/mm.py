@@ -284,9 +284,9 @@ class World:
         return self.one(f"INSERT INTO endpoints ({', '.join(columns)}, change_seq) VALUES ({marks}, nextval('change_seq')) "
                         "RETURNING id, uid", *columns.values())
 
-    def app(self, project_id, name, needs_rows=False, active=True):
-        return self.one("INSERT INTO apps (project_id, name, needs_rows, active, created_us) VALUES (%s, %s, %s, %s, %s) "
-                        "RETURNING id", project_id, name, needs_rows, active, now_us())["id"]
+    def app(self, project_id, name, needs_rows=False, active=True, wants_empty=False):
+        return self.one("INSERT INTO apps (project_id, name, needs_rows, active, wants_empty, created_us) VALUES "
+                        "(%s, %s, %s, %s, %s, %s) RETURNING id", project_id, name, needs_rows, active, wants_empty, now_us())["id"]
 
     def reference(self, project_id, endpoint_id, statistics, labels=(), version=1, created_us=1):
         self.rows("INSERT INTO endpoint_references (project_id, endpoint_id, version, statistics, labels, source, created_us) "
