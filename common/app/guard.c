@@ -1,15 +1,13 @@
 /* The guard: handlers for what a crash raises and for a timer's signal, and the jump back. */
 #include "app/guard.h"
-#include <errno.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 #include "base/clock.h"
-#include "base/mem.h"
 
 #ifndef sigev_notify_thread_id
 #define sigev_notify_thread_id _sigev_un._tid
@@ -23,7 +21,6 @@ struct guard {
 
 /* A handler knows nothing but its thread. */
 static _Thread_local struct guard *volatile current;
-static pthread_once_t installed = PTHREAD_ONCE_INIT;
 static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 
 static int late_signal(void)
@@ -74,11 +71,15 @@ static rc_t tell(int number, int64_t limit_us, struct err *e)
 rc_t guard_call(rc_t (*fn)(void *, struct err *), void *arg, int64_t limit_us, bool *ret_broken, struct err *e)
 {
     struct guard g = {.signal = 0};
-    stack_t stack = {.ss_sp = mem_alloc(STACK_BYTES), .ss_size = STACK_BYTES}, stack_before;
+    stack_t stack = {.ss_sp = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+                     .ss_size = STACK_BYTES},
+            stack_before;
     sigset_t late, mask_before;
     timer_t timer;
     volatile rc_t rc = OK;
-    (void)pthread_once(&installed, install); /* cannot fail with a good handle */
+    install(); /* at each call: a library may have put its own in their place */
+    if (stack.ss_sp == MAP_FAILED)
+        return err_set(e, E_AGAIN, "no memory for a signal stack");
     (void)sigaltstack(&stack, &stack_before);
     sigemptyset(&late);
     sigaddset(&late, late_signal());
@@ -94,9 +95,6 @@ rc_t guard_call(rc_t (*fn)(void *, struct err *), void *arg, int64_t limit_us, b
     (void)pthread_sigmask(SIG_SETMASK, &mask_before, NULL);
     (void)sigaltstack(&stack_before, NULL);
     *ret_broken = g.signal != 0;
-    if (g.signal)
-        rc = tell(g.signal, limit_us, e); /* the stack's memory stays: free may be what crashed */
-    else
-        mem_free(stack.ss_sp);
-    return rc;
+    (void)munmap(stack.ss_sp, STACK_BYTES);
+    return g.signal ? tell(g.signal, limit_us, e) : rc;
 }
