@@ -202,7 +202,7 @@ static rc_t write_pending(struct db *db, struct acc *const *accs, size_t n, stru
     for (size_t i = 0; i < n; i++) {
         const struct acc *a = accs[i];
         int64_t start = time_floor(a->key.slot_start_us, a->window_us);
-        if (a->slot->rows || a->slot->errors)
+        if (a->slot->rows)
             w[n_all++] = (struct pending_window){a->known->ep.project_id, a->key.endpoint_id, start, start + a->window_us,
                                                  (int64_t)a->slot->rows, now, str_of(a->traceparent)};
     }

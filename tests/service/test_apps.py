@@ -50,7 +50,10 @@ def test_operations_tells_of_latency_errors_and_silence(world):
         mm.wait_for(lambda: world.rows("SELECT 1 FROM apps WHERE name = 'operations' AND active AND wants_empty"))
         post(stream, *[event(uid, k) for k in range(100)], *[event(uid, k, error="boom") for k in range(100, 125)],
              *[event(uid, k, at=START - 2 * PERIOD, error="boom") for k in range(20)])
-        found = mm.wait_for(lambda: len(results(world, "operations")) >= 3 and results(world, "operations"), 40, "three windows")
+        def three():
+            found = results(world, "operations")
+            return {START, START - PERIOD, START - 2 * PERIOD} <= set(found) and found
+        found = mm.wait_for(three, 40, "three windows")
         served, failed, silent = found[START], found[START - 2 * PERIOD], found[START - PERIOD]
         assert served["latency_p95_ms"]["result_value"] == pytest.approx(numpy.percentile(numpy.arange(1, 101), 95), rel=0.02)
         assert served["error_rate"]["result_value"] == 0.2 and served["error_rate"]["result_status"] == 2

@@ -252,7 +252,7 @@ def test_an_app_that_needs_rows_waits_for_the_lake_and_gets_its_files(world, sce
 
 def test_windows_without_rows_go_to_the_apps_that_want_them(world, scene):
     with world.service("controller", EMPTY_REACH="30m") as c:
-        scene.build(first_request_us=NOW_WINDOW - 3 * PERIOD, last_request_us=NOW_WINDOW - 2 * PERIOD, monitoring_mode="enabled")
+        scene.build(first_request_us=NOW_WINDOW - 2 * PERIOD, last_request_us=NOW_WINDOW - 2 * PERIOD, monitoring_mode="enabled")
         world.app(scene.project, "watchful", wants_empty=True)
         world.endpoint(scene.project, name="quiet", first_request_us=1, last_request_us=NOW_WINDOW - 20 * mm.HOUR_US)  # long silent: not any more
         scene.add(5, start=NOW_WINDOW)
