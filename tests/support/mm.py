@@ -258,9 +258,12 @@ class World:
         return found[0]
 
     def migrated(self):
-        """Waits until a service has made the tables."""
+        """Waits until a service has made the tables: the newest migration is there."""
+        newest = max(int(f.split("_")[0]) for f in os.listdir(os.path.join(ROOT, "common/db/migrations")) if f.endswith(".sql"))
+
         def check():
-            return self.rows("SELECT 1 FROM information_schema.tables WHERE table_name = 'outbox'")
+            return self.rows("SELECT 1 FROM information_schema.tables WHERE table_name = 'schema_migrations'") and \
+                self.rows("SELECT 1 FROM schema_migrations WHERE version = %s", newest)
         wait_for(check, 30, "the schema")
 
     def days(self, *instants_us):
