@@ -93,7 +93,7 @@ def test_it_is_built_tested_and_tried_on_a_file(made, tmp_path):
         "services/my-app/main.c", "tests/unit/test_app_my_app.c", cwd=made)
 
 
-@pytest.mark.parametrize("name", ["My-App", "a b", "-x", "x-", "", "histogram-drift-app", "../x"])
+@pytest.mark.parametrize("name", ["My-App", "a b", "-x", "x-", "", "histogram-drift-app", "../x", "my-batch"])
 def test_names_that_cannot_be(made, name):
     assert "new-app:" in run("scripts/new-app", name, cwd=made, rc=2)
 
