@@ -39,8 +39,9 @@ const struct config_key controller_keys[] = {
      .offset = AT(empty_reach_us),
      .min = 0,
      .max = 366 * 24 * HOURS,
-     .help = "Apps that want them are told of windows without rows of an endpoint that was last asked this long before, or "
-             "less."},
+     .help =
+         "Apps that want them are told of windows without rows of an endpoint that was last asked this long before, or "
+         "less."},
     {.env = "TICK_INTERVAL",
      .def = "1s",
      .type = CONFIG_DURATION,
