@@ -50,6 +50,16 @@ COPY --from=build /image/histogram-drift-app/ /
 HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 CMD ["/usr/bin/histogram-drift-app", "--check-ready"]
 ENTRYPOINT ["/usr/bin/histogram-drift-app"]
 
+FROM runtime AS operations-app
+COPY --from=build /image/operations-app/ /
+HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 CMD ["/usr/bin/operations-app", "--check-ready"]
+ENTRYPOINT ["/usr/bin/operations-app"]
+
+FROM runtime AS llm-app
+COPY --from=build /image/llm-app/ /
+HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 CMD ["/usr/bin/llm-app", "--check-ready"]
+ENTRYPOINT ["/usr/bin/llm-app"]
+
 # The api has no access control yet: by itself it listens on the container's loopback; HTTP_ADDR opens it.
 FROM runtime AS api
 ENV HTTP_ADDR=127.0.0.1

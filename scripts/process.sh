@@ -54,13 +54,13 @@ kill9() { # with its children, and only done when all of them are
     rm -f "$dir/$1/pid"
 }
 port_used() { (exec 3<> "/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-# free_base [FIRST]: ten free ports in a row, FIRST if those are; else below the kernel's own range
+# free_base [FIRST]: sixteen free ports in a row, FIRST if those are; else below the kernel's own range
 free_base() {
-    local base=${1:-$((15000 + RANDOM % 1700 * 10))} k
+    local base=${1:-$((15000 + RANDOM % 1000 * 16))} k
     while :; do
-        for k in 0 1 2 3 4 5 6 7 8 9; do
+        for k in {0..15}; do
             if port_used $((base + k)); then
-                base=$((15000 + RANDOM % 1700 * 10))
+                base=$((15000 + RANDOM % 1000 * 16))
                 continue 2
             fi
         done

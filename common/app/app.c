@@ -1,8 +1,10 @@
 /* The whole program of an app: its options, its place among projects, its pipeline and its HTTP form. */
 #include "app/app.h"
 #include <stdio.h>
+#include <string.h>
 #include "app/events.h"
 #include "app/form.h"
+#include "app/harness.h"
 #include "app/watch.h"
 #include "base/clock.h"
 #include "event/names.h"
@@ -13,8 +15,8 @@
 #define AT(field) offsetof(struct app_options, field)
 
 struct app_options {
-    const char *name, *system_id, *group_prefix;
-    int64_t batch_us, batch_max, known_max;
+    const char *name, *system_id, *group_prefix, *projects;
+    int64_t batch_us, batch_max, known_max, timeout_us;
 };
 
 static const struct config_key keys[] = {
@@ -36,6 +38,18 @@ static const struct config_key keys[] = {
      .flags = CONFIG_REQUIRED,
      .offset = AT(group_prefix),
      .help = "The consumer group is PREFIX-app:NAME."},
+    {.env = "APP_PROJECTS",
+     .def = "*",
+     .type = CONFIG_STR,
+     .offset = AT(projects),
+     .help = "Projects it serves, separated by commas; *: all."},
+    {.env = "APP_TIMEOUT",
+     .def = "60s",
+     .type = CONFIG_DURATION,
+     .offset = AT(timeout_us),
+     .min = 0,
+     .max = 3600 * USEC_PER_SEC,
+     .help = "A window that takes longer fails, and the process begins anew; 0: no limit."},
     {.env = "APP_BATCH_AGE",
      .def = "20ms",
      .type = CONFIG_DURATION,
@@ -76,28 +90,54 @@ struct program {
 };
 
 /* ---- projects ---- */
-/* Inserted or made active, unless it is there as it should be. */
-static rc_t register_in(struct program *p, struct db *db, const struct project *project, struct err *e)
+static const struct app_row *registered_in(const struct program *p, const struct project *project)
 {
-    for (size_t i = 0; i < p->n_registered; i++) {
-        const struct app_row *r = &p->registered[i];
-        if (r->project_id == project->id && strcmp(r->name, p->own.name) == 0 && r->active &&
-            r->needs_rows == p->app->needs_rows)
-            return OK;
-    }
+    for (size_t i = 0; i < p->n_registered; i++)
+        if (p->registered[i].project_id == project->id && strcmp(p->registered[i].name, p->own.name) == 0)
+            return &p->registered[i];
+    return NULL;
+}
+
+/* Inserted or changed, unless it is there as it should be; a project it does not serve knows it, if at all, as not active. */
+static rc_t register_in(struct program *p, struct db *db, const struct project *project, bool serves, struct err *e)
+{
+    const struct app_row *r = registered_in(p, project);
+    if (r ? r->active == serves && r->needs_rows == p->app->needs_rows && r->wants_empty == p->app->wants_empty : !serves)
+        return OK;
     int32_t id = 0;
-    rc_t rc = app_put(db, project->id, p->own.name, p->app->needs_rows, true, &id, e);
+    const struct app_row row = {.project_id = project->id,
+                                .name = (char *)(uintptr_t)p->own.name,
+                                .needs_rows = p->app->needs_rows,
+                                .wants_empty = p->app->wants_empty,
+                                .active = serves};
+    rc_t rc = app_register(db, &row, &id, e);
     if (rc == OK)
-        log_info("registered", LF_STR("project", project->name), LF_STR("app", p->own.name));
+        log_info("registered", LF_STR("project", project->name), LF_STR("app", p->own.name), LF_BOOL("active", serves));
     return rc == E_CONFLICT ? OK : rc; /* the project was just deleted */
+}
+
+static bool is_listed(const char *list, const char *name)
+{
+    size_t n = strlen(name);
+    for (const char *at = list; *at;) {
+        at += strspn(at, ", ");
+        size_t len = strcspn(at, ", ");
+        if ((len == 1 && *at == '*') || (len == n && memcmp(at, name, n) == 0))
+            return true;
+        at += len;
+    }
+    return false;
 }
 
 static rc_t is_wanted(void *arg, struct db *db, const struct project *project, bool *ret, struct err *e)
 {
     struct program *p = arg;
     bool is_default = strcmp(p->own.name, function_name(FUNCTION_HISTOGRAM)) == 0;
-    *ret = !is_default || project->default_app;
-    return *ret && project->monitoring ? register_in(p, db, project, e) : OK;
+    bool serves = is_listed(p->own.projects, project->name);
+    *ret = serves && (!is_default || project->default_app);
+    if (!project->monitoring || (is_default && !project->default_app))
+        return OK;
+    return register_in(p, db, project, serves, e);
 }
 
 static struct program *of_events(void *self)
@@ -137,6 +177,12 @@ static void pipeline_stopped(void *self)
     service_drained(of_events(self)->service);
 }
 
+/* A supervisor starts it anew: what a crash left behind is not trusted. */
+static void end_broken(void *self, const char *words)
+{
+    service_fail(of_events(self)->service, "the app failed on a window, which is a dead letter now: %s", words);
+}
+
 static rc_t open_pipeline(struct program *p, struct err *e)
 {
     (void)snprintf(p->pipeline_name, sizeof p->pipeline_name, "app:%s", p->own.name);
@@ -148,6 +194,8 @@ static rc_t open_pipeline(struct program *p, struct err *e)
                              .system_id = p->own.system_id,
                              .batch_us = p->own.batch_us,
                              .batch_max = p->own.batch_max,
+                             .timeout_us = p->own.timeout_us,
+                             .broken = end_broken,
                              .topics = &p->topics,
                              .producer = p->producer,
                              .loader = {.cache = p->cache, .lake = &p->lake, .shapes_max = (size_t)p->own.known_max}};
@@ -229,9 +277,10 @@ struct service_def *app_service(const struct app *app, struct arena *a)
 {
     struct program *p = arena_alloc(a, sizeof *p);
     *p = (struct program){.app = app, .opts = arena_alloc(a, app->opts_size ? app->opts_size : 1)};
-    struct config_default *defaults = arena_array(a, 3, sizeof *defaults);
+    struct config_default *defaults = arena_array(a, 4, sizeof *defaults);
     defaults[0] = (struct config_default){"APP_NAME", app->name};
     defaults[1] = (struct config_default){"HTTP_BODY_MAX", "2MiB"};
+    defaults[2] = (struct config_default){"APP_PROJECTS", app->projects ? app->projects : "*"};
     const struct config_table tables[] = {
         {"Application", keys, sizeof keys / sizeof *keys, &p->own},
         {"Database", db_keys, db_keys_n, &p->db},
@@ -256,6 +305,9 @@ struct service_def *app_service(const struct app *app, struct arena *a)
 
 int app_main(const struct app *app, int argc, char **argv)
 {
+    int tried = harness_main(app, argc, argv);
+    if (tried >= 0)
+        return tried;
     struct arena a = {0};
     int code = service_main(app_service(app, &a), argc, argv);
     arena_done(&a);

@@ -2,9 +2,11 @@
  * the same bytes again, so a crash between acknowledgement and ledger changes nothing. */
 #include "app/events.h"
 #include <stdio.h>
+#include "app/guard.h"
 #include "app/output.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "json/write.h"
 #include "log/log.h"
 #include "metrics/metrics.h"
 
@@ -90,7 +92,8 @@ static rc_t events_record(void *self, const struct pipeline_record *r, struct er
 {
     struct app_events *a = self;
     struct reject why = {0};
-    (void)e; /* nothing is asked of anybody here */
+    if (a->ended)
+        return err_set(e, E_AGAIN, "%s: the process ends", a->fault.text);
     if (r->warmup)
         return OK;
     if (a->n == a->cap) {
@@ -138,11 +141,27 @@ static rc_t keep_outputs(struct app_events *a, struct app_event *it, const struc
     return OK;
 }
 
+struct track_call {
+    const struct app_events *a;
+    const struct app_input *in;
+    struct app_output *out;
+};
+
+static rc_t call_app(void *arg, struct err *e)
+{
+    const struct track_call *c = arg;
+    return c->a->app->track(c->a->opts, c->in, c->out, e);
+}
+
 /* E_INVALID: *why says it. */
-static rc_t track(struct app_events *a, struct app_event *it, struct app_input *in, struct reject *why, struct err *e)
+static rc_t track(struct app_events *a, struct app_event *it, struct app_input *in, struct reject *why,
+                  bool *ret_broken, struct err *e)
 {
     struct app_output out = {.arena = in->arena};
-    rc_t rc = a->app->track(a->opts, in, &out, e);
+    struct track_call call = {a, in, &out};
+    rc_t rc = guard_call(call_app, &call, a->timeout_us, ret_broken, e);
+    if (*ret_broken)
+        a->fault = *e;
     if (rc == OK && out.fault.text[0]) {
         *e = out.fault;
         rc = E_INVALID;
@@ -151,7 +170,44 @@ static rc_t track(struct app_events *a, struct app_event *it, struct app_input *
         rc = keep_outputs(a, it, &out, in, why);
     else if (rc != E_AGAIN)
         rc = reject_set(why, REJECT_APP_FAILED, NULL, 0, "%.150s", e->text);
+    if (!*ret_broken)
+        app_output_done(&out);
+    return rc;
+}
+
+/* The endpoint says so too: one result in place of the app's. */
+static void tell_failure(struct app_events *a, struct app_event *it, const struct app_input *in, const struct reject *why)
+{
+    struct app_output out = {.arena = &a->mem};
+    struct reject ignored = {0};
+    struct json_writer w;
+    struct buf extra = {0};
+    jw_init(&w, &extra, JSON_NAN_NULL);
+    jw_object(&w);
+    jw_kv_strz(&w, "reason", "app_failed");
+    jw_kv_strz(&w, "detail", why->text);
+    jw_object_end(&w);
+    app_result(&out, "app_failed", 1, KIND_APP_ANOMALY, STATUS_POTENTIAL, buf_str(&extra));
+    (void)keep_outputs(a, it, &out, in, &ignored); /* one small result always fits */
     app_output_done(&out);
+    buf_done(&extra);
+}
+
+static rc_t load(struct app_events *a, struct db *db, struct app_event *it, struct arena *mem, struct app_input *in,
+                 struct slot **ret_window, struct reject *why, struct err *e)
+{
+    const struct function_project *p = function_topics_project(a->topics, it->part->project_id);
+    if (!p)
+        return reject_set(why, REJECT_UNKNOWN_PROJECT, NULL, 0, "the project was deleted");
+    rc_t rc = input_load(&a->loader, db, it->part->project_id, &it->ev, mem, in, ret_window, why, e);
+    if (rc)
+        return rc;
+    char topic[NAME_TOPIC_MAX + 1];
+    in->project = str_of(p->name);
+    in->application = a->name;
+    rc = topic_function(topic, a->system_id, in->project, str_of(function_name(FUNCTION_WRITER)), e);
+    it->topic = arena_dup(&a->mem, topic, strlen(topic));
+    it->uid = arena_str(&a->mem, str_of(in->endpoint->uid));
     return rc;
 }
 
@@ -162,26 +218,21 @@ static rc_t handle(struct app_events *a, struct db *db, struct app_event *it, st
     struct app_input in = {0};
     struct slot *window = NULL;
     struct reject why = {0};
-    const struct function_project *p = function_topics_project(a->topics, it->part->project_id);
-    rc_t rc = p ? input_load(&a->loader, db, it->part->project_id, &it->ev, &mem, &in, &window, &why, e)
-                : reject_set(&why, REJECT_UNKNOWN_PROJECT, NULL, 0, "the project was deleted");
-    if (!rc) {
-        char topic[NAME_TOPIC_MAX + 1];
-        in.project = str_of(p->name);
-        in.application = a->name;
-        rc = topic_function(topic, a->system_id, in.project, str_of(function_name(FUNCTION_WRITER)), e);
-        it->topic = arena_dup(&a->mem, topic, strlen(topic));
-        it->uid = arena_str(&a->mem, str_of(in.endpoint->uid));
-    }
+    bool broken = false;
+    rc_t rc = load(a, db, it, &mem, &in, &window, &why, e);
     if (!rc)
-        rc = track(a, it, &in, &why, e);
+        rc = track(a, it, &in, &why, &broken, e);
     if (!rc) {
         it->state = EVENT_TRACKED;
         metric_add(metrics_at(&metrics, M_WINDOWS, OUTCOME_TRACKED, 0), 1);
         metric_add(metrics_at(&metrics, M_MISSING, 0, 0), in.rows_missing);
     }
-    slot_free(window);
-    arena_done(&mem);
+    if (rc == E_INVALID && why.code == REJECT_APP_FAILED && in.endpoint && it->topic)
+        tell_failure(a, it, &in, &why);
+    if (!broken) { /* else the app was in the middle of it */
+        slot_free(window);
+        arena_done(&mem);
+    }
     metric_observe(metrics_at(&metrics, M_SECONDS, 0, 0), (double)(clock_mono_us() - began) * 1e-6);
     if (rc == E_INVALID && why.code != REJECT_NONE) {
         bury(a, it, &why);
@@ -219,7 +270,7 @@ static rc_t send_all(struct app_events *a, struct pipeline_part *const *parts, s
     size_t sent = 0;
     rc_t rc = OK;
     for (size_t i = 0; !rc && i < a->n; i++)
-        if (a->items[i].state == EVENT_TRACKED && is_of(&a->items[i], parts, n))
+        if (a->items[i].n_outputs && is_of(&a->items[i], parts, n))
             rc = send_event(a, &a->items[i], &sent, e);
     struct err waited = {{0}};
     rc_t acked = sent ? acks_wait(&a->acks, SEND_TIMEOUT_US, rc ? &waited : e) : OK;
@@ -237,7 +288,7 @@ static rc_t send_all(struct app_events *a, struct pipeline_part *const *parts, s
 static rc_t events_prepare(void *self, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e)
 {
     struct app_events *a = self;
-    rc_t rc = OK;
+    rc_t rc = a->ended ? err_set(e, E_AGAIN, "%s: the process ends", a->fault.text) : OK;
     for (size_t i = 0; !rc && i < a->n; i++)
         if (a->items[i].state == EVENT_NEW && is_of(&a->items[i], parts, n))
             rc = handle(a, db, &a->items[i], e);
@@ -256,7 +307,11 @@ static void events_forget(void *self, const struct pipeline_part *part, bool com
 {
     struct app_events *a = self;
     size_t kept = 0;
-    (void)committed; /* what was sent is sent; the ledger says whether it is sent again */
+    /* What was sent is sent; the ledger says whether it is sent again. */
+    if (committed && a->fault.text[0] && !a->ended) {
+        a->ended = true;
+        a->broken(a, a->fault.text);
+    }
     for (size_t i = 0; i < a->n; i++)
         if (part && a->items[i].part != part)
             a->items[kept++] = a->items[i];

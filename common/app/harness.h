@@ -10,14 +10,27 @@
 #include "app/app.h"
 #include "app/output.h"
 
+struct harness_earlier { /* a window before: what app_totals and app_earlier find there */
+    int64_t start_us, end_us;
+    struct app_totals totals;
+    const double *rows; /* totals.rows × width, or NULL */
+};
+
 struct harness_case {
     const char *const *features, *const *labels;
     size_t n_features, n_labels;
-    const double *rows; /* n_rows × (n_features + n_labels); NaN: missing */
+    const double *rows;              /* n_rows × (n_features + n_labels); NaN: missing */
+    const struct stat_value *values; /* instead of rows: of any type */
     size_t n_rows;
+    const double *latency_us;  /* of each row, a request each; NULL: not known */
+    const struct str *metrics; /* of each row: JSON, or empty; NULL: none */
+    uint64_t errors;           /* requests that failed, beside n_rows that did not */
+    const struct harness_earlier *earlier;
+    size_t n_earlier;
     const struct reference *reference; /* NULL: none */
     const char *const *options;        /* "DRIFT_EDGES=mlrun", …, NULL; NULL: all defaults */
     int64_t start_us, end_us;          /* 0 0: ten minutes of 2025-01-01 */
+    int64_t first_request_us;          /* of the endpoint; 0: not known */
 };
 struct harness_answer {
     struct arena mem;
@@ -28,3 +41,21 @@ struct harness_answer {
 rc_t harness_run(const struct app *app, const struct harness_case *c, struct harness_answer *ret, struct err *e) MUST_CHECK;
 const struct app_item *harness_find(const struct harness_answer *a, const char *name); /* NULL: not answered */
 void harness_done(struct harness_answer *a);                                           /* {0} is fine */
+
+/* ---- harness_csv.c ---- */
+/* A CSV with a header (RFC 4180; a BOM is skipped). Columns named in labels are the model's outputs; `latency` (µs), `metrics`
+ * (JSON) and `error` (any text: a failed request) are what the lake's columns of these names are. An empty field is missing;
+ * a column is numbers where each field is one. Everything the case points to is in mem. */
+struct harness_csv {
+    struct arena mem;
+    struct harness_case rows;
+};
+/* E_INVALID, E_LIMIT with the line; E_NOTFOUND: no such file. */
+rc_t harness_read_csv(const char *path, struct str labels, struct harness_csv *ret, struct err *e) MUST_CHECK;
+void harness_csv_done(struct harness_csv *c);
+/* The reference that these rows make. */
+rc_t harness_reference(const struct harness_csv *c, struct reference **ret, struct err *e) MUST_CHECK;
+
+/* PROGRAM --try=ROWS.csv [--try-reference=TRAINING.csv] [--try-labels=a,b] [the app's options]: prints what the app answers, a line
+ * an event. -1: argv asks for none of it; else the exit code. */
+int harness_main(const struct app *app, int argc, char **argv);

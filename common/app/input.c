@@ -243,6 +243,20 @@ static rc_t load_counts(struct input_loader *l, struct db *db, int32_t project_i
         rc = sum_rows(&s, in, ret_window, e);
     }
     mem_free(rows);
+    l->source = (struct live_source){.ops = live_source_ops, .window = s};
+    l->source.window.rows = NULL;
+    l->source.window.n_rows = 0;
+    in->source = &l->source.ops;
+    return rc;
+}
+
+static rc_t named_files(struct db *db, int32_t project_id, const struct window_event *ev, struct arena *arena,
+                        struct app_input *in, struct err *e)
+{
+    const struct window_source s = {.db = db, .project_id = project_id, .endpoint_id = in->endpoint->id, .ev = ev};
+    struct str *files = NULL;
+    rc_t rc = window_files(&s, arena, &files, &in->n_files, e);
+    in->files = files;
     return rc;
 }
 
@@ -264,7 +278,7 @@ rc_t input_load(struct input_loader *l, struct db *db, int32_t project_id, const
     if (rc == E_NOTFOUND)
         return reject_set(why, REJECT_UNKNOWN_ENDPOINT, "endpoint_id", 0, "the project has no such endpoint");
     if (!rc && ev->n_files)
-        rc = window_files(db, project_id, in.endpoint->id, ev, arena, &in.files, &in.n_files, e);
+        rc = named_files(db, project_id, ev, arena, &in, e);
     if (!rc)
         rc = load_counts(l, db, project_id, ev, &in, ret_window, e);
     if (rc == E_INVALID || rc == E_NOTFOUND || rc == E_LIMIT)

@@ -133,36 +133,34 @@ static bool is_named(const struct window_event *ev, struct str path)
 }
 
 /* An event comes from anybody who may write to the topic: a path counts only when the manifest has it for this endpoint. */
-rc_t window_files(struct db *db, int32_t project_id, int64_t endpoint_id, const struct window_event *ev,
-                  struct arena *a, const struct str **ret, size_t *ret_n, struct err *e)
+rc_t window_files(const struct window_source *s, struct arena *a, struct str **ret, size_t *n, struct err *e)
 {
     struct manifest_row *rows = NULL;
     CLEANUP(db_rows_freep) struct db_rows *held = NULL;
-    size_t n = 0, kept = 0;
-    rc_t rc = manifest_files(db, project_id, endpoint_id, ev->start_us, ev->end_us, &rows, &n, &held, e);
+    size_t found = 0, kept = 0;
+    rc_t rc = manifest_files(s->db, s->project_id, s->endpoint_id, s->ev->start_us, s->ev->end_us, &rows, &found, &held, e);
     if (rc)
         return rc;
-    struct str *files = arena_array(a, n + 1, sizeof *files);
-    for (size_t i = 0; i < n; i++)
-        if (is_named(ev, rows[i].path))
+    struct str *files = arena_array(a, found + 1, sizeof *files);
+    for (size_t i = 0; i < found; i++)
+        if (is_named(s->ev, rows[i].path))
             files[kept++] = arena_str(a, rows[i].path);
     mem_free(rows);
     *ret = files;
-    *ret_n = kept;
+    *n = kept;
     return OK;
 }
 
 static rc_t recount(struct recount *rc, struct err *e)
 {
-    const struct window_source *s = rc->src;
     struct arena mem = {0};
-    const struct str *files = NULL;
+    struct str *files = NULL;
     size_t n = 0;
-    rc_t r = window_files(s->db, s->project_id, s->endpoint_id, s->ev, &mem, &files, &n, e);
+    rc_t r = window_files(rc->src, &mem, &files, &n, e);
     if (!r && n) {
-        const char **paths = arena_array(&mem, n, sizeof *paths);
+        const char **paths = arena_array(&mem, n + 1, sizeof *paths);
         for (size_t i = 0; i < n; i++)
-            paths[i] = arena_dup(&mem, files[i].p, files[i].n);
+            paths[i] = files[i].p; /* the arena terminates them */
         r = read_lake(rc, paths, n, e);
     }
     arena_done(&mem);

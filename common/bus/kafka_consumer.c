@@ -219,7 +219,9 @@ static void show_record(struct kafka_consumer *c, const rd_kafka_message_t *m, s
     ret->topic = kafka_intern(c, rd_kafka_topic_name(m->rkt));
     ret->partition = m->partition;
     ret->offset = m->offset;
-    ret->timestamp_us = kind == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE || ms < 0 ? -1 : ms > INT64_MAX / 1000 ? INT64_MAX : ms * 1000;
+    ret->timestamp_us = kind == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE || ms < 0 ? -1
+                        : ms > INT64_MAX / 1000                            ? INT64_MAX
+                                                                           : ms * 1000;
     ret->key = (struct str){m->key, m->key_len};
     ret->value = (struct str){m->payload, m->len};
     ret->traceparent = traceparent_of(m);

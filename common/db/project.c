@@ -112,10 +112,11 @@ rc_t project_lock(struct db *db, const struct project *def, struct project *ret,
 rc_t apps_list(struct db *db, int32_t project_id, struct app_row **ret, size_t *n, struct err *e)
 {
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
-    rc_t rc = db_exec(db,
-                      "SELECT id, project_id, name, needs_rows, active FROM apps WHERE $1 = 0 OR project_id = $1 "
-                      "ORDER BY id",
-                      DB_PARAMS(DBV_I64(project_id)), &rows, e);
+    rc_t rc = db_exec(
+        db,
+        "SELECT id, project_id, name, needs_rows, active, wants_empty FROM apps WHERE $1 = 0 OR project_id = $1 "
+        "ORDER BY id",
+        DB_PARAMS(DBV_I64(project_id)), &rows, e);
     if (rc)
         return rc;
     *n = db_rows_n(rows);
@@ -127,6 +128,7 @@ rc_t apps_list(struct db *db, int32_t project_id, struct app_row **ret, size_t *
             .name = db_dup(rows, i, 2),
             .needs_rows = db_bool(rows, i, 3),
             .active = db_bool(rows, i, 4),
+            .wants_empty = db_bool(rows, i, 5),
         };
     return OK;
 }
@@ -138,20 +140,22 @@ void apps_free(struct app_row *a, size_t n)
     mem_free(a);
 }
 
-rc_t app_put(struct db *db, int32_t project_id, const char *name, bool needs_rows, bool active, int32_t *ret_id,
-             struct err *e)
+rc_t app_register(struct db *db, const struct app_row *in, int32_t *ret_id, struct err *e)
 {
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
-    struct db_value values[] = {DBV_I64(project_id), DBV_TEXTZ(name), DBV_BOOL(needs_rows), DBV_BOOL(active),
-                                DBV_I64(clock_now_us())};
-    rc_t rc = db_one(db, "SELECT id FROM apps WHERE project_id = $1 AND name = $2 AND needs_rows = $3 AND active = $4",
-                     values, 4, &rows, e);
+    struct db_value values[] = {DBV_I64(in->project_id), DBV_TEXTZ(in->name),       DBV_BOOL(in->needs_rows),
+                                DBV_BOOL(in->active),    DBV_BOOL(in->wants_empty), DBV_I64(clock_now_us())};
+    rc_t rc = db_one(db,
+                     "SELECT id FROM apps WHERE project_id = $1 AND name = $2 AND needs_rows = $3 AND active = $4 AND "
+                     "wants_empty = $5",
+                     values, 5, &rows, e);
     if (rc == E_NOTFOUND) /* each insert that meets a row would use up a number */
         rc = db_one(db,
-                    "INSERT INTO apps (project_id, name, needs_rows, active, created_us) VALUES ($1, $2, $3, $4, $5) "
-                    "ON CONFLICT (project_id, name) DO UPDATE SET needs_rows = EXCLUDED.needs_rows, "
-                    "active = EXCLUDED.active RETURNING id",
-                    values, 5, &rows, e);
+                    "INSERT INTO apps (project_id, name, needs_rows, active, wants_empty, created_us) "
+                    "VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (project_id, name) DO UPDATE SET "
+                    "needs_rows = EXCLUDED.needs_rows, active = EXCLUDED.active, wants_empty = EXCLUDED.wants_empty "
+                    "RETURNING id",
+                    values, 6, &rows, e);
     if (!rc)
         *ret_id = DB_I32(rows, 0, 0);
     return rc;
@@ -179,4 +183,12 @@ rc_t app_add(struct db *db, int32_t project_id, const char *name, int32_t *ret_i
     if (!rc)
         *ret_id = DB_I32(*rows, 0, 0);
     return rc;
+}
+
+rc_t app_put(struct db *db, int32_t project_id, const char *name, bool needs_rows, bool active, int32_t *ret_id,
+             struct err *e)
+{
+    const struct app_row in = {
+        .project_id = project_id, .name = (char *)(uintptr_t)name, .needs_rows = needs_rows, .active = active};
+    return app_register(db, &in, ret_id, e);
 }

@@ -24,10 +24,13 @@ struct app_row {
     int32_t id, project_id;
     char *name;
     bool needs_rows, active;
+    bool wants_empty; /* is told of windows without rows too */
 };
 rc_t apps_list(struct db *db, int32_t project_id, struct app_row **ret, size_t *n, struct err *e) MUST_CHECK; /* project 0: all */
 void apps_free(struct app_row *a, size_t n);
-/* Insert-or-read; needs_rows and active are brought up to date. */
+/* Insert-or-read; what in says (id apart) is brought up to date. */
+rc_t app_register(struct db *db, const struct app_row *in, int32_t *ret_id, struct err *e) MUST_CHECK;
+/* The same for an app that wants no empty windows. */
 rc_t app_put(struct db *db, int32_t project_id, const char *name, bool needs_rows, bool active, int32_t *ret_id,
              struct err *e) MUST_CHECK;
 /* Insert-or-read: what is there stays as it is; a new one is inactive. */

@@ -70,6 +70,19 @@ rc_t pending_due(struct db *db, int32_t project_id, int64_t frontier_us, int64_t
     return OK;
 }
 
+rc_t pending_add_empty(struct db *db, int32_t project_id, int64_t start_us, int64_t end_us, int64_t seen_since_us,
+                       struct err *e)
+{
+    return db_run(
+        db,
+        "INSERT INTO pending_windows (project_id, endpoint_id, window_start_us, window_end_us, rows, last_handled_us) "
+        "SELECT e.project_id, e.id, $2, $3, 0, 0 FROM endpoints e WHERE e.project_id = $1 "
+        "AND e.monitoring_mode = 'enabled' AND e.first_request_us < $3 AND e.last_request_us >= $4 "
+        "AND NOT EXISTS (SELECT 1 FROM windows w WHERE w.project_id = e.project_id AND w.endpoint_id = e.id "
+        "AND w.window_start_us = $2 AND w.window_end_us = $3) ORDER BY e.id ON CONFLICT DO NOTHING",
+        DB_PARAMS(DBV_I64(project_id), DBV_I64(start_us), DBV_I64(end_us), DBV_I64(seen_since_us)), NULL, e);
+}
+
 rc_t pending_next(struct db *db, int32_t project_id, int64_t *ret_end_us, struct err *e)
 {
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;

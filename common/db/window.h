@@ -14,6 +14,10 @@ struct window {
  * oldest end first, at most limit. traceparent borrowed from *ret_rows. */
 rc_t pending_due(struct db *db, int32_t project_id, int64_t frontier_us, int64_t lateness_us, size_t limit,
                  struct pending_window **ret, size_t *n, struct db_rows **ret_rows, struct err *e) MUST_CHECK;
+/* Makes [start, end) pending, without rows, for the monitored endpoints of the project that were asked before end and not
+ * before seen_since, and have no window there yet. Own statement. */
+rc_t pending_add_empty(struct db *db, int32_t project_id, int64_t start_us, int64_t end_us, int64_t seen_since_us,
+                       struct err *e) MUST_CHECK;
 /* Earliest end of a pending window, 0: none (for the next wake-up). */
 rc_t pending_next(struct db *db, int32_t project_id, int64_t *ret_end_us, struct err *e) MUST_CHECK;
 /* Inside a transaction. Takes the pending row (E_NOTFOUND: gone), and answers what is known of the window. */

@@ -127,17 +127,36 @@ static enum drift_outcome outcome_of(const struct feature_ref *f, const struct f
     return c->missing ? DRIFT_ALL_MISSING : DRIFT_NO_SAMPLES;
 }
 
+/* Counted against this reference, or not at all. */
+static const struct feature_counts *fitting(const struct feature_ref *f, const struct feature_counts *c)
+{
+    return c && c->kind == f->kind && c->n_cells == counts_cells(f) ? c : NULL;
+}
+
+static uint64_t used_of(const struct feature_ref *f, const struct feature_counts *c)
+{
+    if (!c || f->kind == FEATURE_NONE)
+        return 0;
+    return f->kind == FEATURE_NUMERIC ? counts_numbers(c) : counts_texts(c);
+}
+
+static void fill_shares(const struct feature_ref *f, const struct feature_counts *c, enum drift_edges edges,
+                        struct shares *s)
+{
+    s->n = 0;
+    s->t_total = s->u_total = 0;
+    if (f->kind == FEATURE_NUMERIC)
+        numeric_shares(f, c, edges, s);
+    else
+        categorical_shares(f, c, s);
+}
+
 void drift_feature(const struct feature_ref *f, const struct feature_counts *c, enum drift_edges edges,
                    struct drift_feature *ret)
 {
     struct shares s;
-    s.n = 0;
-    s.t_total = s.u_total = 0;
-    if (c && (c->kind != f->kind || c->n_cells != counts_cells(f)))
-        c = NULL; /* counted against another reference */
-    ret->used = 0;
-    if (c && f->kind != FEATURE_NONE)
-        ret->used = f->kind == FEATURE_NUMERIC ? counts_numbers(c) : counts_texts(c);
+    c = fitting(f, c);
+    ret->used = used_of(f, c);
     ret->missing = c ? c->missing : 0;
     ret->wrong_type = c ? c->wrong_type : 0;
     ret->outcome = outcome_of(f, c, edges, ret->used);
@@ -145,10 +164,7 @@ void drift_feature(const struct feature_ref *f, const struct feature_counts *c, 
         ret->distance[d] = NAN;
     if (ret->outcome != DRIFT_OK)
         return;
-    if (f->kind == FEATURE_NUMERIC)
-        numeric_shares(f, c, edges, &s);
-    else
-        categorical_shares(f, c, &s);
+    fill_shares(f, c, edges, &s);
     if (!(s.u_total > 0)) {
         ret->outcome = DRIFT_NO_REFERENCE_HIST;
         return;
@@ -166,6 +182,89 @@ void drift_feature(const struct feature_ref *f, const struct feature_counts *c, 
     }
 }
 
+/* ---- beside general_drift ---- */
+/* The middle of each cell; the outer ones are as wide as the others are on the average. */
+static bool positions(const struct feature_ref *f, size_t n, double *ret)
+{
+    double low = f->edges[0], range = f->edges[f->n_bins] - low, width = 1 / (double)f->n_bins;
+    size_t outer = n == f->n_bins ? 0 : 1;
+    for (uint32_t i = 0; i < f->n_bins; i++)
+        ret[i + outer] = ((f->edges[i] - low) / range + (f->edges[i + 1] - low) / range) / 2;
+    if (outer) {
+        ret[0] = -width / 2;
+        ret[n - 1] = 1 + width / 2;
+    }
+    return isfinite(range);
+}
+
+void drift_measure(const struct feature_ref *f, const struct feature_counts *c, enum drift_edges edges,
+                   double ret[N_MEASURES])
+{
+    double at[REFERENCE_BINS_MAX + 2];
+    struct shares s;
+    for (int i = 0; i < N_MEASURES; i++)
+        ret[i] = NAN;
+    c = fitting(f, c);
+    if (outcome_of(f, c, edges, used_of(f, c)) != DRIFT_OK)
+        return;
+    fill_shares(f, c, edges, &s);
+    if (!(s.u_total > 0))
+        return;
+    for (size_t i = 0; i < s.n; i++) {
+        s.t[i] /= s.t_total;
+        s.u[i] /= s.u_total;
+    }
+    bool ordered = f->kind == FEATURE_NUMERIC && positions(f, s.n, at);
+    const struct measure_input m = {s.t, s.u, ordered ? at : NULL, s.t_total, s.u_total, s.n};
+    for (int i = 0; i < N_MEASURES; i++)
+        ret[i] = measures[i].fn(&m);
+}
+
+bool drift_between(const struct feature_ref *f, const struct feature_counts *now, const struct feature_counts *before,
+                   enum drift_edges edges, double ret[N_DISTANCES])
+{
+    struct shares s, b;
+    for (int d = 0; d < N_DISTANCES; d++)
+        ret[d] = NAN;
+    now = fitting(f, now);
+    before = fitting(f, before);
+    if (!used_of(f, now) || !used_of(f, before))
+        return false;
+    fill_shares(f, now, edges, &s);
+    fill_shares(f, before, edges, &b);
+    for (size_t i = 0; i < s.n; i++) {
+        s.t[i] /= s.t_total;
+        b.t[i] /= b.t_total;
+    }
+    for (int d = 0; d < N_DISTANCES; d++) {
+        double v = memcmp(s.t, b.t, s.n * sizeof *s.t) == 0 ? 0 : distances[d].fn(s.t, b.t, s.n);
+        ret[d] = distances[d].bounded && v > 1 ? 1 : v;
+    }
+    return true;
+}
+
+static double share_of(uint64_t n, uint64_t of)
+{
+    return of ? (double)n / (double)of : NAN;
+}
+
+struct drift_quality drift_quality(const struct feature_ref *f, const struct feature_counts *c)
+{
+    c = fitting(f, c);
+    if (!c)
+        return (struct drift_quality){1, NAN, NAN};
+    struct drift_quality q = {.missing = share_of(c->missing, counts_total(c)),
+                              .out_of_range = NAN,
+                              .wrong_type = share_of(c->wrong_type, counts_total(c))};
+    uint64_t used = used_of(f, c);
+    if (f->kind == FEATURE_NUMERIC)
+        q.out_of_range = share_of(c->under + c->over + c->neg_inf + c->pos_inf, used);
+    else if (f->kind == FEATURE_CATEGORICAL && !f->partial && f->other == 0)
+        q.out_of_range = share_of(c->text ? c->text->other : 0, used);
+    return q;
+}
+
+/* ---- the means ---- */
 /* Means over the features that were compared and are wanted. Returns how many. */
 static size_t means(const struct drift_result *r, bool features, bool labels, double ret[N_DISTANCES])
 {

@@ -89,6 +89,21 @@ void drift_result_done(struct drift_result *r); /* NULL and {0} are fine */
 /* One number against the thresholds; NaN: irrelevant; out of [0,1] is cut. */
 enum drift_status drift_classify(double value, const struct drift_options *o);
 
+/* ---- beside general_drift ---- */
+/* The further measures of a feature (distance.h): NaN where drift_feature would not say DRIFT_OK, or the measure says nothing. */
+void drift_measure(const struct feature_ref *f, const struct feature_counts *c, enum drift_edges edges,
+                   double ret[N_MEASURES]);
+/* One sample against another, by the bins of f. False, and ret is NaN: one of them has no values to compare. */
+bool drift_between(const struct feature_ref *f, const struct feature_counts *now, const struct feature_counts *before,
+                   enum drift_edges edges, double ret[N_DISTANCES]);
+/* What is wrong with the values themselves; shares, NaN where there is nothing to say. */
+struct drift_quality {
+    double missing;      /* of all values; 1 for a column that did not come */
+    double out_of_range; /* of the numbers: outside the training set's range, infinite; of the texts: no category of it */
+    double wrong_type;   /* of all values: neither missing nor of the reference's type */
+};
+struct drift_quality drift_quality(const struct feature_ref *f, const struct feature_counts *c);
+
 /* Appends JSON objects. Numbers that are not finite are written as JSON null.
  * current_stats: {feature: {count, mean, std, min, max, hist: [counts, edges]}, ...}, counted by the edge rule, padded as the
  * reference is; a text column: {count, unique, top, freq, categories: {text: n}, other}. Columns that are not in the reference are left out.

@@ -14,6 +14,8 @@ const struct api_route api_routes[] = {
     {"GET", "/api/v1/healthz", "open", 0, get_healthz, "MLRun's health answer"},
     {"GET", P, "read", API_DB, get_project, "One project and its monitoring settings"},
     {"PUT", P, "admin", API_DB, put_project, "Makes or changes a project: base period, monitoring, default app"},
+    {"GET", P "/apps", "read", API_DB, list_apps, "Apps of the project: who is told of closed windows"},
+    {"PUT", P "/apps/{app}", "write", API_DB, put_app, "Tells the controller of an app that does not run on the SDK"},
     {"POST", P "/model-endpoints", "write", API_DB, post_endpoint, "Makes an endpoint record, or a new version of it"},
     {"GET", P "/model-endpoints", "read", API_DB, list_endpoints, "Endpoint records, filtered"},
     {"GET", P "/model-endpoints/{name}", "read", API_DB, get_endpoint, "One endpoint record"},

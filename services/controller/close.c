@@ -18,6 +18,7 @@
 #include "pipeline/pipeline.h"
 
 #define FILES_MAX WINDOW_FILES_MAX
+#define EMPTY_LOOK_BACK 60 /* periods */
 
 /* One transaction's worth. */
 struct batch {
@@ -151,6 +152,8 @@ static rc_t tell_apps(struct closer *c, struct db *db, struct batch *b, const st
             return rc;
     }
     for (size_t i = 0; i < s->n_apps; i++) {
+        if (put->rows == 0 && !s->apps[i].wants_empty)
+            continue;
         rc_t rc = tell_app(c, b, s, &s->apps[i], mixed || s->apps[i].needs_rows ? with_files : ev, e);
         if (rc)
             return rc;
@@ -211,7 +214,7 @@ static rc_t put_revision(struct closer *c, struct db *db, struct batch *b, const
         return rc;
     b->did.closed++;
     b->did.revisions += known->revision > 0;
-    if (!endpoint_fires(ep) || sum->rows == 0) {
+    if (!endpoint_fires(ep) || (sum->rows == 0 && !s->wants_empty)) {
         b->did.silent++;
         return OK;
     }
@@ -320,6 +323,28 @@ static rc_t close_batch(struct closer *c, struct db *db, const struct close_scop
     arena_done(&b.mem);
     /* A lost answer to COMMIT needs no settling: pending rows that are still there are simply closed by the next tick. */
     return rc == E_UNKNOWN ? E_AGAIN : rc;
+}
+
+/* Each period is looked at once; after a start, or when many were missed, the newest of them again: that changes nothing. */
+rc_t close_find_empty(struct closer *c, struct db *db, const struct close_scope *s, struct err *e)
+{
+    const struct str key = {(const char *)&s->project->id, sizeof s->project->id};
+    int64_t period = s->project->base_period_us;
+    int64_t end = time_floor(s->frontier_us - c->opts->lateness_us, period);
+    int64_t *known = map_get(&c->empties, key);
+    int64_t from = end - EMPTY_LOOK_BACK * period;
+    if (!known) {
+        known = mem_alloc(sizeof *known);
+        map_put(&c->empties, key, known);
+    } else if (*known > from) {
+        from = time_floor(*known, period);
+    }
+    rc_t rc = OK;
+    for (int64_t at = from; !rc && at < end; at += period)
+        rc = pending_add_empty(db, s->project->id, at, at + period, at - c->opts->empty_reach_us, e);
+    if (!rc)
+        *known = end;
+    return rc;
 }
 
 rc_t close_project(struct closer *c, struct db *db, const struct close_scope *s, struct tick_report *r, bool *ret_more,

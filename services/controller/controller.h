@@ -23,7 +23,7 @@
 
 struct controller_options {
     char *system_id;
-    int64_t lateness_us, max_lateness_us, tick_us;
+    int64_t lateness_us, max_lateness_us, tick_us, empty_reach_us;
     int64_t close_batch, close_max;
     int64_t sweep_us, fold_after_us, fold_max;
     int64_t relay_inflight;
@@ -64,6 +64,7 @@ struct close_scope {
     const struct app_row *apps; /* active ones of the project */
     size_t n_apps;
     bool needs_rows;     /* one of them does */
+    bool wants_empty;    /* one of them is told of windows without rows */
     int64_t frontier_us; /* statistics */
     int64_t lake_us;     /* the lake's; INT64_MAX: the project has no lake */
     int64_t now_us;
@@ -88,13 +89,16 @@ struct closer { /* close.c, known.c */
     struct map endpoints; /* id as 8 bytes ⇒ struct endpoint, dropped when its record changes or is deleted */
     int64_t change_seq;
     struct gone_watch gone;
-    struct map days; /* days whose partitions are there */
+    struct map days;    /* days whose partitions are there */
+    struct map empties; /* project's id as 4 bytes ⇒ int64_t: empty windows are pending up to there */
 };
 void closer_done(struct closer *c);
 void closer_forget_days(struct closer *c); /* after partitions were dropped */
 /* Closes what is due, at most close_max windows; *ret_more: some are left. Adds to *r. */
 rc_t close_project(struct closer *c, struct db *db, const struct close_scope *s, struct tick_report *r, bool *ret_more,
                    struct err *e) MUST_CHECK;
+/* Makes windows pending in which nothing came, up to what the frontier lets close. */
+rc_t close_find_empty(struct closer *c, struct db *db, const struct close_scope *s, struct err *e) MUST_CHECK;
 /* Takes note of changed endpoint records. Once a tick, before close_project. */
 rc_t close_refresh(struct closer *c, struct db *db, struct err *e) MUST_CHECK;
 

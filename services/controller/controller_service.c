@@ -33,6 +33,15 @@ const struct config_key controller_keys[] = {
      .min = 0,
      .max = 366 * 24 * HOURS,
      .help = "Rows that come later than this after their window was closed are counted, but make no new revision."},
+    {.env = "EMPTY_REACH",
+     .def = "24h",
+     .type = CONFIG_DURATION,
+     .offset = AT(empty_reach_us),
+     .min = 0,
+     .max = 366 * 24 * HOURS,
+     .help =
+         "Apps that want them are told of windows without rows of an endpoint that was last asked this long before, or "
+         "less."},
     {.env = "TICK_INTERVAL",
      .def = "1s",
      .type = CONFIG_DURATION,

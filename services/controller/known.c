@@ -88,6 +88,9 @@ void closer_done(struct closer *c)
 {
     endpoints_drop_all(c);
     closer_forget_days(c);
+    for (struct map_iter it = {0}; map_next(&c->empties, &it);)
+        mem_free(it.value);
+    map_done(&c->empties);
 }
 
 rc_t closer_days(struct closer *c, struct db *db, const struct pending_window *w, size_t n, struct err *e)

@@ -100,6 +100,7 @@ static rc_t tick_project(struct controller *c, const struct project *p, const st
         if (app_fires(&apps[i], p)) {
             mine[s.n_apps++] = apps[i];
             s.needs_rows = s.needs_rows || apps[i].needs_rows;
+            s.wants_empty = s.wants_empty || apps[i].wants_empty;
         }
     rc_t rc = ledger_frontier(c->db, p->id, PIPELINE_STATISTICS, false, &s.frontier_us, e);
     if (!rc)
@@ -109,7 +110,9 @@ static rc_t tick_project(struct controller *c, const struct project *p, const st
     if (!rc) {
         note_lag(p, s.frontier_us, s.now_us);
         *ret_more = false;
-        if (s.frontier_us > 0)
+        if (s.frontier_us > 0 && s.wants_empty)
+            rc = close_find_empty(&c->closer, c->db, &s, e);
+        if (!rc && s.frontier_us > 0)
             rc = close_project(&c->closer, c->db, &s, r, ret_more, e);
     }
     mem_free(mine);

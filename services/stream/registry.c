@@ -7,7 +7,7 @@
 #include "registry.h"
 #include "shape.h"
 
-#define SCHEMAS_MAX 64 /* versions of one endpoint that its senders may cause */
+#define SCHEMAS_MAX 64               /* versions of one endpoint that its senders may cause */
 #define SETTLE_US (3 * USEC_PER_SEC) /* a change is committed so soon after its number was drawn */
 
 struct registry {
@@ -187,15 +187,23 @@ static rc_t register_new(struct registry *r, struct db *db, int32_t project_id, 
         return reject_set(why, REJECT_UNKNOWN_ENDPOINT, "endpoint_id", 0, "no endpoint has this uid in the project");
     struct arena *a = &r->scratch;
     struct str name = ev->model.n ? ev->model : ev->uid;
-    struct endpoint in = {
-        .project_id = project_id, .uid = arena_dup(a, ev->uid.p, ev->uid.n), .name = arena_dup(a, name.p, name.n),
-        .function_name = arena_dup(a, ev->function.function.p, ev->function.function.n),
-        .function_tag = ev->function.tag.n ? arena_dup(a, ev->function.tag.p, ev->function.tag.n) : arena_dup(a, "latest", 6),
-        .function_uri = arena_dup(a, ev->function_uri.p, ev->function_uri.n),
-        .model_name = arena_dup(a, ev->model.p, ev->model.n), .model_uri = arena_dup(a, "", 0),
-        .model_class = arena_dup(a, ev->model_class.p, ev->model_class.n), .endpoint_type = 1,
-        .monitoring_mode = arena_dup(a, "enabled", 7), .labels = arena_dup(a, "{}", 2), .document = arena_dup(a, "{}", 2),
-        .sampling_percentage = ev->sampling_percentage, .self_registered = true, .latest = true};
+    struct endpoint in = {.project_id = project_id,
+                          .uid = arena_dup(a, ev->uid.p, ev->uid.n),
+                          .name = arena_dup(a, name.p, name.n),
+                          .function_name = arena_dup(a, ev->function.function.p, ev->function.function.n),
+                          .function_tag = ev->function.tag.n ? arena_dup(a, ev->function.tag.p, ev->function.tag.n)
+                                                             : arena_dup(a, "latest", 6),
+                          .function_uri = arena_dup(a, ev->function_uri.p, ev->function_uri.n),
+                          .model_name = arena_dup(a, ev->model.p, ev->model.n),
+                          .model_uri = arena_dup(a, "", 0),
+                          .model_class = arena_dup(a, ev->model_class.p, ev->model_class.n),
+                          .endpoint_type = 1,
+                          .monitoring_mode = arena_dup(a, "enabled", 7),
+                          .labels = arena_dup(a, "{}", 2),
+                          .document = arena_dup(a, "{}", 2),
+                          .sampling_percentage = ev->sampling_percentage,
+                          .self_registered = true,
+                          .latest = true};
     const char *alias = ev->uid_alias.n ? arena_dup(a, ev->uid_alias.p, ev->uid_alias.n) : NULL;
     bool created;
     rc_t rc = endpoint_register(db, &in, alias, r->st->options.max_endpoints, ret, &created, e);

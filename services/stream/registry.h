@@ -14,8 +14,8 @@
 struct shape {
     struct shape *next;
     struct schema schema;
-    int64_t seq;             /* of the schema */
-    int reference_version;   /* 0: none, or not wanted */
+    int64_t seq;           /* of the schema */
+    int reference_version; /* 0: none, or not wanted */
     struct reference *reference;
     struct slot_layout layout; /* made when references are wanted */
     struct slot *spare;        /* an empty slot of this layout: most endpoints come again within a second */
@@ -35,7 +35,7 @@ struct known {
     bool stale;
     bool by_name; /* its events bring a made uid, which is not the record's */
     struct known *next_gone;
-    void *recent;         /* the statistics sink's accumulator of the last event */
+    void *recent; /* the statistics sink's accumulator of the last event */
 };
 
 struct registry;

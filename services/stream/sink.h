@@ -13,12 +13,12 @@ struct sink {
     struct db *db; /* of lookups while records are handled; the pipeline has its own */
     struct registry *registry;
     struct inference_decoder *decoder;
-    struct dead_letters *dead;       /* NULL: another pipeline writes them */
-    struct pipeline_topic *topics;   /* last answer of the topics callback */
+    struct dead_letters *dead;     /* NULL: another pipeline writes them */
+    struct pipeline_topic *topics; /* last answer of the topics callback */
     size_t n_topics;
-    atomic_bool stopping;            /* asked to end: no long work any more */
-    size_t n_halves;                 /* that wait, of all partitions */
-    size_t label;                    /* of the pipeline in the metrics */
+    atomic_bool stopping; /* asked to end: no long work any more */
+    size_t n_halves;      /* that wait, of all partitions */
+    size_t label;         /* of the pipeline in the metrics */
     /* The sink's own: takes a good event. */
     rc_t (*take)(struct sink *s, const struct pipeline_record *r, const struct inference_event *ev,
                  const struct resolved *at, struct err *e);

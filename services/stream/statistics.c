@@ -9,8 +9,8 @@
 #include "labels.h"
 #include "sink.h"
 
-#define HELD_MAX 50000u            /* accumulators: beyond it a flush is due at once */
-#define LETTERS_MAX (16u << 20)    /* bytes of refused records, the same */
+#define HELD_MAX 50000u         /* accumulators: beyond it a flush is due at once */
+#define LETTERS_MAX (16u << 20) /* bytes of refused records, the same */
 
 struct acc_key { /* no padding: it is a map key */
     const struct pipeline_part *part;
@@ -84,9 +84,8 @@ static struct acc *acc_for(struct statistics *t, const struct pipeline_part *par
 
 static void add_value(struct slot *slot, size_t col, const struct value *v)
 {
-    static const enum stat_kind kinds[] = {[VALUE_NULL] = STAT_MISSING, [VALUE_NUMBER] = STAT_NUMBER,
-                                           [VALUE_BOOL] = STAT_BOOL, [VALUE_STRING] = STAT_TEXT,
-                                           [VALUE_JSON] = STAT_OTHER};
+    static const enum stat_kind kinds[] = {
+        [VALUE_NULL] = STAT_MISSING, [VALUE_NUMBER] = STAT_NUMBER, [VALUE_BOOL] = STAT_BOOL, [VALUE_STRING] = STAT_TEXT, [VALUE_JSON] = STAT_OTHER};
     if (v->type == VALUE_NUMBER)
         slot_add_f64(slot, col, v->num);
     else
@@ -137,7 +136,8 @@ static bool due(void *self, int64_t mono_us)
     size_t letters = dead_letters_held(s->dead);
     if (t->since_mono_us == 0) /* with nothing held too: after duplicates alone the position and the frontier still move */
         t->since_mono_us = mono_us;
-    return t->n >= HELD_MAX || letters + labels_held(t->labels) >= LETTERS_MAX || mono_us - t->since_mono_us >= s->st->options.flush_us;
+    return t->n >= HELD_MAX || letters + labels_held(t->labels) >= LETTERS_MAX ||
+           mono_us - t->since_mono_us >= s->st->options.flush_us;
 }
 
 static rc_t prepare(void *self, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e)
@@ -171,13 +171,21 @@ static rc_t write_slots(struct db *db, struct acc *const *accs, size_t n, struct
     }
     for (size_t i = 0; i < n; i++) {
         const struct acc *a = accs[i];
-        out[i] = (struct slot_row){
-            .project_id = a->known->ep.project_id, .endpoint_id = a->key.endpoint_id,
-            .slot_start_us = a->key.slot_start_us, .slot_us = a->slot_us, .schema_version = a->key.schema_version,
-            .reference_version = a->key.reference_version, .topic = str_of(a->key.part->topic),
-            .partition = a->key.part->partition, .flush_offset = a->key.part->position,
-            .requests = (int64_t)a->slot->requests, .rows = (int64_t)a->slot->rows, .errors = (int64_t)a->slot->errors,
-            .estimated = a->slot->estimated, .format = SLOT_FORMAT, .body = {bodies.data + at[i], at[i + 1] - at[i]}};
+        out[i] = (struct slot_row){.project_id = a->known->ep.project_id,
+                                   .endpoint_id = a->key.endpoint_id,
+                                   .slot_start_us = a->key.slot_start_us,
+                                   .slot_us = a->slot_us,
+                                   .schema_version = a->key.schema_version,
+                                   .reference_version = a->key.reference_version,
+                                   .topic = str_of(a->key.part->topic),
+                                   .partition = a->key.part->partition,
+                                   .flush_offset = a->key.part->position,
+                                   .requests = (int64_t)a->slot->requests,
+                                   .rows = (int64_t)a->slot->rows,
+                                   .errors = (int64_t)a->slot->errors,
+                                   .estimated = a->slot->estimated,
+                                   .format = SLOT_FORMAT,
+                                   .body = {bodies.data + at[i], at[i + 1] - at[i]}};
     }
     rc_t rc = slots_append(db, out, n, e);
     buf_done(&bodies);
@@ -203,8 +211,9 @@ static rc_t write_pending(struct db *db, struct acc *const *accs, size_t n, stru
         const struct acc *a = accs[i];
         int64_t start = time_floor(a->key.slot_start_us, a->window_us);
         if (a->slot->rows)
-            w[n_all++] = (struct pending_window){a->known->ep.project_id, a->key.endpoint_id, start, start + a->window_us,
-                                                 (int64_t)a->slot->rows, now, str_of(a->traceparent)};
+            w[n_all++] = (struct pending_window){a->known->ep.project_id, a->key.endpoint_id,     start,
+                                                 start + a->window_us,    (int64_t)a->slot->rows, now,
+                                                 str_of(a->traceparent)};
     }
     qsort(w, n_all, sizeof *w, by_window); /* one order for all writers: no dead-locks */
     for (size_t i = 0; i < n_all; i++) {
@@ -304,8 +313,16 @@ rc_t statistics_open(struct sink **ret, struct stream *st, struct err *e)
 {
     struct statistics *t = mem_alloc(sizeof *t);
     t->labels = labels_new();
-    rc_t rc = sink_open(ret, st, &(struct sink_def){.name = PIPELINE_STATISTICS, .ops = &ops, .with_references = true,
-                                                    .dead_letters = true, .take = take, .take_label = take_label, .free_own = free_own, .own = t}, e);
+    rc_t rc = sink_open(ret, st,
+                        &(struct sink_def){.name = PIPELINE_STATISTICS,
+                                           .ops = &ops,
+                                           .with_references = true,
+                                           .dead_letters = true,
+                                           .take = take,
+                                           .take_label = take_label,
+                                           .free_own = free_own,
+                                           .own = t},
+                        e);
     if (rc) {
         labels_free(t->labels);
         mem_free(t);

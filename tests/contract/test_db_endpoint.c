@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "db/endpoint.h"
+#include "db/window.h"
 #include "db/project.h"
 
 #define S(literal) ((struct str){literal, sizeof literal - 1})
@@ -67,6 +68,37 @@ static struct endpoint created(const char *uid, const char *name, const char *st
     struct endpoint in = wanted(uid, name), ep = {0};
     ok(endpoint_create(t.db, &in, strategy, &ep, &e));
     return ep;
+}
+
+/* --- windows in which nothing came --- */
+static void endpoints_asked_lately_get_empty_windows(void **state)
+{
+    (void)state;
+    const int64_t hour = INT64_C(3600000000), start = 100 * hour, end = 101 * hour;
+    const struct {
+        const char *uid;
+        int64_t first, last;
+    } all[] = {{"a", 90 * hour, 95 * hour}, {"b", 1, 60 * hour}, {"c", end, end + 1}, {"d", 99 * hour, end + hour}};
+    int64_t a = 0, d = 0;
+    for (size_t i = 0; i < 4; i++) {
+        struct endpoint ep = registered(all[i].uid, all[i].uid);
+        const struct endpoint_seen seen = {ep.id, all[i].first, all[i].last};
+        ok(endpoints_seen(t.db, &seen, 1, &e));
+        a = i == 0 ? ep.id : a;
+        d = i == 3 ? ep.id : d;
+        endpoint_done(&ep);
+    }
+    for (int again = 0; again < 2; again++)
+        ok(pending_add_empty(t.db, project, start, end, start - 24 * hour, &e));
+    struct pending_window *due = NULL;
+    struct db_rows *held = NULL;
+    size_t n = 0;
+    ok(pending_due(t.db, project, end, 0, 10, &due, &n, &held, &e));
+    assert_int_equal(n, 2); /* b is long silent, c was not there yet */
+    assert_true(due[0].endpoint_id == a && due[1].endpoint_id == d);
+    assert_true(due[0].start_us == start && due[0].end_us == end && due[0].rows == 0);
+    mem_free(due);
+    db_rows_free(held);
 }
 
 /* --- projects --- */
@@ -128,6 +160,15 @@ static void apps_are_interned(void **state)
     apps_free(rows, n);
     ok(apps_list(t.db, 77, &rows, &n, &e));
     assert_int_equal(n, 0);
+    apps_free(rows, n);
+    struct app_row watchful = {
+        .project_id = project, .name = (char *)(uintptr_t) "drift", .active = true, .wants_empty = true};
+    ok(app_register(t.db, &watchful, &again, &e));
+    ok(app_register(t.db, &watchful, &again, &e));
+    assert_int_equal(a, again);
+    ok(apps_list(t.db, project, &rows, &n, &e));
+    assert_int_equal(n, 2);
+    assert_true(rows[0].wants_empty && rows[0].active && !rows[0].needs_rows && !rows[1].wants_empty);
     apps_free(rows, n);
 }
 
@@ -618,6 +659,7 @@ int main(void)
     const struct CMUnitTest everywhere[] = {
         cmocka_unit_test_setup_teardown(projects_are_made_and_changed, setup, teardown),
         cmocka_unit_test_setup_teardown(apps_are_interned, setup, teardown),
+        cmocka_unit_test_setup_teardown(endpoints_asked_lately_get_empty_windows, setup, teardown),
         cmocka_unit_test_setup_teardown(unknown_endpoints_register_once, setup, teardown),
         cmocka_unit_test_setup_teardown(registering_is_capped, setup, teardown),
         cmocka_unit_test_setup_teardown(the_cap_is_not_for_what_clients_made, setup, teardown),

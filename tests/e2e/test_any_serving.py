@@ -39,7 +39,7 @@ def predict(rows: list[list[float]], tasks: BackgroundTasks):
 
 def documents():
     out = {}
-    for path in sorted(glob.glob(os.path.join(SCHEMAS, "*.json"))):
+    for path in sorted(set(glob.glob(os.path.join(SCHEMAS, "*.json"))) - set(glob.glob(os.path.join(SCHEMAS, "*.schema.json")))):
         with open(path, encoding="utf-8") as f:
             out[os.path.basename(path)] = json.load(f)
     return out

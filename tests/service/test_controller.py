@@ -350,6 +350,29 @@ def test_an_app_that_needs_rows_waits_for_the_lake_and_gets_its_files(world, sce
         assert c.metric("modelmon_controller_windows_waiting") == 0
 
 
+def test_windows_without_rows_go_to_the_apps_that_want_them(world, scene):
+    with world.service("controller", EMPTY_REACH="30m") as c:
+        scene.build(first_request_us=NOW_WINDOW - 2 * PERIOD, last_request_us=NOW_WINDOW - 2 * PERIOD, monitoring_mode="enabled")
+        world.app(scene.project, "watchful", wants_empty=True)
+        world.endpoint(scene.project, name="quiet", first_request_us=1, last_request_us=NOW_WINDOW - 20 * mm.HOUR_US)  # long silent: not any more
+        scene.add(5, start=NOW_WINDOW)
+        scene.frontier(NOW_WINDOW + PERIOD + 6_000_000)
+        scene.closed()
+        scene.closed(start=NOW_WINDOW - PERIOD)
+
+        def starts(app):
+            return [e["modelmon"]["window_start_us"] for e in scene.events(app)]
+        assert sorted(mm.wait_for(lambda: len(starts("watchful")) >= 3 and starts("watchful"))) == [
+            NOW_WINDOW - 2 * PERIOD, NOW_WINDOW - PERIOD, NOW_WINDOW]
+        assert starts(APP) == [NOW_WINDOW]
+        assert scene.window(NOW_WINDOW - PERIOD)["rows"] == 0
+        assert c.metric("modelmon_controller_windows_total", kind="silent") == 0
+        scene.add(3, start=NOW_WINDOW - PERIOD)  # late ones, for both
+        scene.closed(start=NOW_WINDOW - PERIOD, revision=2)
+        assert mm.wait_for(lambda: len(starts(APP)) == 2 and starts(APP))[1] == NOW_WINDOW - PERIOD
+        assert world.one("SELECT count(*) AS n FROM windows")["n"] == 3
+
+
 def test_a_changed_reference_waits_for_the_lake_too(world, scene):
     with world.service("controller") as c:
         scene.build()

@@ -258,9 +258,12 @@ class World:
         return found[0]
 
     def migrated(self):
-        """Waits until a service has made the tables."""
+        """Waits until a service has made the tables: the newest migration is there."""
+        newest = max(int(f.split("_")[0]) for f in os.listdir(os.path.join(ROOT, "common/db/migrations")) if f.endswith(".sql"))
+
         def check():
-            return self.rows("SELECT 1 FROM information_schema.tables WHERE table_name = 'outbox'")
+            return self.rows("SELECT 1 FROM information_schema.tables WHERE table_name = 'schema_migrations'") and \
+                self.rows("SELECT 1 FROM schema_migrations WHERE version = %s", newest)
         wait_for(check, 30, "the schema")
 
     def days(self, *instants_us):
@@ -284,9 +287,9 @@ class World:
         return self.one(f"INSERT INTO endpoints ({', '.join(columns)}, change_seq) VALUES ({marks}, nextval('change_seq')) "
                         "RETURNING id, uid", *columns.values())
 
-    def app(self, project_id, name, needs_rows=False, active=True):
-        return self.one("INSERT INTO apps (project_id, name, needs_rows, active, created_us) VALUES (%s, %s, %s, %s, %s) "
-                        "RETURNING id", project_id, name, needs_rows, active, now_us())["id"]
+    def app(self, project_id, name, needs_rows=False, active=True, wants_empty=False):
+        return self.one("INSERT INTO apps (project_id, name, needs_rows, active, wants_empty, created_us) VALUES "
+                        "(%s, %s, %s, %s, %s, %s) RETURNING id", project_id, name, needs_rows, active, wants_empty, now_us())["id"]
 
     def reference(self, project_id, endpoint_id, statistics, labels=(), version=1, created_us=1):
         self.rows("INSERT INTO endpoint_references (project_id, endpoint_id, version, statistics, labels, source, created_us) "

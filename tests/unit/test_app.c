@@ -206,8 +206,11 @@ static void test_mlrun_edges_and_no_minimum(void **state)
 static void test_thresholds_must_fit(void **state)
 {
     (void)state;
-    static const char *const bad[][3] = {
-        {"DRIFT_POTENTIAL=0.8", NULL}, {"DRIFT_DETECTED=1", NULL}, {"DRIFT_POTENTIAL=0", NULL}, {"DRIFT_EDGES=open", NULL}};
+    static const char *const bad[][3] = {{"DRIFT_POTENTIAL=0.8", NULL},
+                                         {"DRIFT_DETECTED=1", NULL},
+                                         {"DRIFT_POTENTIAL=0", NULL},
+                                         {"DRIFT_EDGES=open", NULL},
+                                         {"DRIFT_METRICS=psi,psy", NULL}};
     double rows[3 * ROWS];
     fill(rows, 0);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -274,6 +277,158 @@ static void test_events_read_back_and_repeat(void **state)
     reference_free(ref);
 }
 
+/* ---- DRIFT_METRICS ---- */
+static void test_more_metrics_only_when_asked_for(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"psi_mean", "jensen_shannon_mean", "wasserstein_mean", "chi2_mean"};
+    const char *const all[] = {"DRIFT_METRICS=psi,jensen_shannon, wasserstein,chi2", NULL};
+    double rows[3 * ROWS];
+    struct reference *ref = make_reference(true);
+    struct harness_answer a = {0}, plain = {0};
+    fill(rows, 0.25);
+    struct harness_case c = make_case(rows, ref);
+    must_run(&c, &plain);
+    c.options = all;
+    must_run(&c, &a);
+    assert_int_equal(a.out.n, plain.out.n + 4);
+    for (size_t i = 0; i < 4; i++)
+        assert_null(harness_find(&plain, names[i]));
+    /* a quarter of the range to the right; what is beyond the range counts as just outside of it: 0.25 - 0.25 * (0.125 - 0.025) */
+    assert_true(fabs(harness_find(&a, "wasserstein_mean")->value - 0.225) < 0.005);
+    assert_true(harness_find(&a, "psi_mean")->value > 1);
+    assert_true(harness_find(&a, "jensen_shannon_mean")->value > 0.4 && harness_find(&a, "jensen_shannon_mean")->value < 0.7);
+    assert_true(harness_find(&a, "chi2_mean")->value > 5);
+    assert_true(harness_find(&a, "general_drift")->value == harness_find(&plain, "general_drift")->value);
+    struct json *extra = extra_of(harness_find(&a, "general_drift"));
+    double w = 0;
+    struct err e;
+    assert_int_equal(json_need_f64(json_get(json_get(extra, "features"), "y"), "wasserstein", &w, &e), OK);
+    assert_true(w == 0); /* the label did not move, and is not in the mean */
+    json_free(extra);
+    harness_done(&a);
+    harness_done(&plain);
+    reference_free(ref);
+}
+
+static void test_drift_against_the_window_before(void **state)
+{
+    (void)state;
+    const char *const options[] = {"DRIFT_METRICS=previous", NULL};
+    const int64_t start = INT64_C(1735689600000000), period = 600000000;
+    double rows[3 * ROWS], before[3 * ROWS];
+    struct reference *ref = make_reference(false);
+    struct harness_answer a = {0};
+    fill(rows, 0.3);
+    fill(before, 0.3);
+    struct harness_earlier window = {start - period, start, {.requests = ROWS, .rows = ROWS}, before};
+    struct harness_case c = make_case(rows, ref);
+    c.options = options;
+    must_run(&c, &a);
+    assert_null(harness_find(&a, "previous_drift")); /* there was none */
+    c.earlier = &window;
+    c.n_earlier = 1;
+    must_run(&c, &a);
+    assert_true(harness_find(&a, "previous_drift")->value == 0); /* as the one before, far from the training set */
+    assert_true(harness_find(&a, "general_drift")->value > 0.2);
+    fill(before, 0);
+    must_run(&c, &a);
+    assert_true(fabs(harness_find(&a, "previous_tvd_mean")->value - 0.3) < 0.03);
+    harness_done(&a);
+    reference_free(ref);
+}
+
+static void test_quality_of_the_values_themselves(void **state)
+{
+    (void)state;
+    const char *const options[] = {"DRIFT_METRICS=quality", NULL};
+    double rows[3 * ROWS];
+    struct reference *ref = make_reference(false);
+    struct harness_answer a = {0};
+    fill(rows, 0);
+    for (size_t i = 0; i < ROWS; i++) {
+        if (i % 4 == 0)
+            rows[i * 3] = NAN;
+        if (i % 10 == 0)
+            rows[i * 3 + 1] = i % 20 ? 7 : -INFINITY;
+    }
+    struct stat_value values[3 * ROWS];
+    for (size_t i = 0; i < 3u * ROWS; i++)
+        values[i] = (struct stat_value){.kind = isnan(rows[i]) ? STAT_MISSING : STAT_NUMBER, .num = rows[i]};
+    for (size_t i = 0; i < ROWS; i += 8)
+        values[i * 3 + 1] = (struct stat_value){.kind = STAT_TEXT, .text = STR("x")};
+    struct harness_case c = make_case(NULL, ref);
+    c.values = values;
+    c.options = options;
+    must_run(&c, &a);
+    const double wrong = 50.0 / ROWS, outside = 30.0 / 350; /* of the 40 outside each fourth became a text */
+    assert_true(harness_find(&a, "missing_share")->value == 0.125);
+    assert_true(harness_find(&a, "wrong_type_share")->value == wrong / 2);
+    assert_true(fabs(harness_find(&a, "out_of_range_share")->value - outside / 2) < 1e-12);
+    struct json *quality = extra_of(harness_find(&a, "data_quality"));
+    double x = 0;
+    struct err e;
+    assert_int_equal(json_need_f64(json_get(quality, "b"), "wrong_type", &x, &e), OK);
+    assert_true(x == wrong);
+    json_free(quality);
+    harness_done(&a);
+    reference_free(ref);
+}
+
+/* ---- the SDK ---- */
+static rc_t track_judged(const void *opts, const struct app_input *in, struct app_output *out, struct err *e)
+{
+    (void)opts, (void)in, (void)e;
+    const struct app_thresholds high = {0.5, 0.7}, low = {0.5, 0.1}, one = {0.5, NAN}, none = {NAN, NAN};
+    app_result_judged(out, "high", 0.7, KIND_APP_ANOMALY, &high, STR("{\"why\":1}"));
+    app_result_judged(out, "low", 0.1, KIND_APP_ANOMALY, &low, STR("{}"));
+    app_result_judged(out, "middle", 0.3, KIND_APP_ANOMALY, &low, (struct str){0});
+    app_result_judged(out, "fine", 0.6, KIND_APP_ANOMALY, &low, (struct str){0});
+    app_result_judged(out, "one", 9, KIND_APP_ANOMALY, &one, (struct str){0});
+    app_result_judged(out, "none", 9, KIND_APP_ANOMALY, &none, (struct str){0});
+    app_result_judged(out, "nan", NAN, KIND_APP_ANOMALY, &high, (struct str){0});
+    app_artifact(out, in, "table", STR("{\"rows\":[1,2]}"));
+    return OK;
+}
+
+static void test_thresholds_judge_and_are_written(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        int status;
+    } want[] = {{"high", STATUS_DETECTED},     {"low", STATUS_DETECTED},  {"middle", STATUS_POTENTIAL},
+                {"fine", STATUS_NO_DETECTION}, {"one", STATUS_POTENTIAL}, {"none", STATUS_IRRELEVANT},
+                {"nan", STATUS_IRRELEVANT}};
+    const struct app judged = {.name = "judged", .summary = "", .track = track_judged};
+    double rows[3 * ROWS];
+    struct harness_answer a = {0};
+    struct err e = {{0}};
+    fill(rows, 0);
+    struct harness_case c = make_case(rows, NULL);
+    assert_int_equal(harness_run(&judged, &c, &a, &e), OK);
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++)
+        assert_int_equal(harness_find(&a, want[i].name)->status, want[i].status);
+    assert_true(str_eqz(harness_find(&a, "high")->json, "{\"potential\":0.5,\"detected\":0.7,\"why\":1}"));
+    assert_true(str_eqz(harness_find(&a, "one")->json, "{\"potential\":0.5,\"detected\":null}"));
+    assert_int_equal(harness_find(&a, "table")->type, RESULT_STATS);
+    harness_done(&a);
+}
+
+static rc_t track_no_json(const void *opts, const struct app_input *in, struct app_output *out, struct err *e)
+{
+    (void)opts, (void)in, (void)e;
+    app_result(out, "fine", 1, KIND_APP_ANOMALY, 0, STR("{\"cut\":"));
+    return OK;
+}
+
+static rc_t track_status(const void *opts, const struct app_input *in, struct app_output *out, struct err *e)
+{
+    (void)opts, (void)in, (void)e;
+    app_result(out, "fine", 1, KIND_APP_ANOMALY, 7, (struct str){0});
+    return OK;
+}
+
 static rc_t track_badly(const void *opts, const struct app_input *in, struct app_output *out, struct err *e)
 {
     (void)opts, (void)in, (void)e;
@@ -301,6 +456,11 @@ static void test_an_apps_mistakes_are_its_own(void **state)
     assert_non_null(strstr(e.text, "not a name"));
     assert_int_equal(harness_run(&sorry, &c, &a, &e), E_INVALID);
     assert_string_equal(e.text, "no such column");
+    const struct app no_json = {.name = "j", .summary = "", .track = track_no_json};
+    const struct app status = {.name = "s", .summary = "", .track = track_status};
+    assert_int_equal(harness_run(&no_json, &c, &a, &e), E_INVALID);
+    assert_non_null(strstr(e.text, "no JSON object"));
+    assert_int_equal(harness_run(&status, &c, &a, &e), E_INVALID);
     harness_done(&a);
 }
 
@@ -317,6 +477,10 @@ int main(void)
         cmocka_unit_test(test_all_missing_column_has_its_own_outcome),
         cmocka_unit_test(test_events_read_back_and_repeat),
         cmocka_unit_test(test_an_apps_mistakes_are_its_own),
+        cmocka_unit_test(test_more_metrics_only_when_asked_for),
+        cmocka_unit_test(test_drift_against_the_window_before),
+        cmocka_unit_test(test_quality_of_the_values_themselves),
+        cmocka_unit_test(test_thresholds_judge_and_are_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

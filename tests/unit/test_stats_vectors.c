@@ -580,9 +580,49 @@ static void test_raw_histograms(void **state)
     assert_int_equal(cases, 4);
 }
 
+static size_t numbers_of(const struct json *list, double *ret)
+{
+    size_t n = 0;
+    for (const struct json *v = json_first(list); v; v = json_next(v))
+        ret[n++] = number_of(v);
+    return n;
+}
+
+/* The further measures against scipy's answers (tests/support/measures_vectors.py). */
+static void test_measures_as_scipy(void **state)
+{
+    (void)state;
+    struct json *doc = load("tests/vectors/measures.json");
+    size_t cases = 0;
+    for (const struct json *c = json_first(json_get(doc, "cases")); c; c = json_next(c), cases++) {
+        double t[128], u[128], at[128];
+        struct measure_input m = {.t = t, .u = u, .at = at, .n = numbers_of(json_get(c, "t"), t)};
+        assert_int_equal(numbers_of(json_get(c, "u"), u), m.n);
+        assert_int_equal(numbers_of(json_get(c, "at"), at), m.n);
+        for (size_t i = 0; i < m.n; i++) {
+            m.t_total += t[i];
+            m.u_total += u[i];
+        }
+        for (size_t i = 0; i < m.n; i++) {
+            t[i] /= m.t_total;
+            u[i] /= m.u_total;
+        }
+        for (size_t k = 0; k < N_MEASURES; k++) {
+            double want = number_of(json_get(c, measures[k].name)), got = measures[k].fn(&m);
+            if (!(fabs(got - want) <= 1e-9 * fmax(1, fabs(want))))
+                fail_msg("%s of %s: %.17g, scipy says %.17g", measures[k].name, text_of(c, "name"), got, want);
+        }
+        m.at = NULL;
+        assert_true(isnan(measure_wasserstein(&m)));
+    }
+    assert_int_equal(cases, 10);
+    json_free(doc);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_measures_as_scipy),
         cmocka_unit_test(test_mlrun_mode_gives_mlruns_numbers),
         cmocka_unit_test(test_training_statistics_are_mlruns),
         cmocka_unit_test(test_training_histograms_are_numpys),
