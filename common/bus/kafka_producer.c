@@ -208,9 +208,9 @@ static rc_t make_conf(struct kafka_producer *p, struct err *e)
     (void)snprintf(size, sizeof size, "%u", BUS_MESSAGE_MAX + OVERHEAD);
     const struct kafka_option soft[] = {
         {"linger.ms", linger},
-        {"message.timeout.ms", "30000"},
+        {"message.timeout.ms", "8000"},    /* less than HTTP_DEADLINE: who posts gets an answer */
         {"partitioner", "murmur2_random"}, /* as Java and Python clients place keys */
-        {"topic.metadata.propagation.max.ms", "10000"},
+        {"topic.metadata.propagation.max.ms", "6000"},
         {NULL, NULL},
     };
     const struct kafka_option hard[] = {

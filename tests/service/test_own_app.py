@@ -134,7 +134,9 @@ def test_a_bad_app_costs_its_window_alone_and_its_endpoint_says_so(world, made):
                 return [d for e, n, d in found if e == uid and n == "app_failed"] and \
                     sum(e == good and n == "missing" for e, n, d in found) >= k + 1
             mm.wait_for(told, 60, f"{mode} is told, and the window behind it is served")
-        dead = {d["error"] for d in world.rows("SELECT error FROM dead_letters WHERE pipeline = 'app:my-bad-app'")}
+        letters = lambda: {d["error"] for d in world.rows("SELECT error FROM dead_letters WHERE pipeline = 'app:my-bad-app'")}
+        mm.wait_for(lambda: len(letters()) >= 4, 30, "each is a dead letter, committed after its answer")
+        dead = letters()
         assert len(dead) == 4 and any("it crashed: signal 11" in d for d in dead) and any("did not come back within 2 s" in d for d in dead)
         mm.wait_for(lambda: restarts >= 1 or app.child.poll() is not None)
         failed = [d for e, n, d in answers(world) if n == "app_failed"]
