@@ -178,7 +178,7 @@ rc_t windows_sweep(struct db *db, int32_t project_id, int64_t from_us, int64_t t
         "last_handled_us) SELECT project_id, endpoint_id, window_start_us, window_end_us, have - rows - late_rows, $4 "
         "FROM (SELECT w.*, (SELECT CAST(sum(s.rows) AS bigint) FROM slots s WHERE s.project_id = w.project_id "
         "AND s.endpoint_id = w.endpoint_id AND s.slot_start_us >= w.window_start_us "
-        "AND s.slot_start_us < w.window_end_us) AS have FROM windows w WHERE w.project_id = $1 "
+        "AND s.slot_start_us + s.slot_us <= w.window_end_us) AS have FROM windows w WHERE w.project_id = $1 "
         "AND w.closed_us >= $2 AND w.closed_us < $3 AND w.revision > 0) c WHERE have > rows + late_rows "
         "ON CONFLICT DO NOTHING",
         DB_PARAMS(DBV_I64(project_id), DBV_I64(from_us), DBV_I64(to_us), DBV_I64(now_us)), ret_found, e);

@@ -59,6 +59,8 @@ static int compare_slots(const void *a, const void *b)
     const struct slot_row *x = a, *y = b;
     if (x->slot_start_us != y->slot_start_us)
         return x->slot_start_us < y->slot_start_us ? -1 : 1;
+    if (x->slot_us != y->slot_us) /* the base period was changed meanwhile */
+        return x->slot_us < y->slot_us ? -1 : 1;
     if (x->schema_version != y->schema_version)
         return x->schema_version < y->schema_version ? -1 : 1;
     if (x->reference_version != y->reference_version)
@@ -74,7 +76,7 @@ static int compare_slots(const void *a, const void *b)
 
 static bool same_slot(const struct slot_row *a, const struct slot_row *b)
 {
-    return a->slot_start_us == b->slot_start_us && a->schema_version == b->schema_version &&
+    return a->slot_start_us == b->slot_start_us && a->slot_us == b->slot_us && a->schema_version == b->schema_version &&
            a->reference_version == b->reference_version;
 }
 
