@@ -169,8 +169,9 @@ static double run_stream(struct bench *b)
     pid_t pid = start_stream(b);
     int64_t end = clock_mono_us() + 900 * USEC_PER_SEC;
     (void)usleep(500000);
-    while (ask(b, "SELECT coalesce(min(done), 0)::bigint FROM (SELECT sum(coalesce(next_offset, 0)) AS done FROM ledger "
-                  "WHERE pipeline IN ('statistics', 'lake') GROUP BY pipeline) AS each") < b->events) {
+    while (ask(b,
+               "SELECT coalesce(min(done), 0)::bigint FROM (SELECT sum(coalesce(next_offset, 0)) AS done FROM ledger "
+               "WHERE pipeline IN ('statistics', 'lake') GROUP BY pipeline) AS each") < b->events) {
         if (clock_mono_us() > end || waitpid(pid, NULL, WNOHANG) == pid)
             die("the service did not get to the end: see its log", NULL);
         (void)usleep(50000);
