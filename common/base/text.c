@@ -108,6 +108,11 @@ void text_add_json(struct buf *b, struct str s)
     buf_addc(b, '"');
 }
 
+static bool is_control(unsigned char c)
+{
+    return (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f;
+}
+
 void text_add_html(struct buf *b, struct str s)
 {
     for (size_t at = 0; at < s.n; at++) {
@@ -128,7 +133,10 @@ void text_add_html(struct buf *b, struct str s)
             buf_addz(b, "&#39;");
             break;
         default:
-            buf_addc(b, s.p[at]);
+            if (is_control((unsigned char)s.p[at]))
+                buf_addz(b, "\xEF\xBF\xBD");
+            else
+                buf_addc(b, s.p[at]);
         }
     }
 }

@@ -12,4 +12,4 @@ size_t text_utf8_len(struct str s, size_t at);
 void text_cut_utf8(char *z); /* ends it before the first byte that is no UTF-8: what a cut left of a character */
 
 void text_add_json(struct buf *b, struct str s); /* quoted and escaped; bytes that are no UTF-8 become U+FFFD */
-void text_add_html(struct buf *b, struct str s); /* & < > " ' escaped: for text nodes and quoted attributes */
+void text_add_html(struct buf *b, struct str s); /* & < > " ' escaped, control bytes U+FFFD: for text nodes and quoted attributes */

@@ -377,6 +377,7 @@ rc_t export_write(struct export *x, const struct lake_file *f, const char *path,
     CLEANUP(buf_done) struct buf sql = {0};
     buf_addz(&sql, "COPY (FROM lake_rows()) TO ");
     duck_quote(&sql, path, '\'');
+    /* without dictionaries: hashing every string is a twentieth of the stream's CPU, and snappy folds repeats too */
     buf_addz(&sql, " (FORMAT parquet, COMPRESSION snappy, DICTIONARY_SIZE_LIMIT 1, USE_TMP_FILE false)");
     x->file = f;
     rc_t rc = duck_run(&x->duck, sql.data, e);

@@ -3,35 +3,12 @@
 
 #include <math.h>
 #include "base/clock.h"
+#include "base/text.h"
 #include "base/time.h"
 
 void html_text(struct buf *b, struct str s)
 {
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        switch (c) {
-        case '&':
-            buf_addz(b, "&amp;");
-            break;
-        case '<':
-            buf_addz(b, "&lt;");
-            break;
-        case '>':
-            buf_addz(b, "&gt;");
-            break;
-        case '"':
-            buf_addz(b, "&quot;");
-            break;
-        case '\'':
-            buf_addz(b, "&#39;");
-            break;
-        default:
-            if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f)
-                buf_addz(b, "\xef\xbf\xbd");
-            else
-                buf_addc(b, (char)c);
-        }
-    }
+    text_add_html(b, s);
 }
 
 void html_textz(struct buf *b, const char *z)
