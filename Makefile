@@ -73,9 +73,10 @@ fuzzers: $(fuzzers:%=$(FUZZ)/%)
 
 setup: ## install what is missing (apt, Kafka, DuckDB, Python packages)
 	@scripts/setup
-demo: setup ## the whole story on this machine: data in, drift found, a page to look at
-	@$(BUILD) all
-	@scripts/demo
+demo: ## the whole story on this machine: data in, drift found, a page to look at
+	@scripts/setup --for demo
+	@$(BUILD) $(BIN)/modelmon
+	@$(BIN)/modelmon demo
 test: setup ## every stage: what .ci/run runs
 	@tests/run
 test-unit: setup ## unit tests under ASan and UBSan

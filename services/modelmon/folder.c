@@ -11,7 +11,7 @@
 
 #include "base/buf.h"
 
-static rc_t make_folders(const char *path, struct err *e)
+rc_t folder_make(const char *path, struct err *e)
 {
     struct buf part = {0};
     int why = 0;
@@ -52,7 +52,7 @@ static rc_t lock(int fd, const char *path, struct err *e)
 
 rc_t folder_take(const char *path, int *ret_fd, struct err *e)
 {
-    rc_t rc = make_folders(path, e);
+    rc_t rc = folder_make(path, e);
     if (rc)
         return rc;
     struct buf name = {0};

@@ -2,5 +2,6 @@
 #pragma once
 #include "base/rc.h"
 
+rc_t folder_make(const char *path, struct err *e) MUST_CHECK; /* with those above it */
 /* E_CONFLICT: another process has it; the words name the folder and, if known, that process. *ret_fd holds it until closed. */
 rc_t folder_take(const char *path, int *ret_fd, struct err *e) MUST_CHECK;

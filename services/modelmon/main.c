@@ -4,9 +4,8 @@
 #include "service/service.h"
 #include "tool.h"
 
-const struct verb *const verbs[] = {&verb_run,       &verb_drift,      &verb_reference,
-                                    &verb_endpoints, &verb_results,    &verb_status,
-                                    &verb_replay,    &verb_completion, NULL};
+const struct verb *const verbs[] = {&verb_run,     &verb_demo,   &verb_drift,  &verb_reference,  &verb_endpoints,
+                                    &verb_results, &verb_status, &verb_replay, &verb_completion, NULL};
 
 static int help(FILE *to, int code)
 {
