@@ -99,6 +99,7 @@ rc_t reference_get(struct db *db, int64_t endpoint_id, int version_or_0, struct 
 rc_t reference_put(struct db *db, int32_t project_id, int64_t endpoint_id, struct str statistics, struct str labels,
                    const char *source, int *ret_version,
                    struct err *e) MUST_CHECK; /* an equal newest one is answered, not added */
+/* All versions, oldest first, without their statistics, which may be large. */
 rc_t references_list(struct db *db, int64_t endpoint_id, struct endpoint_reference **ret, size_t *n, struct err *e) MUST_CHECK;
 void references_free(struct endpoint_reference *r, size_t n);
 /* Version in force for a window that ends at end_us: the newest with created_us <= end_us, else the first; 0: none. */

@@ -197,8 +197,9 @@ rc_t reference_put(struct db *db, int32_t project_id, int64_t endpoint_id, struc
 rc_t references_list(struct db *db, int64_t endpoint_id, struct endpoint_reference **ret, size_t *n, struct err *e)
 {
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
-    rc_t rc = db_exec(db, "SELECT " REFERENCE " FROM endpoint_references WHERE endpoint_id = $1 ORDER BY version",
-                      DB_PARAMS(DBV_I64(endpoint_id)), &rows, e);
+    rc_t rc = db_exec(
+        db, "SELECT version, '', labels, source, created_us FROM endpoint_references WHERE endpoint_id = $1 ORDER BY version",
+        DB_PARAMS(DBV_I64(endpoint_id)), &rows, e);
     if (rc)
         return rc;
     *n = db_rows_n(rows);

@@ -104,6 +104,14 @@ struct drift_quality {
 };
 struct drift_quality drift_quality(const struct feature_ref *f, const struct feature_counts *c);
 
+/* Numbers of which training had a few whole ones alone (12 apart at most, or the two of a boolean): codes, each with its bin. */
+bool feature_has_codes(const struct feature_ref *f);
+/* For categories and codes, members of an open object, each when there is something to say: new_values, how many values of the
+ * window training did not have; new, those that are codes of its range; vanished, what training had and the window has not,
+ * where 5 or more would be expected. 20 names a list at most. False: nothing to say. */
+struct json_writer;
+bool drift_news_json(const struct feature_ref *f, const struct feature_counts *c, struct json_writer *w);
+
 /* Appends JSON objects. Numbers that are not finite are written as JSON null.
  * current_stats: {feature: {count, mean, std, min, max, hist: [counts, edges]}, ...}, counted by the edge rule, padded as the
  * reference is; a text column: {count, unique, top, freq, categories: {text: n}, other}. Columns that are not in the reference are left out.

@@ -99,6 +99,7 @@ rc_t get_endpoint(struct call *c, struct err *e);
 rc_t answer_endpoint(struct call *c, const struct project *p, int64_t id, struct err *e); /* the record alone */
 rc_t put_reference(struct call *c, struct err *e);                                        /* reference.c */
 rc_t get_reference(struct call *c, struct err *e);
+rc_t get_reference_versions(struct call *c, struct err *e);
 rc_t get_metrics(struct call *c, struct err *e); /* metrics.c */
 rc_t get_metrics_values(struct call *c, struct err *e);
 rc_t list_apps(struct call *c, struct err *e); /* apps.c */

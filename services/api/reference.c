@@ -221,6 +221,18 @@ static rc_t write_statistics(struct json_writer *w, const struct endpoint_refere
     return rc == OK ? OK : err_prefix(e, E_FATAL, "stored reference: ");
 }
 
+static void write_versions(struct json_writer *w, const struct endpoint_reference *all, size_t n)
+{
+    jw_key(w, "versions");
+    jw_array(w);
+    for (size_t i = 0; i < n; i++) {
+        jw_object(w);
+        write_version(w, &all[i]);
+        jw_object_end(w);
+    }
+    jw_array_end(w);
+}
+
 static rc_t write_reference(struct call *c, const struct endpoint *ep, int64_t version, bool padded, struct err *e)
 {
     struct endpoint_reference r = {0}, *all = NULL;
@@ -240,14 +252,7 @@ static rc_t write_reference(struct call *c, const struct endpoint *ep, int64_t v
         rc = write_statistics(&w, &r, padded, e);
     }
     if (rc == OK) {
-        jw_key(&w, "versions");
-        jw_array(&w);
-        for (size_t i = 0; i < n; i++) {
-            jw_object(&w);
-            write_version(&w, &all[i]);
-            jw_object_end(&w);
-        }
-        jw_array_end(&w);
+        write_versions(&w, all, n);
         jw_object_end(&w);
     }
     references_free(all, n);
@@ -270,6 +275,31 @@ rc_t get_reference(struct call *c, struct err *e)
         rc = call_bool(c, "padded", NULL, &padded, e);
     if (rc == OK)
         rc = write_reference(c, &ep, version, padded, e);
+    endpoint_done(&ep);
+    project_done(&p);
+    return rc;
+}
+
+/* Without their statistics: an endpoint that has none has an empty history. */
+rc_t get_reference_versions(struct call *c, struct err *e)
+{
+    struct project p = {0};
+    struct endpoint ep = {0};
+    struct endpoint_reference *all = NULL;
+    size_t n = 0;
+    rc_t rc = call_project(c, &p, e);
+    if (rc == OK)
+        rc = call_endpoint(c, &p, &ep, e);
+    if (rc == OK)
+        rc = references_list(c->db, ep.id, &all, &n, e);
+    if (rc == OK) {
+        struct json_writer w;
+        jw_init(&w, &c->out, JSON_NAN_NULL);
+        jw_object(&w);
+        write_versions(&w, all, n);
+        jw_object_end(&w);
+    }
+    references_free(all, n);
     endpoint_done(&ep);
     project_done(&p);
     return rc;

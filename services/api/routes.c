@@ -24,6 +24,8 @@ const struct api_route api_routes[] = {
     {"PUT", P "/model-endpoints/{uid}/reference", "write", API_DB | API_ROWS, put_reference,
      "Training rows or statistics to compare with; the next version"},
     {"GET", P "/model-endpoints/{uid}/reference", "read", API_DB, get_reference, "The reference and its versions"},
+    {"GET", P "/model-endpoints/{uid}/reference/versions", "read", API_DB, get_reference_versions,
+     "The reference's versions alone: when each came, and from where"},
     {"GET", P "/model-endpoints/{uid}/metrics", "read", API_DB, get_metrics, "Names of the results and metrics there are"},
     {"GET", P "/model-endpoints/{uid}/metrics-values", "read", API_DB, get_metrics_values, "Their values over time"},
     {"GET", "/", "read", API_DB | API_HTML, page_home, "Page: projects"},

@@ -230,8 +230,10 @@ static void answer_quality(const struct more *m, const struct app_input *in, str
 }
 
 /* ---- the answer ---- */
-static void write_feature(struct json_writer *w, const struct drift_feature *f, const struct more *m, size_t at)
+static bool write_feature(struct json_writer *w, const struct drift_feature *f, const struct app_input *in,
+                          const struct more *m, size_t at)
 {
+    bool news = false;
     jw_key_str(w, f->name);
     jw_object(w);
     jw_kv_strz(w, "outcome", drift_outcome_name(f->outcome));
@@ -246,7 +248,22 @@ static void write_feature(struct json_writer *w, const struct drift_feature *f, 
         jw_kv_i64(w, "missing", (int64_t)f->missing);
     if (f->wrong_type)
         jw_kv_i64(w, "wrong_type", (int64_t)f->wrong_type);
+    if (f->outcome == DRIFT_OK)
+        news = drift_news_json(&in->reference->features[at], m->columns[at].counts, w);
     jw_object_end(w);
+    return news;
+}
+
+/* What to do about it, as it is typed. The name of an endpoint may hold anything, and then the uid stands for it. */
+static void write_command(struct json_writer *w, const struct app_input *in)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    const char *name = in->endpoint->name;
+    bool typed = *name && *name != '-' && strspn(name, plain) == strlen(name);
+    const char *text = arena_printf(in->arena,
+                                    "there is no reference to compare with: modelmon reference %.*s/%s --csv FILE",
+                                    STR_FMT(in->project), typed ? name : in->endpoint->uid);
+    jw_kv_strz(w, "text", text);
 }
 
 /* Why, from how much, against what, and each feature as far as there is room. */
@@ -254,11 +271,13 @@ static void write_extra(const struct drift_result *d, const struct drift_options
                         const struct more *m, struct buf *out)
 {
     struct json_writer w;
-    size_t i = 0;
+    size_t i = 0, news = 0;
     jw_init(&w, out, JSON_NAN_NULL);
     jw_object(&w);
     if (d->reason[0])
         jw_kv_strz(&w, "reason", d->reason);
+    if (d->n_features == 0)
+        write_command(&w, in);
     jw_kv_i64(&w, "samples", (int64_t)d->rows);
     jw_kv_i64(&w, "min_samples", (int64_t)o->min_samples);
     jw_kv_i64(&w, "reference_version", in->reference ? in->reference->version : 0);
@@ -271,8 +290,10 @@ static void write_extra(const struct drift_result *d, const struct drift_options
     jw_key(&w, "features");
     jw_object(&w);
     for (; i < d->n_features && out->len < EXTRA_BYTES_MAX; i++)
-        write_feature(&w, &d->features[i], m, i);
+        news += write_feature(&w, &d->features[i], in, m, i);
     jw_object_end(&w);
+    if (news)
+        jw_kv_i64(&w, "categories_changed", (int64_t)news);
     if (i < d->n_features)
         jw_kv_i64(&w, "features_omitted", (int64_t)(d->n_features - i));
     jw_object_end(&w);

@@ -7,6 +7,7 @@
 
 struct reference_verb_options {
     const char *api, *csv, *parquet, *stats, *labels;
+    bool history;
 };
 #define AT(field) offsetof(struct reference_verb_options, field)
 #define ROW(name, field, words)                                                                                        \
@@ -18,6 +19,12 @@ static const struct config_key keys[] = {
     ROW("PARQUET", parquet, "Training rows as Parquet."),
     ROW("STATS", stats, "MLRun's feature_stats as JSON."),
     ROW("LABELS", labels, "Columns that are outputs of the model, a,b."),
+    {.env = "HISTORY",
+     .def = "false",
+     .type = CONFIG_BOOL,
+     .flags = CONFIG_FLAG,
+     .offset = AT(history),
+     .help = "Shows the versions there are instead: when each came, and from where."},
     CLIENT_URL_KEY(AT(api)),
 };
 
@@ -79,6 +86,53 @@ static rc_t send(const struct reference_verb_options *o, const char *operand, co
     return rc;
 }
 
+/* ---- --history ---- */
+static struct str text_of(const struct json *j, const char *key)
+{
+    struct str s = STR("");
+    struct err ignored;
+    return json_opt_str(j, key, &s, &ignored) == OK ? s : STR("");
+}
+
+static void add_version(const struct json *v, struct buf *out)
+{
+    int64_t version = 0;
+    struct err ignored;
+    char number[24];
+    if (json_opt_i64(v, "version", &version, &ignored) != OK)
+        version = 0;
+    (void)snprintf(number, sizeof number, "%lld", (long long)version); /* fits */
+    term_add_cell(out, str_of(number), 7);
+    term_add_cell(out, text_of(v, "created"), 32);
+    buf_addf(out, "%.*s\n", STR_FMT(text_of(v, "source")));
+}
+
+static rc_t show_history(const struct reference_verb_options *o, const char *operand, struct buf *out, struct err *e)
+{
+    CLEANUP(buf_done) struct buf path = {0};
+    CLEANUP(json_freep) struct json *answer = NULL;
+    struct client_endpoint c = {0};
+    rc_t rc = client_endpoint(o->api, operand, &c, e);
+    if (rc)
+        return rc;
+    buf_addf(&path, "/api/v1/projects/%.*s/model-endpoints/", STR_FMT(c.project));
+    client_add_encoded(&path, c.uid);
+    buf_addz(&path, "/reference/versions");
+    client_endpoint_done(&c);
+    rc = client_call(o->api, "GET", path.data, (struct str){0}, 0, &answer, e);
+    if (rc)
+        return rc;
+    const struct json *versions = json_get(answer, "versions");
+    if (json_len(versions) == 0) {
+        buf_addf(out, "no reference yet: modelmon reference %s --csv FILE\n", operand);
+        return OK;
+    }
+    buf_addz(out, "version  for windows that end after        from\n");
+    for (const struct json *v = json_first(versions); v; v = json_next(v))
+        add_version(v, out);
+    return OK;
+}
+
 static int run(const void *opts, char *const *operands, size_t n)
 {
     const struct reference_verb_options *o = opts;
@@ -87,10 +141,12 @@ static int run(const void *opts, char *const *operands, size_t n)
     struct buf out = {0};
     struct err e = {{0}};
     (void)n; /* it is one */
-    if (!!*o->csv + !!*o->parquet + !!*o->stats != 1) {
-        (void)fprintf(stderr, "modelmon reference: one of --csv, --parquet and --stats is wanted\n");
+    if (!!*o->csv + !!*o->parquet + !!*o->stats + o->history != 1) {
+        (void)fprintf(stderr, "modelmon reference: one of --csv, --parquet, --stats and --history is wanted\n");
         return TOOL_USAGE;
     }
+    if (o->history)
+        return show_history(o, operands[0], &out, &e) == OK ? term_put(&out) : client_fail("reference", &e);
     rc_t rc = *o->stats ? training_file_statistics(&t, o->stats, o->labels, &e)
                         : training_file_read(&t, rows, o->labels, true, &e);
     if (rc == OK)
@@ -107,6 +163,7 @@ const struct verb verb_reference = {
     .operands = "PROJECT/ENDPOINT",
     .summary = "Says what a model was trained on: the next version of its reference.",
     .notes = "  modelmon reference shop/price --csv train.csv --labels price\n\n"
+             "  modelmon reference shop/price --history\n\n"
              "Only statistics leave this machine. Exit codes: 0 stored, 1 failed, 2 wrong usage.",
     .operands_min = 1,
     .operands_max = 1,

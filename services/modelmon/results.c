@@ -38,18 +38,46 @@ static void make_path(const struct results_options *o, const struct client_endpo
     client_add_encoded(path, str_of(o->name));
 }
 
-/* Why a window has no number, and what to do about it. */
-static void add_reason(const char *operand, const struct json *value, struct buf *out)
+static void add_reason(const char *operand, const struct json *extra, struct buf *out)
 {
-    CLEANUP(json_freep) struct json *extra = NULL;
-    struct str text = STR(""), reason = STR("");
+    struct str reason = STR("");
     struct err ignored;
-    if (json_str(json_at(value, 3), &text, &ignored) != OK || json_parse(&extra, text.p, text.n, NULL, &ignored) != OK ||
-        json_opt_str(extra, "reason", &reason, &ignored) != OK || reason.n == 0)
+    if (json_opt_str(extra, "reason", &reason, &ignored) != OK || reason.n == 0)
         return;
     buf_addf(out, "  %.*s", STR_FMT(reason));
     if (str_eqz(reason, "no_reference"))
         buf_addf(out, ": modelmon reference %s --csv FILE", operand);
+}
+
+/* ", city: 12 new, vanished \"Oslo\"" */
+static void add_news(const struct json *feature, size_t *inout_n, struct buf *out)
+{
+    int64_t n = 0;
+    struct err ignored;
+    const struct json *gone = json_get(feature, "vanished");
+    if ((json_opt_i64(feature, "new_values", &n, &ignored) != OK || n <= 0) && !gone)
+        return;
+    buf_addf(out, "%s%s:", (*inout_n)++ ? "; " : "  ", json_key(feature));
+    if (n > 0)
+        buf_addf(out, " %lld of values that training had not", (long long)n);
+    if (gone) {
+        buf_addz(out, n > 0 ? ", vanished " : " vanished ");
+        json_print(gone, JSON_NAN_NULL, out);
+    }
+}
+
+/* Why a window has no number and what to do about it; which categories are new and which are gone. */
+static void add_words(const char *operand, const struct json *value, struct buf *out)
+{
+    CLEANUP(json_freep) struct json *extra = NULL;
+    struct str text = STR("");
+    struct err ignored;
+    size_t n = 0;
+    if (json_str(json_at(value, 3), &text, &ignored) != OK || json_parse(&extra, text.p, text.n, NULL, &ignored) != OK)
+        return;
+    add_reason(operand, extra, out);
+    for (const struct json *f = json_first(json_get(extra, "features")); f; f = json_next(f))
+        add_news(f, &n, out);
 }
 
 static void add_value(const char *operand, const struct json *value, struct buf *out)
@@ -71,7 +99,7 @@ static void add_value(const char *operand, const struct json *value, struct buf 
     else
         buf_addf(out, "  %.3f  ", drift);
     term_add_status(out, (int)status, term_is(stdout));
-    add_reason(operand, value, out);
+    add_words(operand, value, out);
     buf_addc(out, '\n');
 }
 

@@ -52,6 +52,16 @@ def test_columns_are_the_same_as_rows(api, where):
     assert api.get(where).json == first
 
 
+def test_history(api, where):
+    assert api.get(where + "/versions").json == {"versions": []}
+    put(api, where, {"columns": {"a": [1, 2]}})
+    put(api, where, {"feature_stats": {"a": {"count": 2, "hist": [[1, 1], [1, 1.5, 2]]}}})
+    versions = api.get(where + "/versions").json["versions"]
+    assert [(v["version"], v["source"]) for v in versions] == [(1, "api_rows"), (2, "api_statistics")]
+    assert versions[0]["created"] < versions[1]["created"] and versions == api.get(where).json["versions"]
+    assert api.get(where.replace("/model-endpoints/", "/model-endpoints/0") + "/versions").status == 404
+
+
 def test_versions(api, where):
     assert put(api, where, {"columns": {"a": [1, 2]}})["version"] == 1
     assert put(api, where, {"columns": {"a": [1, 3]}})["version"] == 2

@@ -37,6 +37,8 @@ def test_a_file_replayed_is_compared_with_the_reference_of_another(tmp_path):
         assert "modelmon reference shop/price --csv FILE" in first
         done = tool("reference", "shop/price", "--csv", tmp_path / "train.csv", "--labels", "price", **api)
         assert done.returncode == 0 and "version 1: 3 columns of 2000 rows" in done.stdout, done.stderr
+        history = tool("reference", "shop/price", "--history", **api)
+        assert history.returncode == 0 and history.stdout.count("\n") == 2 and "api_statistics" in history.stdout, history.stdout
         listed = tool("endpoints", "shop", **api)
         assert listed.returncode == 0 and listed.stdout.count("\n") == 2 and "price" in listed.stdout
         again = tool("replay", tmp_path / "today.parquet", "--to", m.url("/shop"), "--model", "price", "--outputs", "price",

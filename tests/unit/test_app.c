@@ -154,6 +154,8 @@ static void test_without_reference_says_so(void **state)
     assert_int_equal(a.out.items[0].status, STATUS_IRRELEVANT);
     struct json *extra = extra_of(&a.out.items[0]);
     assert_true(str_eqz(text_at(extra, "reason"), "no_reference"));
+    assert_true(str_eqz(text_at(extra, "text"),
+                        "there is no reference to compare with: modelmon reference harness/harness --csv FILE"));
     json_free(extra);
     harness_done(&a);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "json/doc.h"
+#include "json/write.h"
 #include "stats/drift.h"
 #include "stats/reference_parts.h"
 
@@ -272,6 +273,86 @@ static void test_texts_of_a_partial_reference(void **state)
     reference_free(r);
 }
 
+/* What is said of one column of these values against training of those; "": nothing. */
+static void must_say(const struct stat_value *training, size_t n_training, const struct stat_value *now, size_t n_now,
+                     const char *want)
+{
+    struct err e;
+    struct buf b = {0}, back = {0};
+    struct json_writer w;
+    struct reference *r = reference_new(), *read = NULL;
+    assert_int_equal(reference_add_values(r, STR("c"), false, training, n_training, &e), OK);
+    reference_to_json(r, false, &back); /* as it is stored */
+    assert_int_equal(reference_from_text(&read, buf_str(&back), NULL, 0, &e), OK);
+    struct feature_counts c;
+    counts_init(&c, &read->features[0], NULL);
+    for (size_t i = 0; i < n_now; i++)
+        counts_add_value(&c, &read->features[0], &now[i]);
+    jw_init(&w, &b, JSON_NAN_NULL);
+    jw_object(&w);
+    assert_true(drift_news_json(&read->features[0], &c, &w) == (*want != '\0'));
+    jw_object_end(&w);
+    assert_int_equal(b.len, strlen(want) + 2);
+    assert_memory_equal(b.data + 1, want, strlen(want));
+    counts_done(&c);
+    reference_free(read);
+    reference_free(r);
+    buf_done(&back);
+    buf_done(&b);
+}
+
+static struct stat_value text_value(const char *s)
+{
+    return (struct stat_value){.kind = STAT_TEXT, .text = str_of(s)};
+}
+
+static void test_new_and_vanished_texts(void **state)
+{
+    (void)state;
+    struct stat_value t[100], now[50];
+    for (int i = 0; i < 100; i++)
+        t[i] = text_value(i < 50 ? "Rome" : i < 98 ? "Os\"lo" : "rare");
+    for (int i = 0; i < 50; i++)
+        now[i] = text_value(i % 2 ? "Rome" : "Os\"lo");
+    must_say(t, 100, now, 50, ""); /* rare: one would be expected, that proves nothing */
+    for (int i = 0; i < 50; i++)
+        now[i] = text_value(i < 40 ? "Rome" : i < 45 ? "Bonn" : "Kiel");
+    must_say(t, 100, now, 50, "\"new_values\":10,\"vanished\":[\"Os\\\"lo\"]");
+    must_say(t, 100, now, 9, ""); /* 4 would be expected */
+}
+
+static void test_new_and_vanished_codes(void **state)
+{
+    (void)state;
+    struct stat_value t[100], now[60];
+    for (int i = 0; i < 100; i++)
+        t[i] = (struct stat_value){.kind = STAT_NUMBER, .num = (double[]){1, 2, 5}[i % 3]};
+    for (int i = 0; i < 60; i++)
+        now[i] = t[i];
+    must_say(t, 100, now, 60, "");
+    for (int i = 0; i < 60; i++)
+        now[i].num = i < 30 ? 1 : i < 40 ? 5 : i < 45 ? 3 : i < 50 ? 2.5 : 9;
+    must_say(t, 100, now, 60, "\"new_values\":20,\"new\":[\"3\"],\"vanished\":[\"2\"]");
+    for (int i = 0; i < 100; i++)
+        t[i].num = i * 0.123; /* no codes: nothing is new */
+    must_say(t, 100, now, 60, "");
+}
+
+static void test_new_and_vanished_booleans(void **state)
+{
+    (void)state;
+    struct stat_value t[100], now[20];
+    for (int i = 0; i < 100; i++)
+        t[i] = (struct stat_value){.kind = STAT_BOOL, .num = i % 2};
+    for (int i = 0; i < 20; i++)
+        now[i] = (struct stat_value){.kind = STAT_BOOL, .num = 1};
+    must_say(t, 100, now, 20, "\"vanished\":[\"False\"]");
+    for (int i = 0; i < 100; i++)
+        t[i].num = 1;
+    now[0].num = 0;
+    must_say(t, 100, now, 20, "\"new_values\":1");
+}
+
 static void test_current_stats(void **state)
 {
     (void)state;
@@ -326,6 +407,9 @@ int main(void)
         cmocka_unit_test(test_rounding_above_one_is_cut),
         cmocka_unit_test(test_texts),
         cmocka_unit_test(test_texts_of_a_partial_reference),
+        cmocka_unit_test(test_new_and_vanished_texts),
+        cmocka_unit_test(test_new_and_vanished_codes),
+        cmocka_unit_test(test_new_and_vanished_booleans),
         cmocka_unit_test(test_current_stats),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
