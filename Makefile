@@ -55,14 +55,14 @@ assets := $(sort $(foreach f,$(wildcard services/*/assets/*),$(word 2,$(subst /,
 objs = $(patsubst %,$1/%.o,$(common:.c=) $(if $(migrations),build/gen/migrations) \
     $(if $(migrations_sqlite),build/gen/migrations_sqlite))
 
-.PHONY: help all demo test test-unit test-contract test-service test-e2e test-deep test-deploy up down bench fuzz \
+.PHONY: help all demo test test-unit test-contract test-service test-e2e test-deep test-deploy chaos up down bench fuzz \
     fmt lint check clean setup programs unit contract bench-programs fuzzers tidy
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 ifeq ($(wildcard $(DUCKDB)/lib/libduckdb.so),)
-$(if $(filter-out help setup demo test% up down bench fuzz clean,$(MAKECMDGOALS)),$(warning run `make setup` first))
+$(if $(filter-out help setup demo test% chaos% up down bench fuzz clean,$(MAKECMDGOALS)),$(warning run `make setup` first))
 endif
 all: $(services:%=$(BIN)/%) ## the services, in build/bin
 programs: all unit contract bench-programs fuzzers ## the services and every test program
@@ -89,6 +89,9 @@ test-e2e: setup ## MLRun's own code in, results out
 	@tests/run e2e
 test-deep: setup ## long: contract tests under sanitizers, fuzzing, the full benchmarks
 	@tests/run deep
+chaos: setup ## faults under load, judged from outside: TESTS=K1,K4 N=20 SEED=s TARGET=stack|embedded
+	@$(BUILD) all
+	@.venv/bin/python tests/chaos/run --tests "$(TESTS)" --target "$(or $(TARGET),both)" -n "$(or $(N),0)" --seed "$(SEED)"
 test-deploy: setup ## containers and chart on a real engine
 	@tests/run deploy
 up: setup ## a development stack and the services on loopback

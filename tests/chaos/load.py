@@ -1,0 +1,137 @@
+"""The generator: threads that send events until they are acknowledged, as a careful sender does, and journal it.
+
+Some events come late, some are sent again although they were acknowledged, some are given up after one failure.
+What each thread sends follows from the seed; when it sends it does not.
+"""
+import json
+import random
+import threading
+import time
+
+import requests
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+import serving
+from journal import Event
+
+ANSWER_S = 15
+
+
+def wire(event):
+    """As V2ModelServer pushes it."""
+    made = serving.event(event.uid, event.inputs, event.outputs, event.when_us, event.id, microsec=event.latency_us)
+    return json.dumps(made)
+
+
+class Load:
+    """with Load(...) as load: ...; then load.finish() waits until all that is not given up is acknowledged.
+
+    http: gives the port of now; topic and brokers: for senders that use Kafka themselves."""
+
+    def __init__(self, journal, seed, uids, http=None, brokers=None, topic=None, http_threads=1, kafka_threads=0, batch=12,
+                 pause_s=0.02, late=0.03, late_us=6_000_000, twice=0.05, give_up=0.03, total=None):
+        self.j, self.uids, self.http, self.brokers, self.topic = journal, uids, http, brokers, topic
+        self.batch, self.pause_s, self.late, self.late_us = batch, pause_s, late, late_us
+        self.twice, self.give_up, self.total = twice, give_up, total
+        self.odd = []  # answers that no sender should get
+        self.refused = 0
+        self.failure = None
+        self._stop = threading.Event()
+        self._session = threading.local()
+        self._threads = [threading.Thread(target=self._run, args=(random.Random(f"{seed}/{i}"), f"s{i}", self._post))
+                         for i in range(http_threads)]
+        self._threads += [threading.Thread(target=self._run, args=(random.Random(f"{seed}/k{i}"), f"k{i}", self._produce))
+                          for i in range(kafka_threads)]
+
+    def __enter__(self):
+        for t in self._threads:
+            t.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self.hurry = True
+        for t in self._threads:
+            t.join(60)
+
+    hurry = False  # give up what is not acknowledged: the test has failed
+
+    def finish(self, seconds=90):
+        self._stop.set()
+        end = time.monotonic() + seconds
+        for t in self._threads:
+            t.join(max(0.0, end - time.monotonic()))
+            if t.is_alive():
+                raise AssertionError(f"events were not acknowledged within {seconds} s of the end of the faults")
+        if self.failure:
+            raise self.failure
+
+    # --- one thread ---
+    def _make(self, rng, n):
+        rows = rng.choice((1, 1, 2, 3))
+        now = time.time_ns() // 1000
+        when = now - rng.randrange(self.late_us) if rng.random() < self.late else now
+        return [Event(f"{n}-{i}", rng.choice(self.uids), when + i, rng.randrange(200, 5000),
+                      [[rng.gauss(0, 1), float(rng.randrange(40))] for _ in range(rows)],
+                      [float(rng.random() < 0.5) for _ in range(rows)]) for i in range(self.batch)]
+
+    def _run(self, rng, name, send):
+        try:
+            self._send_all(rng, name, send)
+        except Exception as e:  # the test's own thread raises it
+            self.failure = e
+
+    def _send_all(self, rng, name, send):
+        n = 0
+        while not self._stop.is_set() and (self.total is None or n < self.total):
+            events = self._make(rng, f"{name}-{n}")
+            n += 1
+            self.j.note("sent", events)
+            if self._until_acked(events, send, rng.random() < self.give_up):
+                self.j.note("acked", [e.id for e in events])
+                if rng.random() < self.twice:
+                    send(events)
+            self._stop.wait(self.pause_s)
+
+    def _until_acked(self, events, send, give_up):
+        while not self.hurry:
+            if send(events):
+                return True
+            self.refused += 1
+            if give_up:
+                return False
+            time.sleep(0.05)
+        return False
+
+    # --- two ways; True: acknowledged, all of them ---
+    def _post(self, events):
+        body = "\n".join(map(wire, events))
+        try:
+            answer = requests.post(f"http://127.0.0.1:{self.http()}/p", data=body, timeout=ANSWER_S)
+        except requests.exceptions.RequestException:
+            return False
+        if answer.status_code == 202:
+            if answer.json().get("accepted") == len(events) or len(events) == 1:
+                return True
+            self.odd.append(answer.text[:200])
+        elif answer.status_code not in (429, 503) or not answer.headers.get("Retry-After"):
+            self.odd.append(f"{answer.status_code} {answer.text[:200]}")
+        return False
+
+    def _produce(self, events):
+        producer = getattr(self._session, "producer", None)
+        try:
+            if producer is None:
+                producer = self._session.producer = KafkaProducer(bootstrap_servers=self.brokers, acks="all", retries=3,
+                                                                  request_timeout_ms=5000, max_block_ms=5000)
+            sent = [producer.send(self.topic, wire(e).encode(), key=e.uid.encode()) for e in events]
+            producer.flush(10)
+            for s in sent:
+                s.get(0)
+            return True
+        except KafkaError:
+            if producer is not None:
+                producer.close(0)
+            self._session.producer = None
+            return False
