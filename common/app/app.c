@@ -151,6 +151,7 @@ static rc_t list_topics(void *self, struct db *db, const struct pipeline_topic *
     rc_t rc = apps_list(db, 0, &p->registered, &p->n_registered, e);
     if (!rc)
         rc = function_topics_load(&p->topics, db, ret, n, e);
+    form_loaded(&p->form);
     watch_database(&p->watch, rc, e);
     watch_cache(&p->watch, p->cache);
     apps_free(p->registered, p->n_registered);
@@ -160,16 +161,18 @@ static rc_t list_topics(void *self, struct db *db, const struct pipeline_topic *
 }
 
 /* ---- the HTTP form ---- */
-static rc_t check_event(const char *text, size_t n, struct arena *a, struct form_event *ret, struct reject *why)
+static rc_t check_event(const struct form_call *c, struct str raw, struct form_event *ret, struct reject *why)
 {
     struct window_event ev;
-    rc_t rc = window_decode(text, n, a, &ev, why);
+    rc_t rc = window_decode(raw.p, raw.n, http_arena(c->request), &ev, why);
     if (rc)
         return rc;
     ret->project = ev.project;
     ret->key = ev.endpoint_id;
     return OK;
 }
+
+static const struct form_ops form_ops = {.check = check_event, .topic = form_topic_of_function};
 
 /* ---- life ---- */
 static void pipeline_stopped(void *self)
@@ -248,13 +251,16 @@ static rc_t open_program(struct service *s, void *self, struct err *e)
     if (rc)
         return rc;
     watch_open(&p->watch, s, p->producer, &p->bus, &p->cache_cfg);
-    p->form = (struct form){.topics = &p->topics, .producer = p->producer, .function = p->own.name, .check = check_event};
+    p->form = (struct form){
+        .function = p->own.name, .ops = &form_ops, .self = &p->topics, .producer = p->producer, .loop = service_loop(s)};
+    form_open(&p->form);
     return open_pipeline(p, e);
 }
 
 static void drain_program(struct service *s, void *self)
 {
     struct program *p = self;
+    form_drain(&p->form);
     if (p->running)
         pipeline_ask_stop(p->pipeline, DRAIN_US);
     else

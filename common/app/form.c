@@ -1,233 +1,261 @@
-/* The HTTP form: check all, produce what is good, answer when the last acknowledgement is in. */
+/* The HTTP form: what is posted is checked and produced. Its answers are in form_answer.c. */
 #include "app/form.h"
 #include <stdatomic.h>
 #include <stdio.h>
-#include "base/mem.h"
+#include <string.h>
+#include <strings.h>
+#include "app/form_post.h"
+#include "app/topics.h"
 #include "event/inference.h"
-#include "json/write.h"
 
-#define REPORT_MAX 100u /* refused events described in one answer */
+#define BATCH_MAX 10000u /* events in one request */
+#define HANDLED (SIZE_MAX / 2)
 
-enum { ITEM_OPEN, ITEM_ACCEPTED, ITEM_REFUSED, ITEM_UNAVAILABLE };
-
-struct form_item {
-    struct form_call *call;
-    _Atomic int state;
-    struct str value, key, project;
-    size_t offset, line; /* in the body */
-    struct reject why;
-    struct form_item *next;
-};
-
-struct form_call {
-    struct http_request *r;
-    const struct form *form;
-    struct form_item *first, **end;
-    struct bus_header trace; /* empty value: none came */
-    size_t n;
-    bool several;
-    atomic_size_t open;
-};
-
-/* ---- the answer ---- */
-static void answer_problem(struct http_request *r, const struct reject *why, size_t at)
+static void release(struct form_post *p, size_t n)
 {
-    http_problem(r, &(struct http_problem){.status = reject_http_status(why->code),
-                                           .code = reject_name(why->code),
-                                           .detail = why->text,
-                                           .field = why->field[0] ? why->field : NULL,
-                                           .has_position = true,
-                                           .position = (int64_t)(at + why->position)});
+    if (atomic_fetch_sub(&p->open, n) == n)
+        form_answer(p);
 }
 
-static void answer_unavailable(struct http_request *r, const char *words)
+static void fail(struct form_post *p, rc_t rc, const char *words)
 {
-    http_problem(r, &(struct http_problem){.status = 503, .code = "unavailable", .detail = words, .retry_after_s = 1});
-}
-
-static void write_refused(struct json_writer *w, const struct form_item *it, size_t index)
-{
-    jw_object(w);
-    jw_kv_i64(w, "index", (int64_t)index);
-    jw_kv_i64(w, "line", (int64_t)it->line);
-    jw_kv_i64(w, "position", (int64_t)(it->offset + it->why.position));
-    jw_kv_strz(w, "code", reject_name(it->why.code));
-    jw_kv_strz(w, "field", it->why.field);
-    jw_kv_strz(w, "detail", it->why.text);
-    jw_object_end(w);
-}
-
-/* As the stream service answers a batch. */
-static void answer_batch(struct form_call *c, size_t accepted)
-{
-    struct buf body = {0};
-    struct json_writer w;
-    size_t index = 0, told = 0;
-    jw_init(&w, &body, JSON_NAN_NULL);
-    jw_object(&w);
-    jw_kv_strz(&w, "status", accepted == c->n ? "accepted" : accepted ? "partly_accepted" : "rejected");
-    jw_kv_i64(&w, "accepted", (int64_t)accepted);
-    jw_kv_i64(&w, "rejected", (int64_t)(c->n - accepted));
-    jw_key(&w, "errors");
-    jw_array(&w);
-    for (const struct form_item *it = c->first; it; it = it->next, index++)
-        if (atomic_load(&it->state) == ITEM_REFUSED && told++ < REPORT_MAX)
-            write_refused(&w, it, index);
-    jw_array_end(&w);
-    jw_object_end(&w);
-    http_answer_take(c->r, accepted == c->n ? 202 : accepted ? 207 : 400, HTTP_JSON, &body);
-}
-
-/* Exactly once, by whoever brings open to 0. c lives in the request's arena: gone after the answer. */
-static void finish(struct form_call *c)
-{
-    size_t accepted = 0, unavailable = 0;
-    const struct form_item *bad = NULL;
-    for (const struct form_item *it = c->first; it; it = it->next) {
-        int state = atomic_load(&it->state);
-        accepted += state == ITEM_ACCEPTED;
-        unavailable += state == ITEM_UNAVAILABLE;
-        if (state == ITEM_REFUSED && !bad)
-            bad = it;
-    }
-    if (unavailable)
-        answer_unavailable(c->r, "the bus does not acknowledge: send all of it again");
-    else if (c->several)
-        answer_batch(c, accepted);
-    else if (bad)
-        answer_problem(c->r, &bad->why, bad->offset);
-    else
-        http_answer(c->r, 202, HTTP_JSON, STR("{\"status\":\"accepted\"}"));
-}
-
-static void settle(struct form_call *c)
-{
-    if (atomic_fetch_sub(&c->open, 1) == 1)
-        finish(c);
+    int none = OK;
+    if (atomic_compare_exchange_strong(&p->failed, &none, rc))
+        (void)snprintf(p->words, sizeof p->words, "%s", words); /* cut to fit is fine */
 }
 
 /* On the producer's thread. */
 static void delivered(void *arg, rc_t rc, const char *words)
 {
-    struct form_item *it = arg;
-    if (rc == E_INVALID)
-        (void)reject_set(&it->why, REJECT_TOO_LARGE, NULL, 0, "the bus refused it: %s", words ? words : "");
-    atomic_store(&it->state, rc == OK ? ITEM_ACCEPTED : rc == E_INVALID ? ITEM_REFUSED : ITEM_UNAVAILABLE);
-    settle(it->call);
+    struct form_post *p = arg;
+    if (rc)
+        fail(p, rc, words ? words : "the bus did not acknowledge");
+    release(p, 1);
 }
 
-/* ---- the request ---- */
-static void refuse(struct form_item *it)
+/* ---- one event ---- */
+
+static void refuse_at(struct form_post *p, const struct inference_split *at, size_t offset, const struct reject *why)
 {
-    atomic_store(&it->state, ITEM_REFUSED);
+    if (!p->refused)
+        p->refused = arena_array(http_arena(p->request), FORM_REPORT_MAX, sizeof *p->refused);
+    if (p->n_refused < FORM_REPORT_MAX)
+        p->refused[p->n_refused] = (struct form_refused){at->index, at->line, offset, *why};
+    p->n_refused++;
 }
 
-static void check_item(struct form_call *c, struct form_item *it, struct str route_project)
+/* p->topic is the project's. */
+static rc_t find_topic(struct form_post *p, const struct form_event *ev, struct reject *why)
 {
-    struct form_event ev = {{0}, {0}};
-    if (c->form->check(it->value.p, it->value.n, http_arena(c->r), &ev, &it->why)) {
-        refuse(it);
-        return;
+    struct str name = p->project.n ? p->project : ev->project;
+    const char *field = ev->project_field ? ev->project_field : "project";
+    if (p->project.n && ev->project.n && !str_eq(p->project, ev->project))
+        return reject_set(why, REJECT_PROJECT_MISMATCH, field, 0, "the event names another project than %.*s",
+                          STR_FMT(p->project));
+    if (p->found[0] && str_eqz(name, p->found))
+        return OK;
+    p->found[0] = '\0';
+    rc_t rc = p->form->ops->topic(p->form->self, name, p->topic, why);
+    if (rc == E_NOTFOUND && ev->project.n && !p->project.n)
+        (void)snprintf(why->field, sizeof why->field, "%s", field);
+    if (rc == E_NOTFOUND && !p->was_parked && p->accepted == 0) {
+        p->park = true;
+        return rc;
     }
-    if (route_project.n && ev.project.n && !str_eq(route_project, ev.project)) {
-        (void)reject_set(&it->why, REJECT_PROJECT_MISMATCH, "project", 0, "the event names another project");
-        refuse(it);
-        return;
+    if (rc && rc != E_NOTFOUND && rc != E_INVALID)
+        fail(p, E_AGAIN, "the projects are not loaded yet: the database has not answered");
+    if (rc == OK && name.n <= NAME_PROJECT_MAX) {
+        memcpy(p->found, name.p, name.n);
+        p->found[name.n] = '\0';
     }
-    it->project = route_project.n ? route_project : ev.project;
-    it->key = ev.key;
+    return rc == E_NOTFOUND ? E_INVALID : rc;
 }
 
-static struct form_item *add_item(struct form_call *c, struct str value, const struct inference_split *s)
+/* The body stays until the answer, which waits for every acknowledgement; a record that was made does not. */
+static rc_t produce(struct form_post *p, const struct form_event *ev, struct str raw, struct err *e)
 {
-    struct form_item *it = arena_alloc(http_arena(c->r), sizeof *it);
-    it->call = c;
-    it->value = value;
-    it->offset = s->offset;
-    it->line = s->line;
-    *c->end = it;
-    c->end = &it->next;
-    c->n++;
-    return it;
+    struct bus_producer *to = p->form->producer;
+    /* known to be away: said at once, not when the message has timed out */
+    if (p->sent == 0 && !bus_producer_up(to))
+        return err_set(e, E_AGAIN, "the message bus cannot be reached");
+    struct bus_header header = {"traceparent", ev->trace.n ? ev->trace : p->trace};
+    size_t n = header.value.n ? 1 : 0;
+    rc_t rc = ev->record.n ? bus_produce(to, p->topic, ev->key, ev->record, &header, n, delivered, p, e)
+                           : bus_produce_lent(to, p->topic, ev->key, raw, &header, n, &p->receipt, e);
+    p->sent += rc == OK;
+    return rc;
 }
 
-/* E_INVALID: the body itself is broken; then nothing of it is taken. */
-static rc_t split_body(struct form_call *c, struct str route_project, struct reject *why)
+/* E_INVALID: refused, *why says it. Other codes end the request: it failed, or it is parked. */
+static rc_t post_event(struct form_post *p, const struct form_call *c, struct str raw, struct reject *why)
 {
-    struct str body = http_body(c->r), one, type = http_header(c->r, "Content-Type");
-    static const char lines[] = "application/x-ndjson";
-    struct inference_split s;
-    inference_split_init(&s, body.p, body.n, type.n >= sizeof lines - 1 && memcmp(type.p, lines, sizeof lines - 1) == 0);
-    int got;
-    while ((got = inference_split_next(&s, &one, why)) == 1)
-        check_item(c, add_item(c, one, &s), route_project);
-    c->several = s.mode != SPLIT_ONE;
-    if (got < 0)
+    struct form_event ev = {0};
+    struct err e = {{0}};
+    if (p->form->ops->check(c, raw, &ev, why))
         return E_INVALID;
-    return c->n ? OK : reject_set(why, REJECT_MALFORMED_JSON, NULL, 0, "the body holds no event");
-}
-
-static void produce_item(struct form_call *c, struct form_item *it)
-{
-    char project[NAME_PROJECT_MAX + 1], topic[NAME_TOPIC_MAX + 1];
-    struct err e;
-    rc_t rc = function_topics_find(c->form->topics, it->project, project, topic);
-    if (rc == E_NOTFOUND && it->project.n)
-        (void)reject_set(&it->why, REJECT_UNKNOWN_PROJECT, "project", 0, "no project '%.*s' that this function serves",
-                         STR_FMT(it->project));
-    else if (rc == E_NOTFOUND)
-        (void)reject_set(&it->why, REJECT_MISSING_FIELD, "project", 0,
-                         "the event does not say its project: use POST /{project}");
+    rc_t rc = find_topic(p, &ev, why);
+    if (rc)
+        return rc;
+    rc = produce(p, &ev, raw, &e);
+    if (rc == E_INVALID) /* larger than the bus takes */
+        return reject_set(why, REJECT_TOO_LARGE, "", 0, "%s", e.text);
     if (rc) {
-        atomic_store(&it->state, rc == E_NOTFOUND ? ITEM_REFUSED : ITEM_UNAVAILABLE);
-        return;
+        fail(p, rc, e.text);
+        return rc;
     }
-    atomic_fetch_add(&c->open, 1);
-    rc = bus_produce(c->form->producer, topic, it->key, it->value, &c->trace, c->trace.value.n ? 1 : 0, delivered, it, &e);
-    if (rc == OK)
-        return;
-    atomic_fetch_sub(&c->open, 1);
-    if (rc == E_INVALID)
-        (void)reject_set(&it->why, REJECT_TOO_LARGE, NULL, 0, "%.150s", e.text);
-    atomic_store(&it->state, rc == E_INVALID ? ITEM_REFUSED : ITEM_UNAVAILABLE);
+    p->accepted++;
+    if (p->single) {
+        p->endpoint_id = arena_str(http_arena(p->request), ev.endpoint_id);
+        p->endpoint_name = arena_str(http_arena(p->request), ev.endpoint_name);
+    }
+    return OK;
 }
 
-static void post(struct http_request *r, struct str route_project, const struct form *f)
+/* ---- one request ---- */
+
+static int next_event(struct form_post *p, struct inference_split *split, struct str *ret, struct reject *why)
 {
-    struct form_call *c = arena_alloc(http_arena(r), sizeof *c);
+    int more = inference_split_next(split, ret, why);
+    p->single = split->mode == SPLIT_ONE;
+    if (more != 1 || split->index < BATCH_MAX)
+        return more;
+    (void)reject_set(why, REJECT_TOO_LARGE, "", split->offset, "more than %u events in one request", BATCH_MAX);
+    return -1;
+}
+
+static void post_all(struct form_post *p)
+{
+    struct str raw;
+    struct inference_split split;
     struct reject why = {0};
-    c->r = r;
-    c->form = f;
-    c->end = &c->first;
-    c->trace = (struct bus_header){"traceparent", http_header(r, "traceparent")};
-    if (split_body(c, route_project, &why)) {
-        answer_problem(r, &why, 0);
-        return;
+    struct buf room = {0};
+    const struct form_call call = {p->form->self, p->request, &room};
+    inference_split_init(&split, p->body.p, p->body.n, p->lines);
+    int more;
+    while ((more = next_event(p, &split, &raw, &why)) == 1) {
+        buf_clear(&room);
+        rc_t rc = post_event(p, &call, raw, &why);
+        if (rc == E_INVALID)
+            refuse_at(p, &split, split.offset, &why);
+        else if (rc)
+            break;
+        why = (struct reject){0};
     }
-    if (!bus_producer_up(f->producer)) { /* known to be away: better told now than after the time-out of a message */
-        answer_unavailable(r, "no broker answers: send it again");
-        return;
+    buf_done(&room);
+    if (more == 0 && p->accepted + p->n_refused == 0) {
+        more = -1;
+        (void)reject_set(&why, REJECT_MALFORMED_JSON, "", 0, "the body holds no event");
     }
+    if (more == -1) {
+        p->single = p->single || p->accepted + p->n_refused == 0;
+        refuse_at(p, &split, 0, &why);
+    }
+}
+
+static bool park(struct form_post *p)
+{
+    struct form *f = p->form;
+    (void)pthread_mutex_lock(&f->lock); /* a plain mutex fails only by misuse; so below */
+    bool room = f->n_parked < FORM_PARKED_MAX && !f->draining;
+    if (room)
+        f->parked[f->n_parked++] = p;
+    (void)pthread_mutex_unlock(&f->lock);
+    return room;
+}
+
+static void look_at(struct form_post *p)
+{
+    for (;;) {
+        p->park = false;
+        p->n_refused = 0;
+        post_all(p);
+        if (!p->park)
+            break;
+        p->was_parked = true;
+        if (park(p))
+            return; /* it may be another thread's by now */
+    }
+    release(p, HANDLED - p->sent);
+}
+
+static void look_again(void *arg)
+{
+    struct form *f = arg;
+    struct form_post *parked[FORM_PARKED_MAX];
+    (void)pthread_mutex_lock(&f->lock);
+    size_t n = f->n_parked;
+    memcpy(parked, f->parked, n * sizeof *parked);
+    f->n_parked = 0;
+    (void)pthread_mutex_unlock(&f->lock);
+    for (size_t i = 0; i < n; i++)
+        look_at(parked[i]);
+}
+
+void form_drain(struct form *f)
+{
+    (void)pthread_mutex_lock(&f->lock);
+    f->draining = true;
+    (void)pthread_mutex_unlock(&f->lock);
+    look_again(f);
+}
+
+void form_loaded(struct form *f)
+{
+    (void)pthread_mutex_lock(&f->lock);
+    bool any = f->n_parked > 0;
+    (void)pthread_mutex_unlock(&f->lock);
+    if (any)
+        loop_post(f->loop, look_again, f);
+}
+
+void form_open(struct form *f)
+{
+    (void)pthread_mutex_init(&f->lock, NULL);
+    f->label = form_metrics(f->function);
+}
+
+static void post(struct http_request *r, struct form *f, struct str project)
+{
+    static const char lines[] = "application/x-ndjson";
+    struct form_post *p = arena_alloc(http_arena(r), sizeof *p);
+    struct str type = http_header(r, "Content-Type");
+    p->request = r;
+    p->form = f;
+    p->project = project;
+    p->trace = arena_str(http_arena(r), http_header(r, "traceparent"));
+    p->lines = type.n >= sizeof lines - 1 && strncasecmp(type.p, lines, sizeof lines - 1) == 0;
+    p->receipt = (struct bus_receipt){delivered, p};
+    atomic_init(&p->open, HANDLED);
+    atomic_init(&p->failed, OK);
+    p->body = f->ops->body ? f->ops->body(r, &p->head) : http_body(r);
+    p->lines = p->lines && p->head == 0; /* what is put together is one event */
     http_suspend(r);
-    atomic_store(&c->open, 1); /* ours, until everything is given to the producer */
-    for (struct form_item *it = c->first; it; it = it->next)
-        if (atomic_load(&it->state) == ITEM_OPEN)
-            produce_item(c, it);
-    settle(c);
+    look_at(p);
 }
 
 static void post_any(struct http_request *r, void *arg)
 {
-    post(r, (struct str){0}, arg);
+    post(r, arg, (struct str){0});
 }
 
 static void post_project(struct http_request *r, void *arg)
 {
-    post(r, http_param(r, "project"), arg);
+    post(r, arg, http_param(r, "project"));
 }
 
 const struct http_route form_routes[] = {
-    {"POST", "/", "ingest", 0, post_any, "Events; each says its project, unless there is only one"},
-    {"POST", "/{project}", "ingest", 0, post_project, "Events of one project"},
+    {"POST", "/", "ingest", 0, post_any, "Events: one, an array, or NDJSON; the project is each event's own"},
+    {"POST", "/{project}", "ingest", 0, post_project, "The same for one project"},
 };
 const size_t form_routes_n = sizeof form_routes / sizeof *form_routes;
+
+rc_t form_topic_of_function(void *function_topics, struct str name, char ret[NAME_TOPIC_MAX + 1], struct reject *why)
+{
+    char project[NAME_PROJECT_MAX + 1];
+    rc_t rc = function_topics_find(function_topics, name, project, ret);
+    if (rc == E_NOTFOUND && name.n)
+        (void)reject_set(why, REJECT_UNKNOWN_PROJECT, "", 0, "no project '%.*s' that this function serves", STR_FMT(name));
+    else if (rc == E_NOTFOUND)
+        (void)reject_set(why, REJECT_MISSING_FIELD, "project", 0, "the event does not say its project: use POST /{project}");
+    return rc;
+}

@@ -19,7 +19,7 @@ static rc_t load(struct alone *a, struct err *e)
     rc_t rc = db_ready(a->db, e);
     if (rc == OK)
         rc = projects_load(&st->projects, a->db, st->options.system_id, e);
-    trigger_projects_loaded(st);
+    form_loaded(&st->form);
     return rc;
 }
 

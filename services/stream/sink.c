@@ -42,7 +42,7 @@ static rc_t topics(void *self, struct db *db, const struct pipeline_topic **ret,
 {
     struct sink *s = self;
     rc_t rc = projects_load(&s->st->projects, db, s->st->options.system_id, e);
-    trigger_projects_loaded(s->st);
+    form_loaded(&s->st->form);
     if (rc == OK)
         health_set(s->st->loaded, HEALTH_OK, "%s", "");
     if (rc)

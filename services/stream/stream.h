@@ -6,6 +6,7 @@
 #pragma once
 #include <pthread.h>
 #include <stdatomic.h>
+#include "app/form.h"
 #include "bus/bus.h"
 #include "cache/cache.h"
 #include "db/project.h"
@@ -43,15 +44,6 @@ struct projects {
     bool loaded;
 };
 
-/* Requests for a project that is not in the list: it may be a second old, so they are looked at again after the next load. */
-#define PARKED_MAX 256
-struct post;
-struct parking {
-    pthread_mutex_t lock;
-    struct post *posts[PARKED_MAX];
-    size_t n;
-};
-
 struct stream {
     struct stream_options options;
     struct bus_config bus;
@@ -66,7 +58,7 @@ struct stream {
     int looks;                         /* before that */
     struct health_dep *kafka, *loaded; /* loaded: the projects, once */
     struct projects projects;
-    struct parking parking;
+    struct form form;
     struct sink *sinks[2]; /* statistics, lake: those that run */
     struct alone *alone;   /* when none does */
     atomic_int running;    /* pipelines that have not stopped */
@@ -80,11 +72,7 @@ rc_t projects_load(struct projects *p, struct db *db, const char *system_id, str
 rc_t projects_find(struct projects *p, struct str name, struct project_view *ret, char *topic) MUST_CHECK;
 
 /* trigger.c */
-extern const struct http_route stream_routes[];
-extern const size_t stream_routes_n;
-void trigger_open(struct stream *st);
-void trigger_drain(struct stream *st);           /* in the loop: what is parked is answered now */
-void trigger_projects_loaded(struct stream *st); /* any thread: what was parked is looked at again, in the loop */
+void trigger_open(struct stream *st); /* fills in st->form */
 
 /* alone.c: loads the projects while no sink does */
 struct alone;

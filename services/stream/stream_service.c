@@ -146,13 +146,13 @@ static rc_t open_stream(struct service *s, void *self, struct err *e)
     projects_init(&st->projects);
     if (check_names(&st->options, e))
         return E_INVALID;
-    trigger_open(st);
     st->kafka = health_add(service_health(s), "kafka", HEALTH_REQUIRED, 5 * USEC_PER_SEC);
     st->loaded = health_add(service_health(s), "projects", HEALTH_REQUIRED, 0);
     health_set(st->loaded, HEALTH_STARTING, "the database has not been read yet; posted events get 503");
     rc_t rc = bus_producer_open(&st->producer, &st->bus, e);
     if (rc)
         return rc;
+    trigger_open(st);
     st->look = loop_timer_new(service_loop(s), watch_kafka, st);
     loop_timer_every(st->look, FIRST_LOOK_US);
     return open_sinks(st, e);
@@ -161,7 +161,7 @@ static rc_t open_stream(struct service *s, void *self, struct err *e)
 static void drain_stream(struct service *s, void *self)
 {
     struct stream *st = self;
-    trigger_drain(st);
+    form_drain(&st->form);
     for (size_t i = 0; i < 2; i++)
         if (st->sinks[i])
             sink_ask_stop(st->sinks[i]);
@@ -189,7 +189,7 @@ struct service_def *stream_service(struct arena *a)
         {"Database", db_keys, db_keys_n, &st->db},   {"Cache", cache_keys, cache_keys_n, &st->cache},
         {"Lake", lake_keys, lake_keys_n, &st->lake},
     };
-    const struct http_routes routes[] = {{stream_routes, stream_routes_n, st}};
+    const struct http_routes routes[] = {{form_routes, form_routes_n, &st->form}};
     return service_def_dup(a, &(struct service_def){.name = "stream",
                                                     .summary = "Turns inference events into statistics and Parquet.",
                                                     .tables = tables,

@@ -89,16 +89,18 @@ struct writer {
     char group[128];
 };
 
-static rc_t check_event(const char *p, size_t n, struct arena *a, struct form_event *ret, struct reject *why)
+static rc_t check_event(const struct form_call *c, struct str raw, struct form_event *ret, struct reject *why)
 {
     struct result_event ev;
-    rc_t rc = result_decode(p, n, a, &ev, why);
+    rc_t rc = result_decode(raw.p, raw.n, http_arena(c->request), &ev, why);
     if (rc)
         return rc;
     ret->project = ev.project;
     ret->key = ev.endpoint_id;
     return OK;
 }
+
+static const struct form_ops form_ops = {.check = check_event, .topic = form_topic_of_function};
 
 static struct writer *of_batch(void *self)
 {
@@ -109,6 +111,7 @@ static rc_t list_topics(void *self, struct db *db, const struct pipeline_topic *
 {
     struct writer *w = of_batch(self);
     rc_t rc = function_topics_load(&w->topics, db, ret, n, e);
+    form_loaded(&w->form);
     watch_database(&w->watch, rc, e);
     watch_cache(&w->watch, w->batch.cache);
     return rc;
@@ -161,13 +164,16 @@ static rc_t open_writer(struct service *s, void *self, struct err *e)
     if (rc)
         return rc;
     watch_open(&w->watch, s, w->producer, &w->bus, &w->cache);
-    w->form = (struct form){.topics = &w->topics, .producer = w->producer, .function = "writer", .check = check_event};
+    w->form = (struct form){
+        .function = PIPELINE_WRITER, .ops = &form_ops, .self = &w->topics, .producer = w->producer, .loop = service_loop(s)};
+    form_open(&w->form);
     return open_pipeline(w, e);
 }
 
 static void drain_writer(struct service *s, void *self)
 {
     struct writer *w = self;
+    form_drain(&w->form);
     if (w->running)
         pipeline_ask_stop(w->pipeline, DRAIN_US);
     else

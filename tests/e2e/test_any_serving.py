@@ -196,7 +196,7 @@ def test_fastapi(scene, tmp_path):
         serving.wait_topic(scene.w, "flowers")
     (tmp_path / "serve.py").write_text(FASTAPI)
     env = dict(os.environ, MODELMON=scene.stream.url(""), PYTHONPATH=str(tmp_path))
-    before = scene.stream.metric("modelmon_stream_http_events_total", outcome="accepted")
+    before = scene.stream.metric("modelmon_http_events_total", outcome="accepted")
     with open(tmp_path / "log", "wb") as log:
         port = free_port()
         server = subprocess.Popen([sys.executable, "-m", "uvicorn", "serve:app", "--port", str(port)], env=env, stdout=log,
@@ -211,7 +211,7 @@ def test_fastapi(scene, tmp_path):
         mm.wait_for(up, 60, "uvicorn")
         answer = httpx.post(f"http://127.0.0.1:{port}/predict", json=[[1, 2], [30, 4]])
         assert answer.status_code == 200 and answer.json() == [0, 1]
-        mm.wait_for(lambda: scene.stream.metric("modelmon_stream_http_events_total", outcome="accepted") == before + 1, 20, "the event")
+        mm.wait_for(lambda: scene.stream.metric("modelmon_http_events_total", outcome="accepted") == before + 1, 20, "the event")
     finally:
         server.terminate()
         server.wait(20)

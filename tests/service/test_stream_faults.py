@@ -170,7 +170,7 @@ def test_kafka_away(world):
                 assert answer.headers["Content-Type"] == "application/problem+json" and answer.json()["code"] == "not_durable"
                 assert stream.get("/livez").status_code == 200
                 assert stream.post("/p", dict(good, when=None)).status_code == 400, "what is wrong is wrong without a bus too"
-                assert stream.metric("modelmon_stream_http_events_total", outcome="unavailable") >= 1
+                assert stream.metric("modelmon_http_events_total", outcome="unavailable") >= 1
             finally:
                 mm.stack("start", "kafka")
             stream.wait_ready(60)
