@@ -9,15 +9,24 @@
 #include "base/clock.h"
 #include "event/names.h"
 #include "log/log.h"
+#include "pipeline/identity.h"
 #include "service/service.h"
 
 #define DRAIN_US (6 * USEC_PER_SEC)
 #define AT(field) offsetof(struct app_options, field)
 
 struct app_options {
-    const char *name, *system_id, *group_prefix, *projects;
+    const char *name, *projects;
+    struct identity id;
     int64_t batch_us, batch_max, known_max, timeout_us;
 };
+
+static rc_t check_name(const char *text, struct err *e)
+{
+    if (name_is_app(str_of(text)))
+        return OK;
+    return err_set(e, E_INVALID, "letters, digits, '_' and '-' are allowed, %d at most", NAME_APP_MAX);
+}
 
 static const struct config_key keys[] = {
     {.env = "APP_NAME",
@@ -25,19 +34,8 @@ static const struct config_key keys[] = {
      .type = CONFIG_STR,
      .flags = CONFIG_REQUIRED,
      .offset = AT(name),
+     .check = check_name,
      .help = "Name of the application: in its topics, its results and its consumer group."},
-    {.env = "SYSTEM_ID",
-     .def = "modelmon",
-     .type = CONFIG_STR,
-     .flags = CONFIG_REQUIRED,
-     .offset = AT(system_id),
-     .help = "Part of every topic's name, as in MLRun; the same in all services."},
-    {.env = "GROUP_PREFIX",
-     .def = "modelmon",
-     .type = CONFIG_STR,
-     .flags = CONFIG_REQUIRED,
-     .offset = AT(group_prefix),
-     .help = "The consumer group is PREFIX-app:NAME."},
     {.env = "APP_PROJECTS",
      .def = "*",
      .type = CONFIG_STR,
@@ -189,12 +187,12 @@ static void end_broken(void *self, const char *words)
 static rc_t open_pipeline(struct program *p, struct err *e)
 {
     (void)snprintf(p->pipeline_name, sizeof p->pipeline_name, "app:%s", p->own.name);
-    (void)snprintf(p->group, sizeof p->group, "%.64s-%s", p->own.group_prefix, p->pipeline_name);
+    (void)snprintf(p->group, sizeof p->group, "%.64s-%s", p->own.id.group_prefix, p->pipeline_name);
     struct app_events *a = &p->events;
     *a = (struct app_events){.app = p->app,
                              .opts = p->opts,
                              .name = str_of(p->own.name),
-                             .system_id = p->own.system_id,
+                             .system_id = p->own.id.system_id,
                              .batch_us = p->own.batch_us,
                              .batch_max = p->own.batch_max,
                              .timeout_us = p->own.timeout_us,
@@ -224,25 +222,16 @@ static rc_t open_pipeline(struct program *p, struct err *e)
     return rc;
 }
 
-static rc_t check_options(struct program *p, struct err *e)
-{
-    if (!name_is_system_id(str_of(p->own.system_id)))
-        return err_set(e, E_INVALID, "SYSTEM_ID: letters, digits, '.', '_' and '-' are allowed, 64 at most");
-    if (!name_is_app(str_of(p->own.name)))
-        return err_set(e, E_INVALID, "APP_NAME: letters, digits, '_' and '-' are allowed, %d at most", NAME_APP_MAX);
-    return p->app->check ? p->app->check(p->opts, e) : OK;
-}
-
 static rc_t open_program(struct service *s, void *self, struct err *e)
 {
     struct program *p = self;
     p->service = s;
-    rc_t rc = check_options(p, e);
+    rc_t rc = p->app->check ? p->app->check(p->opts, e) : OK;
     if (rc)
         return rc;
     p->db.app_name = (char *)(uintptr_t)p->app->name;
     app_events_metrics();
-    function_topics_init(&p->topics, p->own.system_id, p->own.name);
+    function_topics_init(&p->topics, p->own.id.system_id, p->own.name);
     p->topics.wanted = is_wanted;
     p->topics.arg = p;
     rc = bus_producer_open(&p->producer, &p->bus, e);
@@ -289,6 +278,7 @@ struct service_def *app_service(const struct app *app, struct arena *a)
     defaults[2] = (struct config_default){"APP_PROJECTS", app->projects ? app->projects : "*"};
     const struct config_table tables[] = {
         {"Application", keys, sizeof keys / sizeof *keys, &p->own},
+        {"Names", identity_keys, IDENTITY_GROUPS, &p->own.id},
         {"Database", db_keys, db_keys_n, &p->db},
         {"Kafka", bus_keys, bus_keys_n, &p->bus},
         {"Cache", cache_keys, cache_keys_n, &p->cache_cfg},

@@ -387,7 +387,13 @@ static void read_option(struct config *cfg, size_t i, struct buf *faults)
             fault(faults, o->key->env, "must be set: %s", o->key->help);
         return;
     }
-    if (bind(o, first->text) || (o != first && first->at_fault))
+    struct err e = {{0}};
+    if (o->key->check && *first->text && o->key->check(first->text, &e)) {
+        first->at_fault = true;
+        fault(faults, o->key->env, "%s", e.text);
+        return;
+    }
+    if (bind(o, first->text))
         return;
     first->at_fault = true;
     struct buf want = {0};

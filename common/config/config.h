@@ -48,6 +48,8 @@ struct config_key {
     int64_t min, max;                  /* I64, DURATION, BYTES, F64: inclusive; both 0: no bounds */
     const struct config_value *values; /* ENUM */
     const char *help;                  /* one sentence */
+    /* STR that is not empty: E_INVALID with words that say what is wrong, without the value of a secret. NULL: any text will do. */
+    rc_t (*check)(const char *text, struct err *e);
 };
 
 struct config_table {

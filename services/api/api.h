@@ -12,6 +12,7 @@
 #include "db/project.h"
 #include "http/server.h"
 #include "json/doc.h"
+#include "pipeline/identity.h"
 #include "pool.h"
 
 #define API_CLIENT_VERSION "1.12.1" /* of MLRun: what client-spec answers, and whose wire forms these are */
@@ -19,7 +20,8 @@
 #define API_DAY_US (INT64_C(86400) * 1000000)
 
 struct api_options {
-    const char *system_id, *lake_dir, *artifact_path, *stream_url;
+    struct identity id;
+    const char *lake_dir, *artifact_path, *stream_url;
     int64_t pool;
 };
 

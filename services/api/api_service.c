@@ -1,16 +1,9 @@
 /* Owns the api service: options, open, drain. What it serves is in routes.c. */
 #include "api.h"
 #include "api_service.h"
-#include "event/names.h"
 #include "service/service.h"
 
 static const struct config_key keys[] = {
-    {.env = "SYSTEM_ID",
-     .def = "modelmon",
-     .type = CONFIG_STR,
-     .flags = CONFIG_REQUIRED,
-     .offset = offsetof(struct api_options, system_id),
-     .help = "Names this installation in topics; every service and MLRun client gets the same."},
     {.env = "LAKE_DIR",
      .def = "/var/lib/modelmon/lake",
      .type = CONFIG_STR,
@@ -39,8 +32,6 @@ static const struct config_key keys[] = {
 static rc_t open_api(struct service *s, void *self, struct err *e)
 {
     struct api *a = self;
-    if (!name_is_system_id(str_of(a->options.system_id)))
-        return err_set(e, E_INVALID, "SYSTEM_ID: 1 to 64 of a-z A-Z 0-9 . _ -");
     a->service = s;
     static char name[] = "modelmon-api";
     a->db.app_name = name;
@@ -70,6 +61,7 @@ struct service_def *api_service(struct arena *arena)
     struct api *a = arena_alloc(arena, sizeof *a);
     api_rows(a);
     const struct config_table tables[] = {CONFIG_TABLE("API", keys, &a->options),
+                                          {"Names", identity_keys, IDENTITY_SYSTEM, &a->options.id},
                                           {"Database", db_keys, db_keys_n, &a->db},
                                           {"Cache", cache_keys, cache_keys_n, &a->cache}};
     const struct http_routes routes[] = {{.rows = a->rows, .count = api_routes_n, .arg = a}};

@@ -20,7 +20,7 @@ rc_t get_client_spec(struct call *c, struct err *e)
     struct json *j = json_new_object();
     json_set_strz(j, "version", API_CLIENT_VERSION);
     json_set_strz(j, "namespace", "");
-    json_set_strz(j, "system_id", o->system_id);
+    json_set_strz(j, "system_id", o->id.system_id);
     json_set_strz(json_set_object(j, "ce"), "mode", "full"); /* without it the client believes it runs on V3IO */
     json_set_strz(j, "nuclio_version", "1.13.0");
     const char *path = *o->artifact_path ? o->artifact_path : arena_printf(c->arena, "%s/{{project}}", o->lake_dir);

@@ -106,7 +106,7 @@ static rc_t tell_app(struct closer *c, struct batch *b, const struct close_scope
 {
     char topic[NAME_TOPIC_MAX + 1];
     ev.application_name = str_of(app->name);
-    rc_t rc = topic_function(topic, c->opts->system_id, str_of(s->project->name), ev.application_name, e);
+    rc_t rc = topic_function(topic, c->opts->id.system_id, str_of(s->project->name), ev.application_name, e);
     if (rc) { /* a name no topic can have: no app can listen there */
         log_warn("app_name", LF_STR("project", s->project->name), LF_STR("app", app->name), LF_ERR(e));
         return OK;

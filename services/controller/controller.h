@@ -18,11 +18,12 @@
 #include "db/window.h"
 #include "lake/expire.h"
 #include "metrics/metrics.h"
+#include "pipeline/identity.h"
 #include "service/service.h"
 #include "service/worker.h"
 
 struct controller_options {
-    char *system_id;
+    struct identity id;
     int64_t lateness_us, max_lateness_us, tick_us, empty_reach_us;
     int64_t close_batch, close_max;
     int64_t sweep_us, fold_after_us, fold_max;

@@ -12,12 +12,6 @@
 
 /* To add an option: its field in controller.h, its row here; README.md is made from the rows. */
 const struct config_key controller_keys[] = {
-    {.env = "SYSTEM_ID",
-     .def = "modelmon",
-     .type = CONFIG_STR,
-     .flags = CONFIG_REQUIRED,
-     .offset = AT(system_id),
-     .help = "Part of every topic's name, as in MLRun; the same in all services."},
     {.env = "LATENESS",
      .def = "5s",
      .type = CONFIG_DURATION,
@@ -177,8 +171,6 @@ static rc_t open_controller(struct service *s, void *self, struct err *e)
     struct controller *c = self;
     c->service = s;
     c->opened_us = clock_mono_us();
-    if (!name_is_system_id(str_of(c->opts.system_id)))
-        return err_set(e, E_INVALID, "SYSTEM_ID: letters, digits, '.', '_' and '-' are allowed, 64 at most");
     metrics_register(&controller_metrics);
     c->health_db = health_add(service_health(s), "database", HEALTH_REQUIRED, 5 * USEC_PER_SEC);
     c->health_bus = health_add(service_health(s), "bus", HEALTH_REQUIRED, 5 * USEC_PER_SEC);
@@ -226,6 +218,7 @@ struct service_def *controller_service(struct arena *a)
     (void)pthread_mutex_init(&c->mutex, NULL); /* cannot fail without attributes */
     const struct config_table tables[] = {
         {"Controller", controller_keys, controller_keys_n, &c->opts},
+        {"Names", identity_keys, IDENTITY_SYSTEM, &c->opts.id},
         {"Database", db_keys, db_keys_n, &c->db_cfg},
         {"Kafka", bus_keys, bus_keys_n, &c->bus},
     };

@@ -18,7 +18,7 @@ static rc_t load(struct alone *a, struct err *e)
     struct stream *st = a->st;
     rc_t rc = db_ready(a->db, e);
     if (rc == OK)
-        rc = projects_load(&st->projects, a->db, st->options.system_id, e);
+        rc = projects_load(&st->projects, a->db, st->options.id.system_id, e);
     form_loaded(&st->form);
     return rc;
 }

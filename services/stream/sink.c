@@ -41,7 +41,7 @@ static void count(const struct sink *s, size_t outcome)
 static rc_t topics(void *self, struct db *db, const struct pipeline_topic **ret, size_t *n, struct err *e)
 {
     struct sink *s = self;
-    rc_t rc = projects_load(&s->st->projects, db, s->st->options.system_id, e);
+    rc_t rc = projects_load(&s->st->projects, db, s->st->options.id.system_id, e);
     form_loaded(&s->st->form);
     if (rc == OK)
         health_set(s->st->loaded, HEALTH_OK, "%s", "");
@@ -360,7 +360,7 @@ rc_t sink_open(struct sink **ret, struct stream *st, const struct sink_def *def,
                        .own = def->own,
                        .decoder = inference_decoder_new()};
     char group[128];
-    (void)snprintf(group, sizeof group, "%s-%s", st->options.group_prefix, def->name);
+    (void)snprintf(group, sizeof group, "%s-%s", st->options.id.group_prefix, def->name);
     rc_t rc = cache_open(&s->cache, &st->cache, e);
     if (rc == OK)
         rc = db_open(&s->db, &st->db, e);

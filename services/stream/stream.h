@@ -11,13 +11,15 @@
 #include "cache/cache.h"
 #include "db/project.h"
 #include "lake/lake.h"
+#include "pipeline/identity.h"
 #include "pipeline/pipeline.h"
 #include "service/service.h"
 
 enum { SINK_STATISTICS = 1, SINK_LAKE = 2, SINK_BOTH = 3 };
 
 struct stream_options {
-    const char *system_id, *group_prefix, *default_project;
+    struct identity id;
+    const char *default_project;
     int sinks;
     int64_t flush_us;                               /* statistics: longest age of what is not committed */
     int64_t lake_age_us;                            /* lake: at least this age … */

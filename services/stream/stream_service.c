@@ -8,27 +8,27 @@
 static const struct config_value sink_values[] = {
     {"statistics", SINK_STATISTICS}, {"lake", SINK_LAKE}, {"both", SINK_BOTH}, {"none", 0}, {NULL, 0}};
 
+static rc_t check_project(const char *text, struct err *e)
+{
+    if (name_is_project(str_of(text)))
+        return OK;
+    return err_set(e, E_INVALID, "small letters, digits and '-' are allowed, 63 at most");
+}
+
 #define AT(field) .offset = offsetof(struct stream_options, field)
 static const struct config_key keys[] = {
-    {.env = "SYSTEM_ID",
-     .def = "modelmon",
+    {.env = "DEFAULT_PROJECT",
+     .def = "",
      .type = CONFIG_STR,
-     AT(system_id),
-     .flags = CONFIG_REQUIRED,
-     .help = "Part of every topic's name, as in MLRun's client-spec."},
-    {.env = "DEFAULT_PROJECT", .def = "", .type = CONFIG_STR, AT(default_project), .help = "Project of events posted to / that name none."},
+     AT(default_project),
+     .check = check_project,
+     .help = "Project of events posted to / that name none."},
     {.env = "SINKS",
      .def = "both",
      .type = CONFIG_ENUM,
      AT(sinks),
      .values = sink_values,
      .help = "Which pipelines run here; none: the HTTP trigger alone, others read the topics."},
-    {.env = "GROUP_PREFIX",
-     .def = "modelmon",
-     .type = CONFIG_STR,
-     AT(group_prefix),
-     .flags = CONFIG_REQUIRED,
-     .help = "Consumer groups are PREFIX-statistics and PREFIX-lake."},
     {.env = "STATISTICS_INTERVAL",
      .def = "1s",
      .type = CONFIG_DURATION,
@@ -128,24 +128,11 @@ static rc_t open_sinks(struct stream *st, struct err *e)
     return rc || st->options.sinks ? rc : alone_start(&st->alone, st, e);
 }
 
-static rc_t check_names(const struct stream_options *o, struct err *e)
-{
-    bool id = name_is_system_id(str_of(o->system_id)),
-         project = !*o->default_project || name_is_project(str_of(o->default_project));
-    if (id && project)
-        return OK;
-    return err_set(e, E_INVALID, "%s%s%s", id ? "" : "SYSTEM_ID: letters, digits, '.', '_' and '-' are allowed, 64 at most",
-                   id || project ? "" : "; ",
-                   project ? "" : "DEFAULT_PROJECT: small letters, digits and '-' are allowed, 63 at most");
-}
-
 static rc_t open_stream(struct service *s, void *self, struct err *e)
 {
     struct stream *st = self;
     st->service = s;
     projects_init(&st->projects);
-    if (check_names(&st->options, e))
-        return E_INVALID;
     st->kafka = health_add(service_health(s), "kafka", HEALTH_REQUIRED, 5 * USEC_PER_SEC);
     st->loaded = health_add(service_health(s), "projects", HEALTH_REQUIRED, 0);
     health_set(st->loaded, HEALTH_STARTING, "the database has not been read yet; posted events get 503");
@@ -185,9 +172,9 @@ struct service_def *stream_service(struct arena *a)
 {
     struct stream *st = arena_alloc(a, sizeof *st);
     const struct config_table tables[] = {
-        CONFIG_TABLE("Stream", keys, &st->options),  {"Kafka", bus_keys, bus_keys_n, &st->bus},
-        {"Database", db_keys, db_keys_n, &st->db},   {"Cache", cache_keys, cache_keys_n, &st->cache},
-        {"Lake", lake_keys, lake_keys_n, &st->lake},
+        CONFIG_TABLE("Stream", keys, &st->options),      {"Names", identity_keys, IDENTITY_GROUPS, &st->options.id},
+        {"Kafka", bus_keys, bus_keys_n, &st->bus},       {"Database", db_keys, db_keys_n, &st->db},
+        {"Cache", cache_keys, cache_keys_n, &st->cache}, {"Lake", lake_keys, lake_keys_n, &st->lake},
     };
     const struct http_routes routes[] = {{form_routes, form_routes_n, &st->form}};
     return service_def_dup(a, &(struct service_def){.name = "stream",

@@ -15,13 +15,14 @@
 #include "event/result.h"
 #include "metrics/metrics.h"
 #include "pipeline/deadletter.h"
+#include "pipeline/identity.h"
 #include "pipeline/pipeline.h"
 #include "service/service.h"
 
 #define RESULTS_CHANNEL "results" /* mm:results in Redis: the cache puts its prefix before it */
 
 struct writer_options {
-    const char *system_id, *group_prefix;
+    struct identity id;
     int64_t flush_us, flush_events, names_ttl_us, max_apps;
 };
 

@@ -11,18 +11,6 @@
 
 /* To add an option: its field in writer.h, its row here; README.md is made from the rows. */
 static const struct config_key keys[] = {
-    {.env = "SYSTEM_ID",
-     .def = "modelmon",
-     .type = CONFIG_STR,
-     .flags = CONFIG_REQUIRED,
-     .offset = AT(system_id),
-     .help = "Part of every topic's name, as in MLRun; the same in all services."},
-    {.env = "GROUP_PREFIX",
-     .def = "modelmon",
-     .type = CONFIG_STR,
-     .flags = CONFIG_REQUIRED,
-     .offset = AT(group_prefix),
-     .help = "The consumer group is PREFIX-writer."},
     {.env = "FLUSH_INTERVAL",
      .def = "100ms",
      .type = CONFIG_DURATION,
@@ -124,7 +112,7 @@ static void pipeline_stopped(void *self)
 
 static rc_t open_pipeline(struct writer *w, struct err *e)
 {
-    (void)snprintf(w->group, sizeof w->group, "%s-%s", w->opts.group_prefix, PIPELINE_WRITER);
+    (void)snprintf(w->group, sizeof w->group, "%s-%s", w->opts.id.group_prefix, PIPELINE_WRITER);
     w->batch.opts = w->batch.names.opts = &w->opts;
     w->batch.topics = &w->topics;
     w->batch.dead = dead_letters_new(PIPELINE_WRITER, w->producer);
@@ -153,11 +141,9 @@ static rc_t open_writer(struct service *s, void *self, struct err *e)
     struct writer *w = self;
     static char name[] = "modelmon-writer";
     w->service = s;
-    if (!name_is_system_id(str_of(w->opts.system_id)))
-        return err_set(e, E_INVALID, "SYSTEM_ID: letters, digits, '.', '_' and '-' are allowed, 64 at most");
     w->db.app_name = name;
     metrics_register(&writer_metrics);
-    function_topics_init(&w->topics, w->opts.system_id, function_name(FUNCTION_WRITER));
+    function_topics_init(&w->topics, w->opts.id.system_id, function_name(FUNCTION_WRITER));
     rc_t rc = bus_producer_open(&w->producer, &w->bus, e);
     if (!rc)
         rc = cache_open(&w->batch.cache, &w->cache, e);
@@ -195,9 +181,8 @@ struct service_def *writer_service(struct arena *a)
 {
     struct writer *w = arena_alloc(a, sizeof *w);
     const struct config_table tables[] = {
-        CONFIG_TABLE("Writer", keys, &w->opts),
-        {"Database", db_keys, db_keys_n, &w->db},
-        {"Kafka", bus_keys, bus_keys_n, &w->bus},
+        CONFIG_TABLE("Writer", keys, &w->opts),         {"Names", identity_keys, IDENTITY_GROUPS, &w->opts.id},
+        {"Database", db_keys, db_keys_n, &w->db},       {"Kafka", bus_keys, bus_keys_n, &w->bus},
         {"Cache", cache_keys, cache_keys_n, &w->cache},
     };
     static const struct config_default defaults[] = {{"HTTP_BODY_MAX", "2MiB"}, {NULL, NULL}}; /* what the bus takes */
