@@ -69,7 +69,7 @@ static bool read_files(struct json_reader *r, struct arena *a, struct envelope *
     return !jr_failed(r);
 }
 
-bool envelope_read(struct json_reader *r, struct arena *a, struct envelope *ret)
+static bool read_own(struct json_reader *r, struct arena *a, struct envelope *ret)
 {
     struct envelope_text text = {.s = {NULL, 0}};
     struct str key;
@@ -102,6 +102,41 @@ bool envelope_read(struct json_reader *r, struct arena *a, struct envelope *ret)
         text.s = (struct str){NULL, 0};
     }
     return !jr_failed(r);
+}
+
+static struct envelope_text *text_of(struct envelope_head *h, const struct envelope_field *more, size_t n, struct str key)
+{
+    const struct envelope_field both[] = {
+        {"endpoint_id", &h->endpoint_id},
+        {"endpoint_name", &h->endpoint_name},
+        {"application_name", &h->application_name},
+        {"start_infer_time", &h->start},
+        {"end_infer_time", &h->end},
+    };
+    for (size_t i = 0; i < sizeof both / sizeof *both; i++)
+        if (str_eqz(key, both[i].name))
+            return both[i].text;
+    for (size_t i = 0; i < n; i++)
+        if (str_eqz(key, more[i].name))
+            return more[i].text;
+    return NULL;
+}
+
+bool envelope_read_event(struct json_reader *r, struct arena *a, struct envelope_head *ret,
+                         const struct envelope_field *more, size_t n)
+{
+    struct str key;
+    if (!jr_object(r))
+        return false;
+    while (jr_key(r, &key)) {
+        struct envelope_text *text = text_of(ret, more, n, key);
+        bool ok = text                       ? envelope_read_text(r, text)
+                  : str_eqz(key, "modelmon") ? read_own(r, a, &ret->own)
+                                             : jr_skip(r, NULL);
+        if (!ok)
+            return false;
+    }
+    return jr_end(r);
 }
 
 void envelope_write_times(struct json_writer *w, int64_t start_us, int64_t end_us)
@@ -137,16 +172,22 @@ static rc_t read_time(const struct envelope_text *t, const char *field, int64_t 
     return OK;
 }
 
-rc_t envelope_settle_times(const struct envelope *env, const struct envelope_text *start,
-                           const struct envelope_text *end, int64_t *ret_start, int64_t *ret_end, struct reject *why)
+bool envelope_is_exact(const struct envelope_head *h)
 {
+    return h->own.has_start && h->own.has_end;
+}
+
+static rc_t settle_times(const struct envelope_head *h, int64_t *ret_start, int64_t *ret_end, struct reject *why)
+{
+    const struct envelope *env = &h->own;
+    const struct envelope_text *end = &h->end;
     int64_t from, to;
-    rc_t rc = read_time(start, "start_infer_time", &from, why);
+    rc_t rc = read_time(&h->start, "start_infer_time", &from, why);
     if (rc == OK)
         rc = read_time(end, "end_infer_time", &to, why);
     if (rc != OK)
         return rc;
-    bool exact = env->has_start && env->has_end;
+    bool exact = envelope_is_exact(h);
     from = exact ? env->start_us : window_start_in(from);
     to = exact ? env->end_us : window_time_in(to);
     if (from < FIRST_US || to > LAST_US)
@@ -168,4 +209,16 @@ rc_t envelope_need(const struct envelope_text *t, const char *field, bool (*is_v
     if (is_valid != NULL && !is_valid(t->s))
         return reject_set(why, REJECT_BAD_NAME, field, t->at, "this is no valid name");
     return OK;
+}
+
+rc_t envelope_settle(const struct envelope_head *h, int64_t *ret_start, int64_t *ret_end, struct reject *why)
+{
+    rc_t rc;
+    if ((rc = envelope_need(&h->endpoint_id, "endpoint_id", name_is_uid, why)) != OK ||
+        (rc = envelope_need(&h->application_name, "application_name", name_is_app, why)) != OK ||
+        (rc = envelope_need(&h->endpoint_name, "endpoint_name", NULL, why)) != OK)
+        return rc;
+    if (h->own.project.n > 0 && !name_is_project(h->own.project))
+        return reject_set(why, REJECT_BAD_NAME, "modelmon.project", 0, "this is no name of a project");
+    return settle_times(h, ret_start, ret_end, why);
 }

@@ -25,15 +25,26 @@ struct envelope { /* `modelmon` */
     size_t n_files, max_files;
 };
 
+struct envelope_head { /* the members that both events have */
+    struct envelope_text endpoint_id, endpoint_name, application_name, start, end;
+    struct envelope own;
+};
+struct envelope_field { /* a text that one of them has besides */
+    const char *name;
+    struct envelope_text *text;
+};
+
 /* null leaves *ret. */
 bool envelope_read_text(struct json_reader *r, struct envelope_text *ret);
-/* arena may be NULL where no files are wanted. */
-bool envelope_read(struct json_reader *r, struct arena *a, struct envelope *ret);
+/* A whole event; unknown members are skipped. arena may be NULL where no files are wanted. */
+bool envelope_read_event(struct json_reader *r, struct arena *a, struct envelope_head *ret,
+                         const struct envelope_field *more, size_t n);
 void envelope_write_times(struct json_writer *w, int64_t start_us, int64_t end_us);
 /* Opens the object `modelmon` and leaves it open. */
 void envelope_write(struct json_writer *w, const struct envelope *env);
-/* The record's own times, mapped back as window.h says; the envelope's if it has them. */
-rc_t envelope_settle_times(const struct envelope *env, const struct envelope_text *start, const struct envelope_text *end,
-                           int64_t *ret_start, int64_t *ret_end, struct reject *why) MUST_CHECK;
+/* What must be there is, and names are names. Times are the record's own, mapped back as window.h says; the envelope's if it
+ * has them. */
+rc_t envelope_settle(const struct envelope_head *h, int64_t *ret_start, int64_t *ret_end, struct reject *why) MUST_CHECK;
+bool envelope_is_exact(const struct envelope_head *h); /* the times are the envelope's */
 rc_t envelope_need(const struct envelope_text *t, const char *field, bool (*is_valid)(struct str),
                    struct reject *why) MUST_CHECK;

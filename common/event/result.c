@@ -94,39 +94,9 @@ void result_encode(const struct result_event *ev, struct buf *out)
 /* --- decoding */
 
 struct head {
-    struct envelope_text endpoint_id, endpoint_name, application_name, start, end, event_kind, data;
+    struct envelope_head both;
+    struct envelope_text event_kind, data;
 };
-
-static bool read_event(struct json_reader *r, struct head *h, struct envelope *env)
-{
-    const struct {
-        const char *name;
-        struct envelope_text *text;
-    } fields[] = {
-        {"endpoint_name", &h->endpoint_name},
-        {"application_name", &h->application_name},
-        {"endpoint_id", &h->endpoint_id},
-        {"start_infer_time", &h->start},
-        {"end_infer_time", &h->end},
-        {"event_kind", &h->event_kind},
-        {"data", &h->data},
-    };
-    const size_t n = sizeof fields / sizeof *fields;
-    struct str key;
-    if (!jr_object(r))
-        return false;
-    while (jr_key(r, &key)) {
-        size_t i = 0;
-        while (i < n && !str_eqz(key, fields[i].name))
-            i++;
-        bool ok = i < n                      ? envelope_read_text(r, fields[i].text)
-                  : str_eqz(key, "modelmon") ? envelope_read(r, NULL, env)
-                                             : jr_skip(r, NULL);
-        if (!ok)
-            return false;
-    }
-    return jr_end(r);
-}
 
 /* The payload: which keys it may have follows from the kind. */
 struct payload {
@@ -204,19 +174,12 @@ static rc_t settle_kind(const struct head *h, enum result_event_kind *ret, struc
     return reject_set(why, REJECT_UNKNOWN_KIND, "event_kind", h->event_kind.at, "result, metric and stats are known");
 }
 
-static rc_t settle_head(const struct head *h, const struct envelope *env, struct result_event *ev, struct reject *why)
+static rc_t settle_head(const struct head *h, struct result_event *ev, struct reject *why)
 {
-    rc_t rc;
-    if ((rc = envelope_need(&h->endpoint_id, "endpoint_id", name_is_uid, why)) != OK ||
-        (rc = envelope_need(&h->application_name, "application_name", name_is_app, why)) != OK ||
-        (rc = envelope_need(&h->endpoint_name, "endpoint_name", NULL, why)) != OK ||
-        (rc = envelope_need(&h->data, "data", NULL, why)) != OK)
-        return rc;
-    if (env->project.n > 0 && !name_is_project(env->project))
-        return reject_set(why, REJECT_BAD_NAME, "modelmon.project", 0, "this is no name of a project");
-    if ((rc = settle_kind(h, &ev->event_kind, why)) != OK)
-        return rc;
-    return envelope_settle_times(env, &h->start, &h->end, &ev->start_us, &ev->end_us, why);
+    rc_t rc = envelope_settle(&h->both, &ev->start_us, &ev->end_us, why);
+    if (rc == OK)
+        rc = envelope_need(&h->data, "data", NULL, why);
+    return rc ? rc : settle_kind(h, &ev->event_kind, why);
 }
 
 /* Extra data must be a JSON object too, so that whoever reads it back can. */
@@ -306,22 +269,24 @@ static rc_t decode_payload(struct str data, struct json_reader *r, struct result
 rc_t result_decode(const char *p, size_t n, struct arena *a, struct result_event *ret, struct reject *why)
 {
     struct json_reader r = {0}, inner = {0};
-    struct head h = {.start = {.at = 0}};
-    struct envelope env = {.reference_version = -1};
+    struct head h = {.both = {.own = {.reference_version = -1}}};
+    const struct envelope_field more[] = {{"event_kind", &h.event_kind}, {"data", &h.data}};
+    const struct envelope *env = &h.both.own;
     struct result_event ev = {.value = 0};
     jr_init(&r, p, n, &limits);
-    rc_t rc = read_event(&r, &h, &env) ? settle_head(&h, &env, &ev, why) : reject_reader(why, &r);
+    rc_t rc = envelope_read_event(&r, NULL, &h.both, more, sizeof more / sizeof *more) ? settle_head(&h, &ev, why)
+                                                                                       : reject_reader(why, &r);
     if (rc == OK)
         rc = decode_payload(h.data.s, &inner, &ev, why);
     if (rc == OK) {
-        ev.project = env.project;
-        ev.traceparent = env.traceparent;
-        ev.endpoint_id = h.endpoint_id.s;
-        ev.endpoint_name = h.endpoint_name.s;
-        ev.application_name = h.application_name.s;
-        ev.revision = env.revision;
-        ev.reference_version = env.reference_version;
-        ev.is_exact = env.has_start && env.has_end;
+        ev.project = env->project;
+        ev.traceparent = env->traceparent;
+        ev.endpoint_id = h.both.endpoint_id.s;
+        ev.endpoint_name = h.both.endpoint_name.s;
+        ev.application_name = h.both.application_name.s;
+        ev.revision = env->revision;
+        ev.reference_version = env->reference_version;
+        ev.is_exact = envelope_is_exact(&h.both);
         keep_all(&ev, a);
         *ret = ev;
     }
