@@ -44,31 +44,38 @@ static void refuse_at(struct form_post *p, const struct inference_split *at, siz
     p->n_refused++;
 }
 
-/* p->topic is the project's. */
-static rc_t find_topic(struct form_post *p, const struct form_event *ev, struct reject *why)
+/* The project's topic into p->topic. E_NOTFOUND: there is none. */
+static rc_t look_up(struct form_post *p, struct str name, struct reject *why)
 {
-    struct str name = p->project.n ? p->project : ev->project;
-    const char *field = ev->project_field ? ev->project_field : "project";
-    if (p->project.n && ev->project.n && !str_eq(p->project, ev->project))
-        return reject_set(why, REJECT_PROJECT_MISMATCH, field, 0, "the event names another project than %.*s",
-                          STR_FMT(p->project));
     if (p->found[0] && str_eqz(name, p->found))
         return OK;
     p->found[0] = '\0';
     rc_t rc = p->form->ops->topic(p->form->self, name, p->topic, why);
-    if (rc == E_NOTFOUND && ev->project.n && !p->project.n)
-        (void)snprintf(why->field, sizeof why->field, "%s", field);
-    if (rc == E_NOTFOUND && !p->was_parked && p->accepted == 0) {
-        p->park = true;
-        return rc;
-    }
     if (rc && rc != E_NOTFOUND && rc != E_INVALID)
         fail(p, E_AGAIN, "the projects are not loaded yet: the database has not answered");
     if (rc == OK && name.n <= NAME_PROJECT_MAX) {
         memcpy(p->found, name.p, name.n);
         p->found[name.n] = '\0';
     }
-    return rc == E_NOTFOUND ? E_INVALID : rc;
+    return rc;
+}
+
+static rc_t find_topic(struct form_post *p, const struct form_event *ev, struct reject *why)
+{
+    const char *field = ev->project_field ? ev->project_field : "project";
+    rc_t rc = look_up(p, p->project.n ? p->project : ev->project, why);
+    if (rc == E_NOTFOUND && !p->was_parked && p->accepted == 0) {
+        p->park = true;
+        return rc;
+    }
+    if (rc == E_NOTFOUND && ev->project.n && !p->project.n)
+        (void)snprintf(why->field, sizeof why->field, "%s", field); /* short */
+    if (rc)
+        return rc == E_NOTFOUND ? E_INVALID : rc;
+    if (p->project.n && ev->project.n && !str_eq(p->project, ev->project))
+        return reject_set(why, REJECT_PROJECT_MISMATCH, field, 0, "the event names another project than %.*s",
+                          STR_FMT(p->project));
+    return OK;
 }
 
 /* The body stays until the answer, which waits for every acknowledgement; a record that was made does not. */
