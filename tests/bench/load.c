@@ -19,6 +19,7 @@
 struct client {
     int fd;
     const struct buf *request;
+    struct buf own; /* the request, if it is made for this connection */
     size_t sent, got;
     int64_t began_us;
     char answer[ANSWER_MAX];
@@ -65,7 +66,11 @@ static void begin(struct run *r, struct client *c)
 {
     if (r->started == r->load->total)
         return;
-    c->request = &r->load->requests[r->started++ % r->load->n_requests];
+    const struct load *l = r->load;
+    size_t nth = r->started++;
+    c->request = l->make ? &c->own : &l->requests[nth % l->n_requests];
+    if (l->make)
+        l->make(l->arg, nth, &c->own);
     c->sent = c->got = 0;
     c->began_us = clock_mono_us();
     send_more(r, c, false);
@@ -141,8 +146,10 @@ void load_run(const struct load *l, struct load_result *ret)
     ret->wall_s = (double)(clock_mono_us() - began) * 1e-6;
     ret->p50_ms = scene_median(r.latency_ms, l->total);
     ret->p99_ms = r.latency_ms[l->total * 99 / 100];
-    for (int i = 0; i < l->connections; i++)
+    for (int i = 0; i < l->connections; i++) {
         (void)close(clients[i].fd);
+        buf_done(&clients[i].own);
+    }
     (void)close(r.epoll);
     mem_free(clients);
     mem_free(r.latency_ms);

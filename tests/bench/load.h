@@ -8,6 +8,9 @@ struct load {
     int port, connections, status; /* the answers' */
     const struct buf *requests;    /* whole ones, sent in turn */
     size_t n_requests, total;
+    /* NULL, or makes the request of a number, from 0, in a buffer that holds the one its connection sent last. */
+    void (*make)(void *arg, size_t nth, struct buf *out);
+    void *arg;
 };
 struct load_result {
     double wall_s, p50_ms, p99_ms;

@@ -31,7 +31,7 @@ void scene_need(rc_t rc, const char *what, const struct err *e)
 
 /* ---- the stage ---- */
 
-int32_t scene_project(struct scene *s, const char *name)
+int32_t scene_project_in(struct db *db, const char *name)
 {
     struct err e;
     struct project p = {.name = mem_dupz(name),
@@ -39,9 +39,14 @@ int32_t scene_project(struct scene *s, const char *name)
                         .document = (char[]){"{}"},
                         .base_period_us = 600 * USEC_PER_SEC,
                         .monitoring = true};
-    scene_need(project_put(s->db.db, &p, &e), "project", &e);
+    scene_need(project_put(db, &p, &e), "project", &e);
     mem_free(p.name);
     return p.id;
+}
+
+int32_t scene_project(struct scene *s, const char *name)
+{
+    return scene_project_in(s->db.db, name);
 }
 
 void scene_open(struct scene *s)
@@ -82,8 +87,8 @@ void scene_topic(struct scene *s, const char *topic)
 
 /* ---- the service ---- */
 
-__attribute__((noreturn)) static void become(const struct scene *s, const char *binary, const char *port_file,
-                                             const char *const *more)
+__attribute__((noreturn)) static void become(const struct scene *s, const char *binary, const char *verb,
+                                             const char *port_file, const char *const *more)
 {
     char path[400];
     const char *bin = getenv("MM_BIN");
@@ -104,7 +109,7 @@ __attribute__((noreturn)) static void become(const struct scene *s, const char *
     for (; more && *more; more += 2)
         (void)setenv(more[0], more[1], 1);
     (void)snprintf(path, sizeof path, "%s/%s", bin ? bin : "build/bin", binary);
-    (void)execl(path, path, (char *)NULL);
+    (void)execl(path, path, verb, (char *)NULL);
     _exit(127);
 }
 
@@ -142,7 +147,7 @@ void process_spawn(struct process *p, const struct scene *s, const char *binary,
     (void)unlink(port_file);
     p->pid = fork();
     if (p->pid == 0)
-        become(s, binary, port_file, more);
+        become(s, binary, p->verb, port_file, more);
 }
 
 void process_start(struct process *p, const struct scene *s, const char *binary, const char *const *more)
@@ -174,6 +179,22 @@ double process_cpu_us(const struct process *p)
     if (clock_getcpuclockid(p->pid, &clock) || clock_gettime(clock, &ts))
         scene_die("a service", "it is gone: see its log");
     return (double)ts.tv_sec * 1e6 + (double)ts.tv_nsec * 1e-3;
+}
+
+double process_memory_mib(const struct process *p, const char *row)
+{
+    char path[40], line[200];
+    long kib = -1;
+    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)p->pid);
+    FILE *f = fopen(path, "r");
+    while (f && kib < 0 && fgets(line, sizeof line, f))
+        if (strncmp(line, row, strlen(row)) == 0)
+            kib = strtol(line + strlen(row), NULL, 10);
+    if (f)
+        (void)fclose(f); /* it was only read */
+    if (kib < 0)
+        scene_die("a service", "it is gone: see its log");
+    return (double)kib / 1024;
 }
 
 /* ---- numbers ---- */

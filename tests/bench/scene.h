@@ -22,6 +22,7 @@ struct scene {
 void scene_open(struct scene *s);
 void scene_close(struct scene *s);
 int32_t scene_project(struct scene *s, const char *name);
+int32_t scene_project_in(struct db *db, const char *name);
 /* The topic is there with SCENE_PARTITIONS partitions. */
 void scene_topic(struct scene *s, const char *topic);
 void scene_need(rc_t rc, const char *what, const struct err *e);
@@ -31,12 +32,14 @@ __attribute__((noreturn)) void scene_die(const char *what, const char *words);
 struct process {
     pid_t pid;
     int port;
+    const char *verb; /* NULL: the binary has none */
 };
 /* more: NAME, value, NAME, value, …, NULL. Comes back when /readyz is 200; what it logs is in SCENE/BINARY.log. */
 void process_start(struct process *p, const struct scene *s, const char *binary, const char *const *more);
 void process_spawn(struct process *p, const struct scene *s, const char *binary, const char *const *more); /* at once */
 void process_stop(struct process *p); /* SIGTERM; it must end well */
 double process_cpu_us(const struct process *p);
+double process_memory_mib(const struct process *p, const char *row); /* of /proc/PID/status, with its colon */
 
 /* ---- numbers ---- */
 double scene_median(double *values, size_t n); /* sorts them */
