@@ -181,7 +181,8 @@ static void pipeline_stopped(void *self)
 /* A supervisor starts it anew: what a crash left behind is not trusted. */
 static void end_broken(void *self, const char *words)
 {
-    service_fail(of_events(self)->service, "the app failed on a window, which is a dead letter now: %s", words);
+    struct program *p = of_events(self);
+    service_restart(p->service, "app %s failed on a window, which is a dead letter now: %s", p->own.name, words);
 }
 
 static rc_t open_pipeline(struct program *p, struct err *e)
@@ -228,7 +229,7 @@ static rc_t open_program(struct service *s, void *self, struct err *e)
     p->service = s;
     rc_t rc = p->app->check ? p->app->check(p->opts, e) : OK;
     if (rc)
-        return rc;
+        return err_prefix(e, rc, "app %s: ", p->own.name);
     p->db.app_name = (char *)(uintptr_t)p->app->name;
     app_events_metrics();
     function_topics_init(&p->topics, p->own.id.system_id, p->own.name);
@@ -268,35 +269,66 @@ static void close_program(void *self)
     cache_free(p->cache);
 }
 
-struct service_def *app_service(const struct app *app, struct arena *a)
+static const char *scoped_name(const char *env, const char *scope, struct arena *a)
+{
+    size_t n = strlen(scope);
+    return strncmp(env, scope, n) == 0 && env[n] == '_' ? env : arena_printf(a, "%s_%s", scope, env);
+}
+
+static struct config_table table_of(const char *title, const struct config_key *of, size_t n, void *target,
+                                    const char *scope, struct arena *a)
+{
+    struct config_key *copy = arena_array(a, n + 1, sizeof *copy);
+    for (size_t i = 0; i < n; i++) {
+        copy[i] = of[i];
+        copy[i].env = scope ? scoped_name(of[i].env, scope, a) : of[i].env;
+    }
+    return (struct config_table){scope ? arena_printf(a, "%s (%s)", title, scope) : title, copy, n, target};
+}
+
+static const struct config_default *defaults_of(const struct app *app, const char *scope, struct arena *a)
+{
+    const struct config_default own[] = {
+        {scope ? scoped_name("APP_NAME", scope, a) : "APP_NAME", app->name},
+        {scope ? scoped_name("APP_PROJECTS", scope, a) : "APP_PROJECTS", app->projects ? app->projects : "*"},
+        {"HTTP_BODY_MAX", "2MiB"},
+        {NULL, NULL},
+    };
+    struct config_default *all = arena_array(a, sizeof own / sizeof *own, sizeof *own);
+    memcpy(all, own, sizeof own);
+    return all;
+}
+
+struct service_def *app_service_scoped(const struct app *app, const char *scope, struct arena *a)
 {
     struct program *p = arena_alloc(a, sizeof *p);
     *p = (struct program){.app = app, .opts = arena_alloc(a, app->opts_size ? app->opts_size : 1)};
-    struct config_default *defaults = arena_array(a, 4, sizeof *defaults);
-    defaults[0] = (struct config_default){"APP_NAME", app->name};
-    defaults[1] = (struct config_default){"HTTP_BODY_MAX", "2MiB"};
-    defaults[2] = (struct config_default){"APP_PROJECTS", app->projects ? app->projects : "*"};
     const struct config_table tables[] = {
-        {"Application", keys, sizeof keys / sizeof *keys, &p->own},
+        table_of("Application", keys, sizeof keys / sizeof *keys, &p->own, scope, a),
         {"Names", identity_keys, IDENTITY_GROUPS, &p->own.id},
         {"Database", db_keys, db_keys_n, &p->db},
         {"Kafka", bus_keys, bus_keys_n, &p->bus},
         {"Cache", cache_keys, cache_keys_n, &p->cache_cfg},
         {"Lake", lake_keys, lake_keys_n, &p->lake},
-        {"Of this app", app->keys, app->n_keys, p->opts}, /* last: an app may have none */
+        table_of("Of this app", app->keys, app->n_keys, p->opts, scope, a), /* last: an app may have none */
     };
     const struct http_routes routes[] = {{.rows = form_routes, .count = form_routes_n, .arg = &p->form}};
     return service_def_dup(a, &(struct service_def){.name = app->name,
                                                     .summary = app->summary,
                                                     .tables = tables,
                                                     .table_count = sizeof tables / sizeof *tables - (app->n_keys ? 0 : 1),
-                                                    .defaults = defaults,
+                                                    .defaults = defaults_of(app, scope, a),
                                                     .routes = routes,
                                                     .route_count = 1,
                                                     .open = open_program,
                                                     .drain = drain_program,
                                                     .close = close_program,
                                                     .self = p});
+}
+
+struct service_def *app_service(const struct app *app, struct arena *a)
+{
+    return app_service_scoped(app, NULL, a);
 }
 
 int app_main(const struct app *app, int argc, char **argv)

@@ -89,5 +89,7 @@ struct app {
  *
  * The whole program (--try=ROWS.csv: harness.h): configuration, bus, ledger, HTTP form, health, drain. Returns the exit code. */
 int app_main(const struct app *app, int argc, char **argv);
-/* The same, to be run with others in one process (service_set). */
+/* The same, to be run with others in one process (service_set). scope: put before the names of its own options, so that several
+ * apps can be of one process: OPERATIONS_APP_TIMEOUT. */
 struct service_def *app_service(const struct app *app, struct arena *a);
+struct service_def *app_service_scoped(const struct app *app, const char *scope, struct arena *a);

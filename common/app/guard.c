@@ -50,15 +50,18 @@ static void install(void)
 }
 
 /* Without a timer the call has no limit: better than no call. */
-static bool start_timer(timer_t *ret, int64_t limit_us)
+static bool make_timer(timer_t *ret, int64_t limit_us)
 {
     struct sigevent ev = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = late_signal()};
+    ev.sigev_notify_thread_id = gettid();
+    return limit_us > 0 && timer_create(CLOCK_MONOTONIC, &ev, ret) == 0;
+}
+
+static void start_timer(timer_t timer, int64_t limit_us)
+{
     const struct itimerspec at = {
         .it_value = {.tv_sec = (time_t)(limit_us / USEC_PER_SEC), .tv_nsec = (long)(limit_us % USEC_PER_SEC) * 1000}};
-    ev.sigev_notify_thread_id = gettid();
-    if (limit_us <= 0 || timer_create(CLOCK_MONOTONIC, &ev, ret) != 0)
-        return false;
-    return timer_settime(*ret, 0, &at, NULL) == 0;
+    (void)timer_settime(timer, 0, &at, NULL); /* valid arguments */
 }
 
 static rc_t tell(int number, int64_t limit_us, struct err *e)
@@ -84,9 +87,11 @@ rc_t guard_call(rc_t (*fn)(void *, struct err *), void *arg, int64_t limit_us, b
     sigemptyset(&late);
     sigaddset(&late, late_signal());
     (void)pthread_sigmask(SIG_UNBLOCK, &late, &mask_before);
-    const bool timed = start_timer(&timer, limit_us);
+    const bool timed = make_timer(&timer, limit_us);
     if (sigsetjmp(g.back, 1) == 0) {
         current = &g;
+        if (timed)
+            start_timer(timer, limit_us); /* from here on there is a way back */
         rc = fn(arg, e);
     }
     current = NULL;

@@ -61,7 +61,7 @@ struct process {
     int64_t start_us;
     pthread_t signals;
     bool has_signals;
-    atomic_bool failed, stopped, finished;
+    atomic_bool failed, restart, stopped, finished;
     _Atomic int64_t drain_until_us;
 };
 
@@ -173,9 +173,12 @@ static void *take_signals(void *arg)
     int again = wait_signal(&set, SERVICE_DRAIN_US);
     if (atomic_load(&p->finished))
         return NULL;
+    bool restart = atomic_load(&p->restart) && again <= 0;
     log_error("drain_cut",
               LF_STR("words", again > 0 ? "second signal: ending at once"
                                         : "not drained in time: ending; what is not acknowledged comes again"));
+    if (restart)
+        p->set->again(p->set->arg);
     _exit(EXIT_FATAL);
 }
 
@@ -213,16 +216,31 @@ void service_stop(struct service *s)
         (void)pthread_kill(p->signals, SIGTERM);
 }
 
-void service_fail(struct service *s, const char *fmt, ...)
+PRINTF(2, 0) static void fail(struct service *s, const char *fmt, va_list args, bool restart)
 {
     char words[512];
-    va_list args;
-    va_start(args, fmt);
     (void)vsnprintf(words, sizeof words, fmt, args); /* cut to fit is fine */
-    va_end(args);
-    log_error("fatal", LF_STR("words", (const char *)words));
+    log_error(restart ? "restart" : "fatal", LF_STR("words", (const char *)words));
+    if (restart)
+        atomic_store(&s->process->restart, true);
     if (!atomic_exchange(&s->process->failed, true))
         service_stop(s);
+}
+
+void service_fail(struct service *s, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    fail(s, fmt, args, false);
+    va_end(args);
+}
+
+void service_restart(struct service *s, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    fail(s, fmt, args, s->process->set->again != NULL);
+    va_end(args);
 }
 
 /* ---- start ---- */
@@ -357,6 +375,8 @@ static int live(struct process *p)
     end(p);
     int code = rc == E_INVALID ? EXIT_CONFIG : rc != OK || atomic_load(&p->failed) ? EXIT_FATAL : EXIT_DONE;
     log_info("stopped", LF_I64("code", code));
+    if (rc == OK && atomic_load(&p->restart))
+        p->set->again(p->set->arg);
     return code;
 }
 

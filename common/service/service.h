@@ -67,6 +67,7 @@ struct service_set {
     const struct config_default *defaults;                  /* before those of the parts; NULL: none */
     void (*started)(void *arg, const char *addr, int port); /* requests are served; NULL: nobody asks */
     void *arg;
+    void (*again)(void *arg); /* service_restart: begins the program anew, from any thread, and does not come back; NULL: exit code 1 */
 };
 int service_set_main(const struct service_set *set, int argc, char **argv);
 
@@ -75,4 +76,6 @@ struct health *service_health(struct service *s);
 void service_drained(struct service *s);                                 /* any thread; of this part */
 void service_stop(struct service *s);                                    /* any thread: as SIGTERM does */
 void service_fail(struct service *s, const char *fmt, ...) PRINTF(2, 3); /* any thread: logs, drains, exit code 1 */
+/* The same, for what a new process mends: a set that can begin anew does so once it is drained, or cannot be. */
+void service_restart(struct service *s, const char *fmt, ...) PRINTF(2, 3);
 const char *service_version(void);

@@ -167,20 +167,20 @@ static rc_t send_training(struct demo *d, struct err *e)
 }
 
 /* ---- requests ---- */
-static rc_t send_request(struct demo *d, const struct penguin *p, int64_t when_us, struct err *e)
+static void add_event(const struct demo *d, const struct penguin *p, int64_t when_us, struct buf *body)
 {
-    struct buf body = {0};
     struct json_writer w;
     char when[TIME_TEXT];
     int64_t began = clock_mono_us();
     double mass = penguins_estimate(&d->penguins, p);
-    jw_init(&w, &body, JSON_NAN_NULL);
+    int64_t latency = clock_mono_us() - began;
+    (void)time_rfc3339(when, when_us); /* its length is not needed */
+    jw_init(&w, body, JSON_NAN_NULL);
     jw_object(&w);
     jw_kv_strz(&w, "model", "body-mass");
     jw_kv_strz(&w, "endpoint_id", d->uid);
-    (void)time_rfc3339(when, when_us); /* its length is not needed */
     jw_kv_strz(&w, "when", when);
-    jw_kv_i64(&w, "latency_us", clock_mono_us() - began);
+    jw_kv_i64(&w, "latency_us", latency);
     jw_key(&w, "inputs");
     jw_array(&w);
     jw_array(&w);
@@ -192,7 +192,26 @@ static rc_t send_request(struct demo *d, const struct penguin *p, int64_t when_u
     jw_f64(&w, mass);
     jw_array_end(&w);
     jw_object_end(&w);
-    return ask(d, "POST", "/" PROJECT, &body, NULL, e);
+}
+
+/* 503 is: later. A project's topic is there a moment after the project. */
+static rc_t send_request(struct demo *d, const struct penguin *p, int64_t when_us, struct err *e)
+{
+    CLEANUP(buf_done) struct buf body = {0};
+    int64_t until = clock_mono_us() + PATIENCE_US;
+    add_event(d, p, when_us, &body);
+    for (;;) {
+        CLEANUP(json_freep) struct json *answer = NULL;
+        int64_t status = 0;
+        struct err ignored;
+        rc_t rc = client_call(d->child.url, "POST", "/" PROJECT, buf_str(&body), 503, &answer, e);
+        if (rc || json_i64(json_get(answer, "status"), &status, &ignored) != OK || status != 503)
+            return rc;
+        if (clock_mono_us() > until)
+            return err_set(e, E_AGAIN, "it answered 503 for a minute; the log is %s", d->child.log);
+        if (!child_rest(&d->child, 50 * USEC_PER_MSEC))
+            return err_set(e, E_AGAIN, "interrupted");
+    }
 }
 
 static const struct penguin *next_penguin(struct demo *d, const struct act *act, size_t i)

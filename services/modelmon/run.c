@@ -1,4 +1,5 @@
 /* modelmon run: every service in one process, over a folder of its own unless servers are named. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,8 @@
 #include "controller/controller_service.h"
 #include "folder.h"
 #include "histogram-drift-app/drift_app.h"
+#include "llm-app/llm_app.h"
+#include "operations-app/operations_app.h"
 #include "service/service.h"
 #include "stream/stream_service.h"
 #include "tool.h"
@@ -68,6 +71,16 @@ static struct service_def *drift_service(struct arena *a)
     return app_service(&drift_app, a);
 }
 
+static struct service_def *operations_service(struct arena *a)
+{
+    return app_service_scoped(&operations_app, "OPERATIONS", a);
+}
+
+static struct service_def *llm_service(struct arena *a)
+{
+    return app_service_scoped(&llm_app, "LLM", a);
+}
+
 /* To add a service: its row here. What answers POST / by itself elsewhere has a path of its own here. */
 static const struct {
     struct service_def *(*make)(struct arena *a);
@@ -79,6 +92,8 @@ static const struct {
     {controller_service, "/functions/controller"},
     {writer_service, "/functions/writer"},
     {drift_service, "/functions/histogram-drift-app"},
+    {operations_service, "/functions/operations-app"},
+    {llm_service, "/functions/llm-app"},
 };
 #define N_SERVICES (sizeof services / sizeof *services)
 
@@ -133,6 +148,17 @@ static void say_where(void *arg, const char *addr, int port)
     (void)fflush(stdout); /* a closed stdout is the caller's wish */
 }
 
+/* An app has failed in a way that leaves this memory in doubt: the same program again, under the same process id. What it has
+ * open closes itself. */
+static void begin_anew(void *arg)
+{
+    char *const *argv = arg;
+    sigset_t none;
+    (void)sigemptyset(&none); /* these two cannot fail */
+    (void)pthread_sigmask(SIG_SETMASK, &none, NULL);
+    (void)execv("/proc/self/exe", argv); /* comes back only if it cannot; the caller ends then */
+}
+
 static void make_set(struct service_set *set, int argc, char **argv, struct arena *a)
 {
     struct service_part *parts = arena_array(a, N_SERVICES, sizeof *parts);
@@ -143,7 +169,9 @@ static void make_set(struct service_set *set, int argc, char **argv, struct aren
                                 .parts = parts,
                                 .part_count = N_SERVICES,
                                 .defaults = defaults_in(folder_asked(argc, argv), a),
-                                .started = say_where};
+                                .started = say_where,
+                                .again = begin_anew,
+                                .arg = argv - 1};
 }
 
 static int run_main(int argc, char **argv)

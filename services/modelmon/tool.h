@@ -16,7 +16,7 @@ struct verb {
     const struct config_key *keys; /* bound to an opts struct of opts_size */
     size_t n_keys, opts_size;
     int (*run)(const void *opts, char *const *operands, size_t n);
-    int (*main)(int argc, char **argv); /* in place of all of the above: it reads its own arguments */
+    int (*main)(int argc, char **argv); /* in place of all of the above: it reads its own arguments; the program's name is before them */
 };
 extern const struct verb *const verbs[]; /* ended by NULL */
 

@@ -113,3 +113,54 @@ def test_wrong_configuration_is_told_once():
                                stdout=subprocess.PIPE, check=True).stdout.decode()
         names = [line.split("=")[0] for line in shown.splitlines()]
         assert len(names) == len(set(names)) and {"SYSTEM_ID", "KAFKA_BROKERS", "DATABASE_URL", "DATA_DIR"} <= set(names)
+
+
+def results_of(m, uid, app, name):
+    found = call(m, "GET", f"shop/model-endpoints/{uid}/metrics-values?name=shop.{app}.result.{name}&start={iso(-3600)}&end={iso(3600)}")
+    return found[0].get("values", [])
+
+
+def make_price(m):
+    call(m, "PUT", "shop", {"metadata": {"name": "shop"}, "spec": {"monitoring": {"base_period": "2s", "enabled": True}}})
+    return call(m, "POST", "shop/model-endpoints?creation-strategy=inplace", {
+        "metadata": {"name": "price", "project": "shop"},
+        "spec": {"model_name": "price", "function_name": "serving", "feature_names": ["a"], "label_names": ["y"]},
+        "status": {"monitoring_mode": "enabled"}})["metadata"]["uid"]
+
+
+def send_prices(m, n=40):
+    body = "\n".join(json.dumps({"model": "price", "function": "serving", "inputs": [[i]], "outputs": [1], "latency_us": 2000})
+                     for i in range(n))
+    answer = mm.wait_for(lambda: (lambda a: a if a.status_code == 202 else None)(m.post("/shop", body)), 20)
+    assert answer.json()["accepted"] == n
+
+
+def test_the_other_apps_are_there_each_with_its_own_options():
+    with mm.World() as w, start(w, embedded=True, OPERATIONS_LATENCY_DETECTED="1ms", OPERATIONS_LATENCY_POTENTIAL="1ms",
+                                MIN_SAMPLES="1000", LLM_APP_PROJECTS="other") as m:
+        m.wait_ready(60)
+        uid = make_price(m)
+        send_prices(m)
+        value = mm.wait_for(lambda: results_of(m, uid, "operations", "latency_p95_ms"), 60, "a result of operations")[0]
+        assert value[2] == 2 and 1.9 < value[1] < 2.1
+        assert mm.wait_for(lambda: drift(m, uid), 60, "a result of the drift app")[0][2] == -1
+        assert m.post("/functions/llm-app", "{}").status_code == 400
+
+
+def test_an_app_that_hangs_costs_its_window_alone_and_the_rest_goes_on():
+    with mm.World() as w, start(w, embedded=True, OPERATIONS_APP_TIMEOUT="1us") as m:
+        m.wait_ready(60)
+        uid = make_price(m)
+        send_prices(m)
+        mm.wait_for(lambda: len(m.events("started")) >= 2, 60, "a new beginning")
+        assert any("operations" in e["words"] for e in m.events("restart"))
+
+        def now(what):  # it has another port by now
+            with open(os.path.join(w.folder, m.tag + ".port")) as f:
+                m.port = int(f.read() or 1)
+            return m.child.poll() is None and mm.attempt(what)
+        failed = mm.wait_for(lambda: now(lambda: results_of(m, uid, "operations", "app_failed")), 60, "what is said of the endpoint")[0]
+        assert failed[2] == 1 and "did not come back" in failed[3]
+        mm.wait_for(lambda: now(lambda: drift(m, uid)), 60, "a result of the drift app")
+        code, _ = m.term()
+        assert code == 0

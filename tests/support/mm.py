@@ -62,6 +62,14 @@ def wait_for(what, seconds=30, why="the condition"):
         time.sleep(0.02)
 
 
+def attempt(what):
+    """What it gives, None where nobody answers."""
+    try:
+        return what()
+    except requests.RequestException:
+        return None
+
+
 def stays(what, seconds, why="the condition"):
     """what() holds the whole time: for things that must not happen."""
     end = time.monotonic() + seconds

@@ -9,10 +9,7 @@
 #include <cmocka.h>
 #include "app/harness.h"
 
-int llm_app_main(int argc, char **argv);
-#define main llm_app_main
-#include "llm-app/main.c"
-#undef main
+#include "llm-app/llm_app.c"
 
 struct file {
     char path[32];

@@ -8,10 +8,7 @@
 #include "app/harness.h"
 #include "base/clock.h"
 
-int operations_app_main(int argc, char **argv);
-#define main operations_app_main
-#include "operations-app/main.c"
-#undef main
+#include "operations-app/operations_app.c"
 
 #define ROWS 100u
 #define START INT64_C(1735689600000000)

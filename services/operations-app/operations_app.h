@@ -1,0 +1,5 @@
+/* The app, to be run alone or with others. */
+#pragma once
+#include "app/app.h"
+
+extern const struct app operations_app;
