@@ -107,17 +107,17 @@ static bool read_own(struct json_reader *r, struct arena *a, struct envelope *re
 static struct envelope_text *text_of(struct envelope_head *h, const struct envelope_field *more, size_t n, struct str key)
 {
     const struct envelope_field both[] = {
-        {"endpoint_id", &h->endpoint_id},
-        {"endpoint_name", &h->endpoint_name},
-        {"application_name", &h->application_name},
-        {"start_infer_time", &h->start},
-        {"end_infer_time", &h->end},
+        {STR("endpoint_id"), &h->endpoint_id},
+        {STR("endpoint_name"), &h->endpoint_name},
+        {STR("application_name"), &h->application_name},
+        {STR("start_infer_time"), &h->start},
+        {STR("end_infer_time"), &h->end},
     };
     for (size_t i = 0; i < sizeof both / sizeof *both; i++)
-        if (str_eqz(key, both[i].name))
+        if (str_eq(key, both[i].name))
             return both[i].text;
     for (size_t i = 0; i < n; i++)
-        if (str_eqz(key, more[i].name))
+        if (str_eq(key, more[i].name))
             return more[i].text;
     return NULL;
 }

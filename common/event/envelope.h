@@ -30,7 +30,7 @@ struct envelope_head { /* the members that both events have */
     struct envelope own;
 };
 struct envelope_field { /* a text that one of them has besides */
-    const char *name;
+    struct str name;
     struct envelope_text *text;
 };
 

@@ -183,9 +183,8 @@ static rc_t settle_head(const struct head *h, struct result_event *ev, struct re
 }
 
 /* Extra data must be a JSON object too, so that whoever reads it back can. */
-static rc_t settle_extra(const struct payload *pay, struct result_event *ev, struct reject *why)
+static rc_t settle_extra(const struct payload *pay, struct json_reader *r, struct result_event *ev, struct reject *why)
 {
-    struct json_reader r = {0};
     struct str s = pay->extra_data.s;
     ev->extra_data = STR("{}");
     if (s.n == 0)
@@ -193,17 +192,15 @@ static rc_t settle_extra(const struct payload *pay, struct result_event *ev, str
     if (s.n > RESULT_EXTRA_MAX)
         return reject_set(why, REJECT_TOO_LARGE, "data.result_extra_data", pay->extra_data.at,
                           "extra data may have %u bytes, these are %zu", RESULT_EXTRA_MAX, s.n);
-    jr_init(&r, s.p, s.n, &limits);
-    bool ok = jr_peek(&r) == JSON_OBJECT && jr_skip(&r, NULL) && jr_end(&r);
-    jr_done(&r);
-    if (!ok)
+    jr_init(r, s.p, s.n, &limits);
+    if (jr_peek(r) != JSON_OBJECT || !jr_skip(r, NULL) || !jr_end(r))
         return reject_set(why, REJECT_MALFORMED_JSON, "data.result_extra_data", pay->extra_data.at,
                           "extra data is no JSON object");
     ev->extra_data = s;
     return OK;
 }
 
-static rc_t settle_result(const struct payload *pay, struct result_event *ev, struct reject *why)
+static rc_t settle_result(const struct payload *pay, struct json_reader *r, struct result_event *ev, struct reject *why)
 {
     if (!pay->has_kind || !pay->has_status)
         return reject_set(why, REJECT_MISSING_FIELD, pay->has_kind ? "data.result_status" : "data.result_kind", 0,
@@ -214,7 +211,7 @@ static rc_t settle_result(const struct payload *pay, struct result_event *ev, st
         return reject_set(why, REJECT_BAD_VALUE, "data.result_status", 0, "statuses are -1 to 2");
     ev->kind = (enum result_kind)pay->kind;
     ev->status = (enum result_status)pay->status;
-    return settle_extra(pay, ev, why);
+    return settle_extra(pay, r, ev, why);
 }
 
 static rc_t settle_stats(const struct payload *pay, struct result_event *ev, struct reject *why)
@@ -228,7 +225,7 @@ static rc_t settle_stats(const struct payload *pay, struct result_event *ev, str
     return OK;
 }
 
-static rc_t settle_payload(const struct payload *pay, struct result_event *ev, struct reject *why)
+static rc_t settle_payload(const struct payload *pay, struct json_reader *r, struct result_event *ev, struct reject *why)
 {
     static const char *const names[] = {"data.result_name", "data.metric_name", "data.stats_name"};
     rc_t rc = envelope_need(&pay->name, names[ev->event_kind], name_is_metric, why);
@@ -240,25 +237,28 @@ static rc_t settle_payload(const struct payload *pay, struct result_event *ev, s
                           "the value is missing");
     ev->name = pay->name.s;
     ev->value = pay->value;
-    return ev->event_kind == RESULT_RESULT  ? settle_result(pay, ev, why)
+    return ev->event_kind == RESULT_RESULT  ? settle_result(pay, r, ev, why)
            : ev->event_kind == RESULT_STATS ? settle_stats(pay, ev, why)
                                             : OK;
 }
 
-static void keep_all(struct result_event *ev, struct arena *a)
+/* What is not said is an empty text. */
+static void fill_texts(struct result_event *ev)
 {
-    struct str *const texts[] = {&ev->project,     &ev->endpoint_id, &ev->endpoint_name, &ev->application_name,
-                                 &ev->traceparent, &ev->name,        &ev->extra_data,    &ev->stats};
+    struct str *const texts[] = {&ev->project, &ev->traceparent, &ev->extra_data, &ev->stats};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        *texts[i] = texts[i]->n > 0 ? arena_str(a, *texts[i]) : (struct str){"", 0};
+        if (texts[i]->p == NULL)
+            *texts[i] = STR("");
 }
 
-static rc_t decode_payload(struct str data, struct json_reader *r, struct result_event *ev, struct reject *why)
+static rc_t decode_payload(struct str data, struct json_reader *r, struct arena *a, struct result_event *ev,
+                           struct reject *why)
 {
     struct payload pay = {.value = 0};
     jr_init(r, data.p, data.n, &limits);
+    jr_strings(r, a);
     if (read_payload(r, ev->event_kind, &pay))
-        return settle_payload(&pay, ev, why);
+        return settle_payload(&pay, r, ev, why);
     (void)reject_reader(why, r);
     char field[sizeof why->field];
     int n = snprintf(field, sizeof field, "data%s%.80s", why->field[0] ? "." : "", why->field);
@@ -268,16 +268,17 @@ static rc_t decode_payload(struct str data, struct json_reader *r, struct result
 
 rc_t result_decode(const char *p, size_t n, struct arena *a, struct result_event *ret, struct reject *why)
 {
-    struct json_reader r = {0}, inner = {0};
+    struct json_reader r = {0}; /* of the event, then of the payload in it, then of the extra data in that */
     struct head h = {.both = {.own = {.reference_version = -1}}};
-    const struct envelope_field more[] = {{"event_kind", &h.event_kind}, {"data", &h.data}};
+    const struct envelope_field more[] = {{STR("event_kind"), &h.event_kind}, {STR("data"), &h.data}};
     const struct envelope *env = &h.both.own;
     struct result_event ev = {.value = 0};
     jr_init(&r, p, n, &limits);
+    jr_strings(&r, a);
     rc_t rc = envelope_read_event(&r, NULL, &h.both, more, sizeof more / sizeof *more) ? settle_head(&h, &ev, why)
                                                                                        : reject_reader(why, &r);
     if (rc == OK)
-        rc = decode_payload(h.data.s, &inner, &ev, why);
+        rc = decode_payload(h.data.s, &r, a, &ev, why);
     if (rc == OK) {
         ev.project = env->project;
         ev.traceparent = env->traceparent;
@@ -287,10 +288,9 @@ rc_t result_decode(const char *p, size_t n, struct arena *a, struct result_event
         ev.revision = env->revision;
         ev.reference_version = env->reference_version;
         ev.is_exact = envelope_is_exact(&h.both);
-        keep_all(&ev, a);
+        fill_texts(&ev);
         *ret = ev;
     }
-    jr_done(&inner);
     jr_done(&r);
     return rc;
 }

@@ -50,5 +50,5 @@ struct result_event {
 };
 
 void result_encode(const struct result_event *ev, struct buf *out);
-/* *ret borrows from a. */
+/* *ret borrows from p and a. */
 rc_t result_decode(const char *p, size_t n, struct arena *a, struct result_event *ret, struct reject *why) MUST_CHECK;

@@ -43,7 +43,7 @@ rc_t window_decode(const char *p, size_t n, struct arena *a, struct window_event
     struct json_reader r = {0};
     struct envelope_head h = {.own = {.reference_version = -1, .max_files = WINDOW_FILES_MAX}};
     struct envelope_text updated = {.at = 0};
-    const struct envelope_field more[] = {{"endpoint_updated", &updated}};
+    const struct envelope_field more[] = {{STR("endpoint_updated"), &updated}};
     const struct envelope *env = &h.own;
     struct window_event ev = {.start_us = 0};
     jr_init(&r, p, n, &limits);

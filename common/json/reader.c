@@ -2,6 +2,7 @@
 #include "json/reader.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -36,6 +37,7 @@ void jr_init(struct json_reader *r, const char *p, size_t n, const struct json_l
     r->depth = 0;
     r->serial = 0;
     r->n_keys = 0;
+    r->strings = NULL;
     if (r->arena.used > 0 || r->arena.total > 0)
         arena_reset(&r->arena);
     keys_reset(r);
@@ -50,7 +52,12 @@ void jr_done(struct json_reader *r)
     arena_done(&r->arena);
     mem_free(r->keys);
     mem_free(r->table);
-    *r = (struct json_reader){0};
+    memset(r, 0, offsetof(struct json_reader, frames)); /* a frame is filled when it is entered */
+}
+
+void jr_strings(struct json_reader *r, struct arena *a)
+{
+    r->strings = a;
 }
 
 bool jr_fail(struct json_reader *r, enum json_error code, size_t offset)
@@ -275,7 +282,7 @@ static bool read_long_string(struct json_reader *r, struct str *ret)
     if (n > r->limits.string_bytes)
         return fail_at(r, JSON_E_STRING_BYTES, r->at);
     if (escapes) {
-        char *copy = arena_alloc(&r->arena, n + 1);
+        char *copy = arena_alloc(r->strings ? r->strings : &r->arena, n + 1);
         n = scan_unescape(p, n, copy);
         p = copy;
     }

@@ -85,7 +85,7 @@ struct json_reader {
     unsigned depth;
     bool value_due, key_shown;
     uint32_t serial;
-    struct arena arena;
+    struct arena arena, *strings; /* strings: where unescaped ones go, NULL: arena */
     struct str *keys;
     size_t n_keys, cap_keys;
     struct json_key_slot *table;
@@ -97,6 +97,8 @@ struct json_reader {
  * limits NULL: all defaults. The text is borrowed until the next jr_init or jr_done. */
 void jr_init(struct json_reader *r, const char *p, size_t n, const struct json_limits *limits);
 void jr_done(struct json_reader *r);
+/* After jr_init: strings that hold escapes go into a, and live as long as it does. */
+void jr_strings(struct json_reader *r, struct arena *a);
 
 enum json_type jr_peek(struct json_reader *r); /* of the value that is next; JSON_NONE after an error */
 size_t jr_offset(const struct json_reader *r); /* of what is next; before a value, its first byte */
@@ -107,7 +109,8 @@ bool jr_array(struct json_reader *r);                /* goes into an array */
 bool jr_item(struct json_reader *r);                 /* is there one more? false as with jr_key */
 bool jr_failed(const struct json_reader *r);
 
-/* Strings are borrowed from the text, or from the reader's arena if they hold escapes: valid until the next jr_init. */
+/* Strings are borrowed from the text, or from the reader's arena if they hold escapes: valid until the next jr_init
+ * (see jr_strings). */
 bool jr_str(struct json_reader *r, struct str *ret);
 bool jr_number(struct json_reader *r, struct json_number *ret);
 bool jr_f64(struct json_reader *r, double *ret);

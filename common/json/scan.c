@@ -98,13 +98,17 @@ static bool is_low(int u)
     return u >= 0xDC00 && u <= 0xDFFF;
 }
 
+/* By the letter behind the backslash; 0: no escape of JSON's, or u. */
+static const char escape_meaning[256] = {
+    ['"'] = '"', ['\\'] = '\\', ['/'] = '/', ['b'] = '\b', ['f'] = '\f', ['n'] = '\n', ['r'] = '\r', ['t'] = '\t'};
+
 /* The length of the escape at p (a backslash), or 0 if it is none of JSON's, or stands for U+0000. */
 static size_t check_escape(const char *p, const char *end)
 {
     if (end - p < 2)
         return 0;
     if (p[1] != 'u')
-        return memchr("\"\\/bfnrt", p[1], 8) ? 2 : 0;
+        return escape_meaning[(unsigned char)p[1]] ? 2 : 0;
     int u = hex4(p + 2, end);
     if (u <= 0 || is_low(u))
         return 0;
@@ -166,38 +170,17 @@ static size_t put_utf8(char *out, unsigned u)
     return 4;
 }
 
-static char escape_meaning(char c)
-{
-    switch (c) {
-    case 'b':
-        return '\b';
-    case 'f':
-        return '\f';
-    case 'n':
-        return '\n';
-    case 'r':
-        return '\r';
-    case 't':
-        return '\t';
-    default:
-        return c; /* quote, backslash, slash */
-    }
-}
-
 size_t scan_unescape(const char *p, size_t n, char *out)
 {
     const char *end = p + n;
     char *to = out;
     while (p < end) {
-        const char *slash = memchr(p, '\\', (size_t)(end - p));
-        size_t plain = (size_t)((slash ? slash : end) - p);
-        memcpy(to, p, plain);
-        to += plain;
-        p += plain;
-        if (slash == NULL)
-            break;
+        if (*p != '\\') {
+            *to++ = *p++;
+            continue;
+        }
         if (p[1] != 'u') {
-            *to++ = escape_meaning(p[1]);
+            *to++ = escape_meaning[(unsigned char)p[1]];
             p += 2;
             continue;
         }

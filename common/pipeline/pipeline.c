@@ -106,9 +106,11 @@ static struct str trace_context(struct str s)
     static const char shape[] = "xx-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";
     if (s.n != sizeof shape - 1)
         return (struct str){0};
-    for (size_t i = 0; i < s.n; i++)
-        if (shape[i] == '-' ? s.p[i] != '-' : !strchr("0123456789abcdef", s.p[i]) || !s.p[i])
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        if (shape[i] == '-' ? c != '-' : !((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
             return (struct str){0};
+    }
     return s;
 }
 

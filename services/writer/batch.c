@@ -8,7 +8,6 @@
 #define FUTURE_US (48 * INT64_C(3600) * USEC_PER_SEC)
 #define PAST_US INT64_C(946684800000000)  /* 2000-01-01: days are partitions, so a window's must be sane, … */
 #define LAST_US INT64_C(4102444800000000) /* … before 2100 too: a record's own timestamp may be anything */
-#define TRACEPARENT_LEN 55u
 
 bool batch_item_is_of(const struct batch_item *it, struct pipeline_part *const *parts, size_t n)
 {
@@ -24,17 +23,6 @@ static void bury(struct batch *b, struct batch_item *it, const struct reject *wh
         .part = it->part, .offset = it->offset, .timestamp_us = it->timestamp_us, .value = it->value};
     it->dead = true;
     dead_letters_note(b->dead, &r, why);
-}
-
-/* A header comes from anybody: what is not a traceparent is none. */
-static struct str clean_trace(struct str s)
-{
-    if (s.n != TRACEPARENT_LEN)
-        return (struct str){0};
-    for (size_t i = 0; i < s.n; i++)
-        if (!(s.p[i] == '-' || (s.p[i] >= '0' && s.p[i] <= '9') || (s.p[i] >= 'a' && s.p[i] <= 'f')))
-            return (struct str){0};
-    return s;
 }
 
 static rc_t check_event(const struct batch *b, const struct batch_item *it, struct reject *why)
@@ -67,7 +55,7 @@ static struct batch_item *add_item(struct batch *b, const struct pipeline_record
     struct batch_item *it = &b->items[b->n++];
     *it = (struct batch_item){.part = r->part, .offset = r->offset, .timestamp_us = r->timestamp_us};
     it->value = arena_str(&b->mem, r->value);
-    it->traceparent = arena_str(&b->mem, clean_trace(r->traceparent));
+    it->traceparent = arena_str(&b->mem, r->traceparent);
     b->bytes += (int64_t)r->value.n;
     return it;
 }
