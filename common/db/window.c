@@ -168,6 +168,22 @@ rc_t windows_list(struct db *db, int32_t project_id, int64_t endpoint_id, int64_
                         DB_PARAMS(DBV_I64(project_id), DBV_I64(endpoint_id), DBV_I64(from_us), DBV_I64(to_us)), ret, n, e);
 }
 
+rc_t window_last(struct db *db, int32_t project_id, int64_t endpoint_id, struct window *ret, struct err *e)
+{
+    struct window *w = NULL;
+    size_t n = 0;
+    rc_t rc = windows_read(db,
+                           "SELECT " WINDOW " FROM windows WHERE project_id = $1 AND endpoint_id = $2 AND rows > 0 "
+                           "ORDER BY window_end_us DESC, window_start_us DESC LIMIT 1",
+                           DB_PARAMS(DBV_I64(project_id), DBV_I64(endpoint_id)), &w, &n, e);
+    if (rc == OK && n == 0)
+        rc = err_set(e, E_NOTFOUND, "no window with rows has closed yet");
+    if (rc == OK)
+        *ret = w[0];
+    mem_free(w);
+    return rc;
+}
+
 /* Fewer rows than were used are no difference to act on: retention has dropped slots. */
 rc_t windows_sweep(struct db *db, int32_t project_id, int64_t from_us, int64_t to_us, int64_t now_us,
                    int64_t *ret_found, struct err *e)

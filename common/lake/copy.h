@@ -1,0 +1,11 @@
+/* Rows of the lake into a file that other programs read. */
+#pragma once
+#include "lake/lake.h"
+
+enum lake_form { LAKE_CSV, LAKE_PARQUET, LAKE_JSON }; /* JSON: an object a line */
+
+/* All columns of the rows of [start, end) of event time in these files (paths as in lake_read), in the order of time, into the
+ * file `to`, which is made anew; "/dev/stdout" for stdout. E_INVALID with DuckDB's words: `to` cannot be written, or a file
+ * not be read; what was written by then is left. E_NOTFOUND: a file is gone. */
+rc_t lake_copy(const struct lake_config *cfg, const char *const *paths, size_t n, int64_t start_us, int64_t end_us,
+               enum lake_form form, const char *to, int64_t *ret_rows, struct err *e) MUST_CHECK;

@@ -1,0 +1,65 @@
+"""modelmon export: a window's rows in the forms that other programs read. modelmon new-app."""
+import io
+import json
+import os
+import shutil
+
+import pandas
+import pytest
+
+import mm
+import test_modelmon_run as running
+from test_modelmon_tool import tool
+
+
+def place(w, embedded):
+    if embedded:
+        return {"DATA_DIR": os.path.join(w.folder, "data")}
+    env = w.env()
+    return {name: env[name] for name in ("DATABASE_URL", "LAKE_DIR")}
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+def test_the_last_window_and_any_span_of_time(embedded, tmp_path):
+    with mm.World() as w, running.start(w, embedded) as m:
+        m.wait_ready(60)
+        uid = running.make_price(m)
+        where = place(w, embedded)
+        early = tool("export", "shop/price", **where)
+        assert early.returncode == 1 and "no window with rows has closed yet" in early.stderr
+        running.send_prices(m, 40)
+        done = mm.wait_for(lambda: (lambda t: t if t.returncode == 0 else None)(tool("export", "shop/price", **where)), 60, "rows")
+        last = pandas.read_csv(io.StringIO(done.stdout))
+        assert pandas.to_datetime(last["timestamp"]).dt.floor("2s").nunique() == 1
+        assert set(last["endpoint_id"]) == {uid} and set(last["a"]) <= set(range(40)) and last["latency"].eq(2000).all()
+        for name, read in (("rows.csv", pandas.read_csv), ("rows.parquet", pandas.read_parquet),
+                           ("rows.json", lambda p: pandas.DataFrame(map(json.loads, open(p))))):
+            path = tmp_path / name
+            mm.wait_for(lambda: tool("export", f"shop/{uid}", "--start", "2020-01-01", "--to", path, **where).stdout.startswith("40 rows"),
+                        30, "all rows")  # pylint: disable=cell-var-from-loop
+            rows = read(path)
+            assert sorted(rows["a"]) == list(range(40)) and len(rows) == 40 and rows["y"].eq(1).all(), name
+        none = tool("export", "shop/price", "--end", "2020-01-01", **where)
+        assert none.returncode == 1 and "no file of the lake" in none.stderr
+        for wrong, words in ((("shop/price", "--start", "soon"), "no instant"), (("shop/nothing",), "no endpoint nothing"),
+                             (("price",), "PROJECT/ENDPOINT"), (("shop/price", "--start", "2020-01-01", "--to", "/nowhere/x.csv"), "/nowhere/x.csv")):
+            done = tool("export", *wrong, **where)
+            assert done.returncode == 1 and words in done.stderr, done.stderr
+
+
+def test_where_nothing_is_kept_it_says_what_to_set(tmp_path):
+    done = tool("export", "shop/price", DATA_DIR=str(tmp_path))
+    assert done.returncode == 1 and "DATA_DIR" in done.stderr and os.listdir(tmp_path) == []
+    assert tool("export", "shop/price", "--format", "xml").returncode == 2
+
+
+def test_new_app_makes_what_the_script_makes(tmp_path):
+    for name in ("common/app", "services", "tests/unit", "scripts"):
+        os.makedirs(tmp_path / name)
+    shutil.copy(os.path.join(mm.ROOT, "scripts/new-app"), tmp_path / "scripts")
+    done = tool("new-app", "my-app", "--dir", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "services/my-app/main.c").exists() and (tmp_path / "tests/unit/test_app_my_app.c").exists()
+    assert tool("new-app", "my-app", "--dir", tmp_path).returncode == 2
+    nowhere = tool("new-app", "my-app", "--dir", tmp_path / "services")
+    assert nowhere.returncode == 1 and "--dir" in nowhere.stderr
