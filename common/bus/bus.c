@@ -21,6 +21,7 @@ const struct config_key bus_keys[] = {
      .type = CONFIG_STR,
      .flags = CONFIG_REQUIRED,
      .offset = AT(brokers),
+     .check = bus_check_brokers,
      .help =
          "Where to find the brokers: host:port, separated by commas. local:/folder, for a log of this process alone."},
     {.env = "KAFKA_OPTIONS",

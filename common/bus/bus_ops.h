@@ -2,6 +2,9 @@
 #pragma once
 #include "bus/bus.h"
 
+/* brokers.c: KAFKA_BROKERS, as the row of the option asks it. */
+rc_t bus_check_brokers(const char *text, struct err *e);
+
 struct bus_message {
     const char *topic;
     struct str key, value;

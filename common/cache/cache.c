@@ -6,27 +6,16 @@
 #include "cache/driver.h"
 
 #define AT(field) offsetof(struct cache_config, field)
-const struct config_key cache_keys[] = {
-    {.env = "REDIS_URL",
-     .def = "",
-     .type = CONFIG_STR,
-     .flags = CONFIG_SECRET,
-     .offset = AT(url),
-     .help = "redis://[user:password@]host:port[/db]; memory: for one within the process; empty: no cache."},
-    {.env = "CACHE_TTL",
-     .def = "60s",
-     .type = CONFIG_DURATION,
-     .offset = AT(ttl_us),
-     .min = USEC_PER_SEC,
-     .max = 86400 * USEC_PER_SEC,
-     .help = "Longest life of what is cached."},
-};
-const size_t cache_keys_n = sizeof cache_keys / sizeof *cache_keys;
-
 /* --- none: nothing is ever there --- */
 static bool none_accepts(const char *url)
 {
     return *url == '\0';
+}
+
+static rc_t none_check(const char *url, struct err *e)
+{
+    (void)url, (void)e;
+    return OK;
 }
 
 static rc_t none_open(const struct cache_config *cfg, void **ret_self, struct err *e)
@@ -81,6 +70,7 @@ static bool none_up(const void *self)
 static const struct cache_ops cache_none = {
     .name = "none",
     .accepts = none_accepts,
+    .check = none_check,
     .open = none_open,
     .close = none_nothing,
     .get = none_get,
@@ -99,6 +89,40 @@ static const struct cache_ops *const backends[] = {
     &cache_memory,
 };
 
+static const struct cache_ops *backend_of(const char *url)
+{
+    for (size_t i = 0; i < sizeof backends / sizeof *backends; i++)
+        if (backends[i]->accepts(url))
+            return backends[i];
+    return NULL;
+}
+
+static rc_t check_url(const char *url, struct err *e)
+{
+    const struct cache_ops *ops = backend_of(url);
+    if (ops)
+        return ops->check(url, e);
+    return err_set(e, E_INVALID, "it names no cache that is known here (redis://host:port, memory:)");
+}
+
+const struct config_key cache_keys[] = {
+    {.env = "REDIS_URL",
+     .def = "",
+     .type = CONFIG_STR,
+     .flags = CONFIG_SECRET,
+     .offset = AT(url),
+     .check = check_url,
+     .help = "redis://[user:password@]host:port[/db]; memory: for one within the process; empty: no cache."},
+    {.env = "CACHE_TTL",
+     .def = "60s",
+     .type = CONFIG_DURATION,
+     .offset = AT(ttl_us),
+     .min = USEC_PER_SEC,
+     .max = 86400 * USEC_PER_SEC,
+     .help = "Longest life of what is cached."},
+};
+const size_t cache_keys_n = sizeof cache_keys / sizeof *cache_keys;
+
 struct cache {
     const struct cache_ops *ops;
     void *self;
@@ -107,20 +131,19 @@ struct cache {
 
 rc_t cache_open(struct cache **ret, const struct cache_config *cfg, struct err *e)
 {
+    void *self = NULL;
     const char *url = cfg->url ? cfg->url : "";
-    for (size_t i = 0; i < sizeof backends / sizeof *backends; i++) {
-        if (!backends[i]->accepts(url))
-            continue;
-        void *self = NULL;
-        rc_t rc = backends[i]->open(cfg, &self, e);
-        if (rc)
-            return rc;
-        struct cache *c = mem_alloc(sizeof *c);
-        *c = (struct cache){.ops = backends[i], .self = self};
-        *ret = c;
-        return OK;
-    }
-    return err_set(e, E_INVALID, "REDIS_URL names no cache that is known here (redis://host:port, memory:)");
+    rc_t rc = check_url(url, e);
+    if (rc)
+        return err_prefix(e, rc, "REDIS_URL: ");
+    const struct cache_ops *ops = backend_of(url);
+    rc = ops->open(cfg, &self, e);
+    if (rc)
+        return rc;
+    struct cache *c = mem_alloc(sizeof *c);
+    *c = (struct cache){.ops = ops, .self = self};
+    *ret = c;
+    return OK;
 }
 
 void cache_free(struct cache *c)

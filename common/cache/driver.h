@@ -5,6 +5,7 @@
 struct cache_ops {
     const char *name;
     bool (*accepts)(const char *url);
+    rc_t (*check)(const char *url, struct err *e); /* of one it accepts: can it be right? Words without the URL */
     rc_t (*open)(const struct cache_config *cfg, void **ret_self, struct err *e);
     void (*close)(void *self);
     /* OK, E_NOTFOUND: not there; E_AGAIN: the backend failed; E_LIMIT: it is kept out for now. */

@@ -240,6 +240,12 @@ static bool memory_accepts(const char *url)
     return strcmp(url, "memory:") == 0;
 }
 
+static rc_t memory_check(const char *url, struct err *e)
+{
+    (void)url, (void)e;
+    return OK;
+}
+
 static rc_t memory_open(const struct cache_config *cfg, void **ret_self, struct err *e)
 {
     (void)e;
@@ -278,6 +284,7 @@ static void memory_close(void *self)
 const struct cache_ops cache_memory = {
     .name = "memory",
     .accepts = memory_accepts,
+    .check = memory_check,
     .open = memory_open,
     .close = memory_close,
     .get = memory_get,

@@ -197,12 +197,20 @@ static bool redis_accepts(const char *url)
     return strncmp(url, "redis://", 8) == 0 || strncmp(url, "rediss://", 9) == 0;
 }
 
+static rc_t redis_check(const char *url, struct err *e)
+{
+    struct redis_address address = {0};
+    rc_t rc = redis_address_parse(url, &address, e);
+    redis_address_done(&address);
+    return rc;
+}
+
 static rc_t redis_open(const struct cache_config *cfg, void **ret_self, struct err *e)
 {
     struct redis_address address;
     rc_t rc = redis_address_parse(cfg->url, &address, e);
     if (rc)
-        return rc;
+        return err_prefix(e, rc, "REDIS_URL: ");
     struct redis *r = mem_alloc(sizeof *r);
     r->address = address;
     r->ttl_us = cfg->ttl_us >= USEC_PER_MSEC ? cfg->ttl_us : 60 * USEC_PER_SEC;
@@ -224,6 +232,7 @@ static void redis_close(void *self)
 const struct cache_ops cache_redis = {
     .name = "redis",
     .accepts = redis_accepts,
+    .check = redis_check,
     .open = redis_open,
     .close = redis_close,
     .get = redis_get,

@@ -94,11 +94,11 @@ static rc_t parse(const char *url, struct redis_address *a)
 rc_t redis_address_parse(const char *url, struct redis_address *ret, struct err *e)
 {
     if (strncmp(url, "rediss://", 9) == 0)
-        return err_set(e, E_INVALID, "REDIS_URL asks for TLS, which this hiredis cannot do: use a tunnel or redis://");
+        return err_set(e, E_INVALID, "it asks for TLS, which this hiredis cannot do: use a tunnel or redis://");
     struct redis_address a = {0};
     if (strncmp(url, "redis://", 8) != 0 || parse(url, &a)) {
         redis_address_done(&a);
-        return err_set(e, E_INVALID, "REDIS_URL is not redis://[user:password@]host:port[/db]");
+        return err_set(e, E_INVALID, "it is not redis://[user:password@]host:port[/db]");
     }
     *ret = a;
     return OK;

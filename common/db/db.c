@@ -5,12 +5,35 @@
 #include "base/mem.h"
 
 #define AT(field) offsetof(struct db_config, field)
+/* To add a database: 1. a file with its db_ops and db_dialect, 2. its migrations, 3. a row here. */
+static const struct db_driver *const drivers[] = {
+    &db_postgres,
+    &db_sqlite,
+};
+
+static const struct db_driver *driver_of(const char *url)
+{
+    for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++)
+        if (drivers[i]->ops->accepts(url))
+            return drivers[i];
+    return NULL;
+}
+
+static rc_t check_url(const char *url, struct err *e)
+{
+    const struct db_driver *driver = driver_of(url);
+    if (driver)
+        return driver->ops->check(url, e);
+    return err_set(e, E_INVALID, "it names no database that is known here (postgresql://…, sqlite:///path)");
+}
+
 const struct config_key db_keys[] = {
     {.env = "DATABASE_URL",
      .def = "postgresql://postgres@127.0.0.1:5432/modelmon",
      .type = CONFIG_STR,
      .flags = CONFIG_SECRET | CONFIG_REQUIRED,
      .offset = AT(url),
+     .check = check_url,
      .help = "Where the database is; its own options (sslmode, options, …) are kept. Or sqlite:///path/of/a/file."},
     {.env = "DATABASE_CONNECT_TIMEOUT",
      .def = "3s",
@@ -34,12 +57,6 @@ const struct config_key db_keys[] = {
 };
 const size_t db_keys_n = sizeof db_keys / sizeof *db_keys;
 
-/* To add a database: 1. a file with its db_ops and db_dialect, 2. its migrations, 3. a row here. */
-static const struct db_driver *const drivers[] = {
-    &db_postgres,
-    &db_sqlite,
-};
-
 const struct db_daily db_dailies[] = {
     {"slots", "slot_start_us"},   {"windows", "window_end_us"},        {"manifest", "hour_us"},
     {"results", "window_end_us"}, {"app_statistics", "window_end_us"}, {"dead_letters", "at_us"},
@@ -50,19 +67,18 @@ const size_t db_dailies_n = sizeof db_dailies / sizeof *db_dailies;
 /* --- life --- */
 rc_t db_open(struct db **ret, const struct db_config *cfg, struct err *e)
 {
-    for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++) {
-        if (!drivers[i]->ops->accepts(cfg->url ? cfg->url : ""))
-            continue;
-        void *self = NULL;
-        rc_t rc = drivers[i]->ops->open(cfg, &self, e);
-        if (rc)
-            return rc;
-        struct db *db = mem_alloc(sizeof *db);
-        *db = (struct db){.ops = drivers[i]->ops, .dialect = drivers[i]->dialect, .self = self, .migrate = cfg->migrate};
-        *ret = db;
-        return OK;
-    }
-    return err_set(e, E_INVALID, "DATABASE_URL names no database that is known here (postgresql://…, sqlite:///path)");
+    void *self = NULL;
+    rc_t rc = check_url(cfg->url ? cfg->url : "", e);
+    if (rc)
+        return err_prefix(e, rc, "DATABASE_URL: ");
+    const struct db_driver *driver = driver_of(cfg->url);
+    rc = driver->ops->open(cfg, &self, e);
+    if (rc)
+        return rc;
+    struct db *db = mem_alloc(sizeof *db);
+    *db = (struct db){.ops = driver->ops, .dialect = driver->dialect, .self = self, .migrate = cfg->migrate};
+    *ret = db;
+    return OK;
 }
 
 void db_free(struct db *db)

@@ -27,6 +27,7 @@ struct db_rows *db_rows_new(size_t n, size_t cols);
 struct db_ops {
     const char *name;
     bool (*accepts)(const char *url);
+    rc_t (*check)(const char *url, struct err *e); /* of one it accepts: can it be right? Words without the URL */
     rc_t (*open)(const struct db_config *cfg, void **ret_self, struct err *e);
     void (*close)(void *self);
     /* The number of the connection: another one after each reconnect, 0: none. */

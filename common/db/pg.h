@@ -28,6 +28,7 @@ struct pg {
 };
 
 #define PG_GRACE_US USEC_PER_SEC /* the server's own time-out speaks first */
+#define PG_OPTION_MAX 1024       /* bytes of one in the URL */
 #define PG_SET ((void *)1)       /* value of a map that is a set */
 
 /* Drops the connection and says so: E_AGAIN. The next attempt waits for the back-off. */
@@ -44,6 +45,8 @@ rc_t pg_script(void *self, const char *sql, struct err *e) MUST_CHECK;
 rc_t pg_copy(void *self, const char *table, const char *columns, const struct db_value *values, size_t n_rows,
              size_t n_cols, struct err *e) MUST_CHECK;
 void pg_copies_forget(struct pg *pg);
+/* The URL's options, to be freed with PQconninfoFree. E_INVALID: words that follow "DATABASE_URL: ". */
+rc_t pg_address_parse(const char *url, PQconninfoOption **ret, struct err *e) MUST_CHECK;
 /* Connects to another database of the same server; for making ours. */
 PGconn *pg_connect_to(struct pg *pg, const char *dbname, struct err *e);
 const char *pg_dbname(const struct pg *pg);

@@ -11,7 +11,6 @@
 #define BACKOFF_MAX_US (5 * USEC_PER_SEC)
 #define IDLE_IN_TRANSACTION_MS 15000
 #define LOCK_TIMEOUT_MAX_US (5 * USEC_PER_SEC)
-#define MAX_OPTION 1024
 
 /* --- what errors mean: the first row whose letters begin the SQLSTATE --- */
 static const struct {
@@ -113,7 +112,7 @@ const char *pg_dbname(const struct pg *pg)
 /* The URL's options come last and win; only dbname (when given) and the encoding are ours in any case. */
 static PGconn *start(const struct pg *pg, const char *dbname)
 {
-    char session[256], options[sizeof session + MAX_OPTION + 2];
+    char session[256], options[sizeof session + PG_OPTION_MAX + 2];
     int64_t lock_us = pg->statement_us / 2 < LOCK_TIMEOUT_MAX_US ? pg->statement_us / 2 : LOCK_TIMEOUT_MAX_US;
     snprintf(session, sizeof session,
              "-c statement_timeout=%lld -c lock_timeout=%lld -c idle_in_transaction_session_timeout=%d -c jit=off",
@@ -350,19 +349,20 @@ static bool pg_accepts(const char *url)
            (strchr(url, '=') && !strstr(url, "://"));
 }
 
+static rc_t pg_check(const char *url, struct err *e)
+{
+    PQconninfoOption *options = NULL;
+    rc_t rc = pg_address_parse(url, &options, e);
+    PQconninfoFree(options);
+    return rc;
+}
+
 static rc_t pg_open(const struct db_config *cfg, void **ret_self, struct err *e)
 {
-    char *why = NULL;
-    PQconninfoOption *options = PQconninfoParse(cfg->url, &why);
-    PQfreemem(why); /* not shown: it quotes the URL, and with it the password */
-    if (!options)
-        return err_set(e, E_INVALID, "DATABASE_URL is not a connection string that PostgreSQL's library can read");
-    for (const PQconninfoOption *o = options; o->keyword; o++) {
-        if (o->val && strlen(o->val) > MAX_OPTION) {
-            PQconninfoFree(options);
-            return err_set(e, E_INVALID, "an option in DATABASE_URL is longer than %d bytes", MAX_OPTION);
-        }
-    }
+    PQconninfoOption *options = NULL;
+    rc_t rc = pg_address_parse(cfg->url, &options, e);
+    if (rc)
+        return rc;
     struct pg *pg = mem_alloc(sizeof *pg);
     pg->options = options;
     pg->transactions = 1;
@@ -389,6 +389,7 @@ static void pg_close(void *self)
 static const struct db_ops pg_ops = {
     .name = "postgres",
     .accepts = pg_accepts,
+    .check = pg_check,
     .open = pg_open,
     .close = pg_close,
     .generation = pg_generation,

@@ -232,11 +232,19 @@ static char *path_own(const char *path)
     return buf_take(&b);
 }
 
+static rc_t sqlite_check(const char *url, struct err *e)
+{
+    const char *path = url + sizeof SCHEME - 1;
+    if (*path != '/' || path[strlen(path) - 1] == '/' || strchr(path, '?'))
+        return err_set(e, E_INVALID, "sqlite:// wants the absolute path of a file and nothing else");
+    return OK;
+}
+
 static rc_t sqlite_open(const struct db_config *cfg, void **ret_self, struct err *e)
 {
     const char *path = cfg->url + sizeof SCHEME - 1;
-    if (*path != '/' || path[strlen(path) - 1] == '/' || strchr(path, '?'))
-        return err_set(e, E_INVALID, "DATABASE_URL: sqlite:// wants the absolute path of a file and nothing else");
+    if (sqlite_check(cfg->url, e))
+        return E_INVALID;
     if (sqlite3_threadsafe() == 0)
         return err_set(e, E_INVALID, "this SQLite library is built without threads");
     struct sqlite *s = mem_alloc(sizeof *s);
@@ -272,6 +280,7 @@ static void sqlite_close(void *self)
 static const struct db_ops sqlite_ops = {
     .name = "sqlite",
     .accepts = sqlite_accepts,
+    .check = sqlite_check,
     .open = sqlite_open,
     .close = sqlite_close,
     .generation = sqlite_generation,

@@ -91,7 +91,7 @@ rc_t worker_join(struct worker *w, int64_t us)
 {
     if (!atomic_load(&w->running))
         return OK;
-    int64_t until = clock_mono_us() + us, left;
+    int64_t now = clock_mono_us(), until = us < INT64_MAX - now ? now + us : INT64_MAX, left;
     struct pollfd p = {.fd = w->end_fd, .events = POLLIN};
     do {
         left = until - clock_mono_us();
