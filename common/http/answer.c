@@ -91,10 +91,10 @@ static const char *code_of(int status)
         int status;
         const char *code;
     } codes[] = {
-        {400, "bad_request"},        {401, "unauthorized"}, {403, "forbidden"},    {404, "not_found"},
-        {405, "method_not_allowed"}, {409, "conflict"},     {412, "precondition"}, {413, "too_long"},
-        {415, "unsupported_type"},   {422, "invalid"},      {429, "too_many"},     {500, "internal"},
-        {503, "unavailable"},
+        {400, "bad_request"},        {401, "unauthorized"},     {403, "forbidden"},    {404, "not_found"},
+        {405, "method_not_allowed"}, {409, "conflict"},         {412, "precondition"}, {413, "too_long"},
+        {414, "target_too_long"},    {415, "unsupported_type"}, {422, "invalid"},      {429, "too_many"},
+        {431, "head_too_large"},     {500, "internal"},         {503, "unavailable"},
     };
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
         if (codes[i].status == status)

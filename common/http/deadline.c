@@ -10,6 +10,8 @@
 #include "base/clock.h"
 #include "http/request.h"
 
+#define LAST_US USEC_PER_SEC /* for the rest of a request, once the server stops */
+
 /* Payload bytes the kernel has taken from the peer so far. */
 static uint64_t bytes_received(int fd)
 {
@@ -44,6 +46,9 @@ static bool is_late(struct connection *c, const struct http_options *o, int64_t 
     int64_t age = now - atomic_load(&c->since_us);
     if (phase != atomic_load(&c->phase))
         return false; /* it moved on: judged in the next round */
+    int64_t quiesced = atomic_load(&c->server->quiesced_us);
+    if (phase == RECEIVING && quiesced && now - quiesced > LAST_US)
+        return true; /* nothing of it was accepted yet */
     return (phase == WAITING || phase == RECEIVING) ? age > o->deadline_us : phase == SENDING && age > o->send_us;
 }
 

@@ -6,15 +6,24 @@
 
 #include "base/num.h"
 
-void guard_start(struct guard *g)
+static void fault(struct guard *g, int status, const char *words)
+{
+    if (g->words)
+        return;
+    g->words = words;
+    g->status = status;
+}
+
+void guard_start(struct guard *g, size_t target_bytes)
 {
     *g = (struct guard){.length = -1};
+    if (target_bytes > GUARD_TARGET_MAX)
+        fault(g, 414, "the request target is longer than 8 KiB");
 }
 
 void guard_fault(struct guard *g, const char *words)
 {
-    if (g->words == NULL)
-        g->words = words;
+    fault(g, 400, words);
 }
 
 static bool is_token(struct str s)
@@ -53,6 +62,11 @@ static void check_length(struct guard *g, struct str value)
 
 void guard_header(struct guard *g, struct str name, struct str value)
 {
+    g->bytes += name.n + value.n + sizeof ": \r\n" - 1;
+    if (g->bytes > GUARD_HEAD_MAX)
+        fault(g, 431, "the headers are longer than 16 KiB");
+    if (++g->lines > GUARD_LINES_MAX)
+        fault(g, 431, "there are more than 100 header lines");
     if (!is_token(name))
         guard_fault(g, "a header name has a character that may not be there");
     if (!is_value(value))

@@ -9,6 +9,11 @@
 #define KEEP_MEMORY ((size_t)65536) /* larger buffers are not kept for the next request */
 #define DRAIN_FACTOR 8              /* so many times body_max is read off before a 413; more is cut */
 
+/* libmicrohttpd before 1.0 takes a NUL for the end of a value and a lone LF for the end of a line, and hands out C strings
+ * that it has terminated in the buffer of the head. Both show there: CR LF has become two NULs behind a whole value, and
+ * target and version are one byte apart. Later versions refuse such heads themselves and lay them out in another way. */
+#define CUT_HEADS (MHD_VERSION < 0x00097700)
+
 /* ---- connections ---- */
 
 static struct connection *connection_of(struct MHD_Connection *mhd)
@@ -37,9 +42,27 @@ static void connection_open(struct http_server *s, struct MHD_Connection *mhd, v
     (void)pthread_mutex_unlock(&s->lock);
 }
 
+/* A request is over, however it ended. The library does not say so of every one whose head it could not take: then the end of
+ * the connection says it. */
+static void count_out(struct connection *c)
+{
+    struct http_server *s = c->server;
+    if (!c->counted)
+        return;
+    c->counted = false;
+    if (c->request.suspended)
+        atomic_fetch_sub(&s->suspended, 1);
+    if (atomic_fetch_sub(&s->busy, 1) == 1 && atomic_load(&s->quiesced)) {
+        (void)pthread_mutex_lock(&s->lock);
+        (void)pthread_cond_broadcast(&s->changed); /* http_server_stop waits for it */
+        (void)pthread_mutex_unlock(&s->lock);
+    }
+}
+
 /* Called before the socket is closed: the watchdog never shuts down a descriptor that is somebody else's by now. */
 static void connection_close(struct http_server *s, struct connection *c)
 {
+    count_out(c);
     (void)pthread_mutex_lock(&s->lock);
     if (c->prev)
         c->prev->next = c->next;
@@ -71,6 +94,15 @@ static void enter(struct connection *c, enum phase phase)
 
 /* ---- one request ---- */
 
+/* The query is ours to read, from r->raw. The library would make a record of each of its parameters, and when its memory is used
+ * up go on with a request that it has given up: it is shown none. Later versions end such a request in order. */
+static void hide_query(const char *target)
+{
+    char *query = CUT_HEADS && target ? strchr(target, '?') : NULL;
+    if (query)
+        query[1] = '\0';
+}
+
 /* The request line is complete. since_us stays: the deadline counts from the first byte. */
 void *intake_request_line(void *cls, const char *target, struct MHD_Connection *mhd)
 {
@@ -82,8 +114,11 @@ void *intake_request_line(void *cls, const char *target, struct MHD_Connection *
     size_t n = target ? strlen(target) : 0;
     r->line = target;
     r->raw = (struct str){arena_dup(&r->arena, target, n), n};
+    hide_query(target);
     atomic_store(&c->phase, (int)RECEIVING);
-    atomic_fetch_add(&s->busy, 1);
+    if (!c->counted)
+        atomic_fetch_add(&s->busy, 1);
+    c->counted = true;
     return r;
 }
 
@@ -97,8 +132,8 @@ static void trim(struct buf *b)
 
 void intake_completed(void *cls, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode why)
 {
-    struct http_server *s = cls;
     struct http_request *r = *context;
+    (void)cls;
     (void)mhd;
     (void)why;
     if (r == NULL)
@@ -106,8 +141,7 @@ void intake_completed(void *cls, struct MHD_Connection *mhd, void **context, enu
     *context = NULL;
     struct connection *c = r->connection;
     struct http_request next = {.connection = c, .body = r->body, .out = r->out, .arena = r->arena};
-    if (r->suspended)
-        atomic_fetch_sub(&s->suspended, 1);
+    count_out(c);
     if (next.arena.total > KEEP_MEMORY)
         arena_done(&next.arena);
     else
@@ -117,24 +151,14 @@ void intake_completed(void *cls, struct MHD_Connection *mhd, void **context, enu
     *r = next;
     atomic_fetch_add(&c->generation, 1);
     enter(c, WAITING);
-    if (atomic_fetch_sub(&s->busy, 1) == 1 && atomic_load(&s->quiesced)) {
-        (void)pthread_mutex_lock(&s->lock);
-        (void)pthread_cond_broadcast(&s->changed); /* http_server_stop waits for it */
-        (void)pthread_mutex_unlock(&s->lock);
-    }
 }
-
-/* libmicrohttpd before 1.0 takes a NUL for the end of a value and a lone LF for the end of a line, and hands out C strings
- * that it has terminated in the buffer of the head. Both show there: CR LF has become two NULs behind a whole value, and
- * target and version are one byte apart. Later versions refuse such heads themselves and lay them out in another way. */
-#define CUT_HEADS (MHD_VERSION < 0x00097700)
 
 static bool is_whole(struct http_request *r, struct str name, struct str value)
 {
     uintptr_t from = (uintptr_t)r->line, after_name = (uintptr_t)name.p + name.n, at = (uintptr_t)value.p;
-    if (!CUT_HEADS || value.p == NULL || after_name < from || after_name - from > HEAD_MEMORY)
+    if (!CUT_HEADS || value.p == NULL || after_name < from || after_name - from > POOL_MEMORY)
         return true;
-    if (at <= after_name || at - from + value.n + 4 > HEAD_MEMORY)
+    if (at <= after_name || at - from + value.n + 4 > POOL_MEMORY)
         return false; /* not on its name's line: put together from folded ones */
     for (const char *c = name.p + name.n + 1; c < value.p; c++)
         if (*c != ' ' && *c != '\t')
@@ -152,7 +176,7 @@ static bool is_whole_head(const struct http_request *r)
 static bool is_whole_line(const struct http_request *r, const char *version)
 {
     uintptr_t from = (uintptr_t)r->line, at = (uintptr_t)version;
-    return !CUT_HEADS || r->line == NULL || at < from || at - from > HEAD_MEMORY || at - from == r->raw.n + 1;
+    return !CUT_HEADS || r->line == NULL || at < from || at - from > POOL_MEMORY || at - from == r->raw.n + 1;
 }
 
 static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *name, size_t name_n, const char *value,
@@ -219,7 +243,7 @@ static bool take_head(struct http_request *r, const char *method, const char *ve
     r->received_us = clock_now_us();
     r->received_mono_us = clock_mono_us();
     r->method = str_of(method); /* libmicrohttpd's, until the request has ended */
-    guard_start(&r->guard);
+    guard_start(&r->guard, r->raw.n);
     if (!is_whole_line(r, version))
         guard_fault(&r->guard, "the request line has a NUL byte or more than two blanks");
     (void)MHD_get_connection_values_n(r->connection->mhd, MHD_HEADER_KIND, on_header, r); /* the count is not needed */
@@ -228,7 +252,7 @@ static bool take_head(struct http_request *r, const char *method, const char *ve
     guard_end(&r->guard, str_of(version));
     if (r->guard.words) {
         r->close = true;
-        refuse(r, REFUSED_HEAD, 400, r->guard.words);
+        refuse(r, REFUSED_HEAD, r->guard.status, r->guard.words);
         return false;
     }
     if (uri_parse(r->raw, &r->arena, &r->uri, &words) != OK) {

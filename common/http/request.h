@@ -53,6 +53,7 @@ struct connection {
     _Atomic uint32_t generation; /* counts requests, so that the watchdog sees a new WAITING */
     uint32_t seen_generation;    /* the watchdog's */
     uint64_t base_bytes;         /* the watchdog's: received when this WAITING was first seen */
+    bool counted;                /* in the server's busy */
     struct http_request request;
 };
 
@@ -62,6 +63,7 @@ struct http_server {
     struct MHD_Daemon *daemon;
     int listen_fd, port;
     atomic_bool draining, quiesced;
+    _Atomic int64_t quiesced_us;
     _Atomic size_t busy, suspended;
     pthread_mutex_t lock; /* of the list of connections, and what the condition is about */
     pthread_cond_t changed;
@@ -71,7 +73,9 @@ struct http_server {
     bool watching, stopping;
 };
 
-#define HEAD_MEMORY 16384 /* a connection's: request line and headers must fit */
+/* A connection's, of the library. Larger than guard.h lets a head be, so that it is mostly us who answer one that is larger, and
+ * that the records which the library makes of headers and cookies fit. */
+#define POOL_MEMORY 65536
 
 /* libmicrohttpd's callbacks; cls is the server. */
 void intake_connection(void *cls, struct MHD_Connection *mhd, void **context, enum MHD_ConnectionNotificationCode what);

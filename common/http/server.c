@@ -138,7 +138,7 @@ static rc_t start_daemon(struct http_server *s, struct err *e)
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, intake_access, s,
         MHD_OPTION_EXTERNAL_LOGGER, on_words, NULL, MHD_OPTION_LISTEN_SOCKET, s->listen_fd,
         MHD_OPTION_NOTIFY_CONNECTION, intake_connection, s, MHD_OPTION_NOTIFY_COMPLETED, intake_completed, s,
-        MHD_OPTION_URI_LOG_CALLBACK, intake_request_line, s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEAD_MEMORY,
+        MHD_OPTION_URI_LOG_CALLBACK, intake_request_line, s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_MEMORY,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)o->connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
         (unsigned)o->connections_per_ip, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(o->idle_us / USEC_PER_SEC),
         MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_ARRAY, pool, MHD_OPTION_END);
@@ -229,8 +229,10 @@ void http_server_drain(struct http_server *s)
 
 void http_server_quiesce(struct http_server *s)
 {
-    if (atomic_exchange(&s->quiesced, true))
+    int64_t never = 0;
+    if (!atomic_compare_exchange_strong(&s->quiesced_us, &never, clock_mono_us()))
         return;
+    atomic_store(&s->quiesced, true);
     MHD_socket fd = MHD_quiesce_daemon(s->daemon);
     if (fd != MHD_INVALID_SOCKET)
         (void)close(fd); /* nothing was sent on it */

@@ -49,7 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct arena a = {0};
     struct guard g;
     check_target(take_line(&rest), &a);
-    guard_start(&g);
+    guard_start(&g, n);
     while (rest.n > 0) {
         struct str line = take_line(&rest);
         const char *colon = line.n ? memchr(line.p, ':', line.n) : NULL;

@@ -115,7 +115,7 @@ struct head {
 
 static const char *judge(const struct head *h, const char *version, struct guard *g)
 {
-    guard_start(g);
+    guard_start(g, 1);
     for (; h->name; h++)
         guard_header(g, str_of(h->name), str_of(h->value));
     guard_end(g, str_of(version));
