@@ -29,6 +29,7 @@ static const struct metric_row rows[] = {
                                                          [REFUSED_METHOD] = "method",
                                                          [REFUSED_TOO_LONG] = "too_long",
                                                          [REFUSED_DEADLINE] = "deadline",
+                                                         [REFUSED_BUSY] = "busy",
                                                          [REFUSED_DRAINING] = "draining",
                                                          NULL}}}},
     [C_CONNECTIONS] = {.name = "modelmon_http_connections", .kind = METRIC_GAUGE, .help = "Open connections."},

@@ -79,6 +79,7 @@ void *watchdog_run(void *server)
             continue;
         }
         check_all(s);
+        workers_expire(s, clock_mono_us());
         int64_t until = clock_mono_us() + tick_us(s->options);
         struct timespec ts = {.tv_sec = until / USEC_PER_SEC, .tv_nsec = until % USEC_PER_SEC * 1000};
         int rc = 0;

@@ -314,6 +314,8 @@ static enum MHD_Result handle(struct http_request *r)
     atomic_store(&r->connection->phase, (int)HANDLING);
     if (r->seen > (size_t)s->options->body_max)
         refuse_length(r);
+    else if (r->route->row->flags & HTTP_WAITS)
+        workers_hand(r);
     else
         r->route->row->handler(r, r->route->arg);
     if (r->suspended)

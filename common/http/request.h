@@ -40,7 +40,9 @@ struct http_request {
     struct http_header_line *headers;
     int status; /* 0: not answered */
     const char *type;
-    atomic_bool ready; /* the answer is whole, and may be queued */
+    atomic_bool ready;         /* the answer is whole, and may be queued */
+    struct http_request *next; /* in the workers' queue, since queued_us */
+    int64_t queued_us;
 };
 
 struct connection {
@@ -57,6 +59,15 @@ struct connection {
     struct http_request request;
 };
 
+struct workers {
+    pthread_mutex_t lock; /* of the queue */
+    pthread_cond_t come;
+    struct http_request *first, **end;
+    pthread_t threads[HTTP_WORKERS_MAX];
+    size_t n;
+    bool stopping;
+};
+
 struct http_server {
     const struct http_options *options;
     struct router router;
@@ -71,6 +82,7 @@ struct http_server {
     size_t connection_count;
     pthread_t watchdog;
     bool watching, stopping;
+    struct workers workers;
 };
 
 /* A connection's, of the library. Larger than guard.h lets a head be, so that it is mostly us who answer one that is larger, and
@@ -89,6 +101,12 @@ struct MHD_Response *answer_response(const struct http_request *r);
 
 void *watchdog_run(void *server);
 
+/* workers.c */
+rc_t workers_start(struct http_server *s, struct err *e) MUST_CHECK; /* the router is there; workers_stop ends it in any case */
+void workers_stop(struct http_server *s);                            /* no request is suspended */
+void workers_hand(struct http_request *r);                           /* on the connection's thread: suspends it */
+void workers_expire(struct http_server *s, int64_t now);             /* those that have waited too long are answered */
+
 /* Counters; rows in counters.c. */
 enum refusal {
     REFUSED_HEAD,
@@ -97,6 +115,7 @@ enum refusal {
     REFUSED_METHOD,
     REFUSED_TOO_LONG,
     REFUSED_DEADLINE,
+    REFUSED_BUSY,
     REFUSED_DRAINING
 };
 void counters_register(void);

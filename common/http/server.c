@@ -38,6 +38,13 @@ const struct config_key http_keys[] = {
      .max = 64,
      .offset = offsetof(struct http_options, threads),
      .help = "Threads that serve connections."},
+    {.env = "HTTP_WORKERS",
+     .def = "8",
+     .type = CONFIG_I64,
+     .min = 1,
+     .max = HTTP_WORKERS_MAX,
+     .offset = offsetof(struct http_options, workers),
+     .help = "Threads for requests that may wait for a server, where there are such."},
     {.env = "HTTP_CONNECTIONS",
      .def = "1000",
      .type = CONFIG_I64,
@@ -177,6 +184,7 @@ static void free_server(struct http_server *s)
         (void)pthread_mutex_unlock(&s->lock);
         (void)pthread_join(s->watchdog, NULL);
     }
+    workers_stop(s); /* before the daemon: the last one may still be resuming its connection */
     if (s->daemon)
         MHD_stop_daemon(s->daemon); /* closes the listening socket unless quiesced */
     else if (s->listen_fd >= 0)
@@ -202,7 +210,9 @@ rc_t http_server_start(struct http_server **ret, const struct http_options *o, c
     router_init(&s->router, tables, table_count);
     for (size_t i = 0; i < s->router.count; i++)
         s->router.routes[i].metric = counters_route(s->router.routes[i].row);
-    rc_t rc = listen_on(s, e);
+    rc_t rc = workers_start(s, e);
+    if (rc == OK)
+        rc = listen_on(s, e);
     if (rc == OK)
         rc = start_daemon(s, e);
     if (rc == OK)

@@ -1,6 +1,6 @@
 /* The HTTP/1.1 server: a table of routes over libmicrohttpd, guarded against smuggling and slow clients.
  *
- * To add a route: one row and its handler. A handler runs on a server thread and either answers before it returns, or
+ * To add a route: one row and its handler. A handler runs on the connection's thread (or with HTTP_WAITS on a worker's) and either answers before it returns, or
  * calls http_suspend and hands the request to whoever will answer it, on any thread, exactly once.
  *
  *     static const struct http_route routes[] = {
@@ -21,6 +21,7 @@
 #include "base/str.h"
 #include "config/config.h"
 
+#define HTTP_WORKERS_MAX 64
 #define HTTP_JSON "application/json"
 #define HTTP_TEXT "text/plain; charset=utf-8"
 #define HTTP_HTML "text/html; charset=utf-8"
@@ -31,6 +32,7 @@ struct http_server;
 enum http_flags {
     HTTP_DETAIL = 1, /* errors as MLRun's clients read them, {"detail": …}, instead of application/problem+json */
     HTTP_ROWS = 2,   /* the body is rows, or statistics of them: a 413 says what to do */
+    HTTP_WAITS = 4,  /* the handler may wait for a server: it runs on a worker thread, and answers before it returns */
 };
 
 struct http_route {
@@ -52,7 +54,7 @@ struct http_routes {
 
 struct http_options {
     const char *addr, *port_file;
-    int64_t port, threads, connections, connections_per_ip, body_max, deadline_us, idle_us, send_us;
+    int64_t port, threads, workers, connections, connections_per_ip, body_max, deadline_us, idle_us, send_us;
     bool keepalive;
 };
 extern const struct config_key http_keys[];

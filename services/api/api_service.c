@@ -55,7 +55,6 @@ struct service_def *api_service(struct arena *arena)
     static const struct config_default defaults[] = {
         {"HTTP_ADDR", "127.0.0.1"}, /* until there is access control */
         {"HTTP_BODY_MAX", "8MiB"},  /* training rows */
-        {"HTTP_THREADS", "4"},      /* each may wait for the database */
         {NULL, NULL},
     };
     struct api *a = arena_alloc(arena, sizeof *a);

@@ -1,4 +1,4 @@
-/* Owns the connections that HTTP threads borrow and the thread that watches the servers. Knows no SQL but the ping. */
+/* Owns the connections that workers borrow and the thread that watches the servers. Knows no SQL but the ping. */
 #include "pool.h"
 
 #include <errno.h>

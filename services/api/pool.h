@@ -1,4 +1,4 @@
-/* Database and cache connections for HTTP threads: a few pairs, each lent to one request at a time, and the thread that
+/* Database and cache connections for workers: a few pairs, each lent to one request at a time, and the thread that
  * watches the servers: it migrates or checks the schema first, then asks each second, and says so in /readyz. */
 #pragma once
 #include "base/rc.h"

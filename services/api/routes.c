@@ -123,10 +123,13 @@ void api_rows(struct api *a)
     assert(api_routes_n <= sizeof a->rows / sizeof *a->rows);
     for (size_t i = 0; i < api_routes_n; i++) {
         const struct api_route *s = &api_routes[i];
-        a->rows[i] = (struct http_route){
-            s->method, s->pattern,
-            s->scope,  (s->flags & API_HTML ? 0u : HTTP_DETAIL) | (s->flags & API_ROWS ? HTTP_ROWS : 0u),
-            dispatch,  s->summary};
+        a->rows[i] = (struct http_route){s->method,
+                                         s->pattern,
+                                         s->scope,
+                                         (s->flags & API_HTML ? 0u : HTTP_DETAIL) | (s->flags & API_ROWS ? HTTP_ROWS : 0u) |
+                                             (s->flags & API_DB ? HTTP_WAITS : 0u),
+                                         dispatch,
+                                         s->summary};
     }
 }
 

@@ -111,7 +111,7 @@ static const struct place places[] = {
 static const struct config_default fixed[] = {
     {"REDIS_URL", "memory:"},
     {"HTTP_ADDR", "127.0.0.1"}, /* until there is access control */
-    {"HTTP_THREADS", "4"},      /* each may wait for the database */
+    {"HTTP_THREADS", "4"},      /* events are decoded on them */
     {"HTTP_BODY_MAX", "8MiB"},  /* training rows */
 };
 #define N_FIXED (sizeof fixed / sizeof *fixed)
