@@ -228,3 +228,9 @@ size_t num_print_f64(char out[32], double v)
             return n;
     }
 }
+
+int num_order_i64(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}

@@ -140,6 +140,12 @@ rc_t db_script(struct db *db, const char *sql, struct err *e)
     return rc ? rc : db->ops->script(db->self, sql, e);
 }
 
+rc_t db_day_next(struct db *db, const char *table, int64_t from_us, int64_t *ret_us, bool *ret_there, struct err *e)
+{
+    rc_t rc = ready(db, e);
+    return rc ? rc : db->dialect->day_next(db->self, table, from_us, ret_us, ret_there, e);
+}
+
 rc_t db_copy(struct db *db, const char *table, const char *columns, const struct db_value *values, size_t n_rows,
              size_t n_cols, struct err *e)
 {

@@ -64,6 +64,8 @@ struct db_dialect {
     /* In a transaction: takes (some of) the rows of the oldest day that ends by cutoff_us. *ret_end_us: where it ends, 0: there is
      * none; *ret_whole: none of it is left. */
     rc_t (*day_drop)(void *self, const char *table, int64_t cutoff_us, int64_t *ret_end_us, bool *ret_whole, struct err *e);
+    /* The first day of table that may have rows and does not end by from_us; *ret_there false: there is none. */
+    rc_t (*day_next)(void *self, const char *table, int64_t from_us, int64_t *ret_us, bool *ret_there, struct err *e);
     rc_t (*lock_try)(void *self, const char *name, bool *ret, struct err *e);
 };
 
@@ -100,6 +102,8 @@ rc_t db_one(struct db *db, const char *sql, const struct db_value *params, size_
 /* db_exec without rows; ret_affected may be NULL. */
 rc_t db_run(struct db *db, const char *sql, const struct db_value *params, size_t n, int64_t *ret_affected,
             struct err *e) MUST_CHECK;
+rc_t db_day_next(struct db *db, const char *table, int64_t from_us, int64_t *ret_us, bool *ret_there,
+                 struct err *e) MUST_CHECK; /* the dialect's */
 rc_t db_script(struct db *db, const char *sql, struct err *e) MUST_CHECK;
 /* Inside a transaction: waits until no other transaction has the lock of this number. */
 rc_t db_tx_lock(struct db *db, int64_t key, struct err *e) MUST_CHECK;

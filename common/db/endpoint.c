@@ -263,23 +263,23 @@ rc_t endpoint_update(struct db *db, const struct endpoint *ep, struct err *e)
     return rc ? rc : db_scope_end(db, own, update_locked(db, ep, e), e);
 }
 
-static rc_t delete_rows(struct db *db, int64_t id, struct err *e)
+/* The record goes, and with it everybody's way to the rows; those are deletion.h's. */
+static rc_t delete_locked(struct db *db, int64_t id, struct err *e)
 {
-    static const char *const tables[] = {
-        "slots", "pending_windows", "windows", "manifest", "results", "app_statistics", "dead_letters",
-    };
-    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    CLEANUP(db_rows_freep) struct db_rows *seq = NULL;
+    int64_t found = 0;
     rc_t rc = change_lock(db, e);
     if (!rc)
-        rc = db_one(db, "DELETE FROM endpoints WHERE id = $1 RETURNING project_id", DB_PARAMS(DBV_I64(id)), &rows, e);
-    if (rc == E_NOTFOUND)
-        return err_set(e, rc, "no such endpoint");
-    for (size_t i = 0; i < sizeof tables / sizeof *tables && !rc; i++) {
-        CLEANUP(buf_done) struct buf sql = {0};
-        buf_addf(&sql, "DELETE FROM %s WHERE project_id = $1 AND endpoint_id = $2", tables[i]);
-        rc = db_run(db, sql.data, DB_PARAMS(DBV_I64(db_i64(rows, 0, 0)), DBV_I64(id)), NULL, e);
-    }
-    CLEANUP(db_rows_freep) struct db_rows *seq = NULL; /* last: who sees it move looks soon after (endpoints_gone) */
+        rc = db_run(db,
+                    "INSERT INTO deleted_endpoints (endpoint_id, project_id, project, uid, deleted_us, due_us) "
+                    "SELECT e.id, e.project_id, p.name, e.uid, $2, $2 FROM endpoints e JOIN projects p "
+                    "ON p.id = e.project_id WHERE e.id = $1",
+                    DB_PARAMS(DBV_I64(id), DBV_I64(clock_now_us())), &found, e);
+    if (!rc && !found)
+        return err_set(e, E_NOTFOUND, "no such endpoint");
+    if (!rc)
+        rc = db_run(db, "DELETE FROM endpoints WHERE id = $1", DB_PARAMS(DBV_I64(id)), NULL, e);
+    /* last: who sees it move looks soon after (endpoints_gone) */
     return rc ? rc : db_exec(db, "SELECT nextval('change_seq')", NULL, 0, &seq, e);
 }
 
@@ -287,7 +287,7 @@ rc_t endpoint_delete(struct db *db, int64_t id, struct err *e)
 {
     bool own = false;
     rc_t rc = db_scope_begin(db, &own, e);
-    return rc ? rc : db_scope_end(db, own, delete_rows(db, id, e), e);
+    return rc ? rc : db_scope_end(db, own, delete_locked(db, id, e), e);
 }
 
 /* Without arrays: one statement an endpoint, which costs no round trip. */

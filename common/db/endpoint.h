@@ -51,7 +51,8 @@ rc_t endpoint_update(struct db *db, const struct endpoint *ep,
                      struct err *e) MUST_CHECK; /* every mutable column, new change_seq; request times only widen */
 /* Inside a transaction, and to its end: nobody else makes, changes or deletes a record, so that one can be read, changed and written. */
 rc_t endpoints_lock(struct db *db, struct err *e) MUST_CHECK;
-rc_t endpoint_delete(struct db *db, int64_t id, struct err *e) MUST_CHECK; /* with all its rows in every table */
+/* At once for everybody; its rows in other tables go afterwards (deletion.h). */
+rc_t endpoint_delete(struct db *db, int64_t id, struct err *e) MUST_CHECK;
 
 struct endpoint_filter {
     int32_t project_id;
@@ -72,6 +73,8 @@ rc_t endpoints_changed(struct db *db, int64_t *inout_seq, struct endpoint **ret,
 rc_t change_seq_last(struct db *db, int64_t *ret, struct err *e) MUST_CHECK;
 /* Those of ids that no endpoint has (deleted): *ret for mem_free. */
 rc_t endpoints_gone(struct db *db, const int64_t *ids, size_t n, int64_t **ret, size_t *ret_n, struct err *e) MUST_CHECK;
+/* The same inside a transaction that writes rows of these endpoints: to its end none of the others is deleted. */
+rc_t endpoints_hold(struct db *db, const int64_t *ids, size_t n, int64_t **ret, size_t *ret_n, struct err *e) MUST_CHECK;
 
 /* For who remembers endpoints: when to ask for those that were deleted. {0} to begin with. */
 struct gone_watch {

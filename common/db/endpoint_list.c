@@ -1,8 +1,10 @@
 /* Lists of endpoint records: by filters, and by what has changed. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "db/endpoint_rows.h"
 
 #define GONE_SETTLE_US (3 * USEC_PER_SEC) /* a change is committed so soon after its number was drawn */
@@ -158,25 +160,53 @@ static rc_t gone_each(struct db *db, const int64_t *ids, size_t n, int64_t **ret
     return OK;
 }
 
-rc_t endpoints_gone(struct db *db, const int64_t *ids, size_t n, int64_t **ret, size_t *ret_n, struct err *e)
+/* sql: of $1, an array of ids, those that it answers. */
+static rc_t ids_of(struct db *db, const char *sql, const int64_t *ids, size_t n, int64_t **ret, size_t *ret_n, struct err *e)
 {
-    if (!db->dialect->arrays)
-        return gone_each(db, ids, n, ret, ret_n, e);
     CLEANUP(buf_done) struct buf list = {0};
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
     buf_addc(&list, '{');
     for (size_t i = 0; i < n; i++)
         buf_addf(&list, "%s%lld", i ? "," : "", (long long)ids[i]);
     buf_addc(&list, '}');
-    rc_t rc = db_exec(db,
-                      "SELECT u.id FROM unnest(CAST($1 AS bigint[])) AS u (id) "
-                      "WHERE NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.id = u.id)",
-                      DB_PARAMS(DBV_TEXT(buf_str(&list))), &rows, e);
+    rc_t rc = db_exec(db, sql, DB_PARAMS(DBV_TEXT(buf_str(&list))), &rows, e);
     if (rc)
         return rc;
     *ret_n = db_rows_n(rows);
     *ret = mem_array(*ret_n + 1, sizeof **ret);
     for (size_t i = 0; i < *ret_n; i++)
         (*ret)[i] = db_i64(rows, i, 0);
+    return OK;
+}
+
+rc_t endpoints_gone(struct db *db, const int64_t *ids, size_t n, int64_t **ret, size_t *ret_n, struct err *e)
+{
+    if (!db->dialect->arrays)
+        return gone_each(db, ids, n, ret, ret_n, e);
+    return ids_of(db,
+                  "SELECT u.id FROM unnest(CAST($1 AS bigint[])) AS u (id) "
+                  "WHERE NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.id = u.id)",
+                  ids, n, ret, ret_n, e);
+}
+
+/* In the order of their ids; a deletion waits for the locks, what only changes a record does not. */
+rc_t endpoints_hold(struct db *db, const int64_t *ids, size_t n, int64_t **ret, size_t *ret_n, struct err *e)
+{
+    CLEANUP(mem_freep) int64_t *there = NULL, *gone = mem_array(n + 1, sizeof *gone);
+    size_t n_there = 0, n_gone = 0;
+    if (!db->dialect->arrays) /* nobody else writes in this transaction's time */
+        return gone_each(db, ids, n, ret, ret_n, e);
+    rc_t rc = n == 0
+                  ? OK
+                  : ids_of(db, "SELECT id FROM endpoints WHERE id = ANY (CAST($1 AS bigint[])) ORDER BY id FOR KEY SHARE",
+                           ids, n, &there, &n_there, e);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < n; i++)
+        if (!n_there || !bsearch(&ids[i], there, n_there, sizeof *there, num_order_i64))
+            gone[n_gone++] = ids[i];
+    *ret = gone;
+    *ret_n = n_gone;
+    gone = NULL;
     return OK;
 }

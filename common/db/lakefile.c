@@ -77,6 +77,19 @@ rc_t manifest_files(struct db *db, int32_t project_id, int64_t endpoint_id, int6
     return OK;
 }
 
+rc_t manifest_has(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t hour_us, struct str path, bool *ret,
+                  struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    rc_t rc = db_one(db,
+                     "SELECT EXISTS (SELECT 1 FROM manifest WHERE project_id = $1 AND endpoint_id = $2 "
+                     "AND hour_us = $3 AND path = $4)",
+                     DB_PARAMS(DBV_I64(project_id), DBV_I64(endpoint_id), DBV_I64(hour_us), DBV_TEXT(path)), &rows, e);
+    if (!rc)
+        *ret = db_bool(rows, 0, 0);
+    return rc;
+}
+
 /* --- dead letters --- */
 #define LETTER                                                                                                         \
     "pipeline, topic, partition, \"offset\", at_us, project_id, endpoint_id, reason, field, position, error, "         \

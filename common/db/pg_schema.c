@@ -172,6 +172,26 @@ static rc_t pg_days_ensure(void *self, const int64_t *days_us, size_t n, struct 
     return rc;
 }
 
+static rc_t pg_day_next(void *self, const char *table, int64_t from_us, int64_t *ret_us, bool *ret_there, struct err *e)
+{
+    int64_t from = from_us < DAY_MIN ? DAY_MIN : from_us >= DAY_MAX ? DAY_MAX - 1 : from_us;
+    struct civil c = time_civil(from);
+    char first[96];
+    snprintf(first, sizeof first, "%s_p%04d%02d%02d", table, c.year, c.month, c.day);
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    rc_t rc = pg_exec(self,
+                      "SELECT CAST(extract(epoch FROM to_date(right(p.relname::text, 8), 'YYYYMMDD')) AS bigint) "
+                      "FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhrelid WHERE i.inhparent = to_regclass($1) "
+                      "AND p.relname::text COLLATE \"C\" >= $2 ORDER BY p.relname::text COLLATE \"C\" LIMIT 1",
+                      DB_PARAMS(DBV_TEXTZ(table), DBV_TEXTZ(first)), &rows, e);
+    if (rc)
+        return rc;
+    *ret_there = db_rows_n(rows) > 0;
+    if (*ret_there)
+        *ret_us = db_i64(rows, 0, 0) * USEC_PER_SEC;
+    return OK;
+}
+
 /* The lock that DROP takes waits for who writes to the day; from then on nobody does. */
 static rc_t pg_day_drop(void *self, const char *table, int64_t cutoff_us, int64_t *ret_end_us, bool *ret_whole,
                         struct err *e)
@@ -260,5 +280,6 @@ const struct db_dialect pg_dialect = {
     .stage = pg_stage,
     .days_ensure = pg_days_ensure,
     .day_drop = pg_day_drop,
+    .day_next = pg_day_next,
     .lock_try = pg_lock_try,
 };

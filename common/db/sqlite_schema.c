@@ -115,6 +115,23 @@ static rc_t sqlite_day_drop(void *self, const char *table, int64_t cutoff_us, in
     return OK;
 }
 
+static rc_t sqlite_day_next(void *self, const char *table, int64_t from_us, int64_t *ret_us, bool *ret_there, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    CLEANUP(buf_done) struct buf sql = {0};
+    const char *column = time_column(table);
+    if (!column)
+        return err_set(e, E_FATAL, "%s has no days", table);
+    buf_addf(&sql, "SELECT min(%s) FROM %s WHERE %s >= $1", column, table, column);
+    rc_t rc = sqlite_exec(self, sql.data, DB_PARAMS(DBV_I64(from_us)), &rows, e);
+    if (rc)
+        return rc;
+    *ret_there = !db_null(rows, 0, 0);
+    if (*ret_there)
+        *ret_us = time_floor(db_i64(rows, 0, 0), USEC_PER_DAY);
+    return OK;
+}
+
 /* --- leadership --- */
 /* A lock file beside the database: it is this connection's until that, or the process, ends. */
 static rc_t sqlite_lock_try(void *self, const char *name, bool *ret, struct err *e)
@@ -158,5 +175,6 @@ const struct db_dialect sqlite_dialect = {
     .stage = sqlite_stage,
     .days_ensure = sqlite_days_ensure,
     .day_drop = sqlite_day_drop,
+    .day_next = sqlite_day_next,
     .lock_try = sqlite_lock_try,
 };

@@ -98,7 +98,13 @@ rc_t lake_flush(struct lake_writer *w, const struct lake_range *ranges, size_t n
                 size_t *ret_n, struct err *e) MUST_CHECK;
 /* part NULL: everything. */
 void lake_forget(struct lake_writer *w, const struct lake_part *part);
-/* Temporaries of writers that are no more are removed (called once at start); those of living ones stay. */
+/* Endpoints that rows are held of, each once: *ret for mem_free. */
+void lake_holds(const struct lake_writer *w, int64_t **ret, size_t *n);
+/* Forgets the rows held of an endpoint that was deleted: how many there were. */
+int64_t lake_drop(struct lake_writer *w, int64_t endpoint_id);
+void lake_unlink(const struct lake_writer *w, struct str path); /* a file of the last flush that is in no manifest */
+/* Temporaries of writers that are no more are removed (called once at start); those of living ones stay. A folder without any
+ * becomes a lake: from here on one that does not look like it is not mounted. */
 void lake_sweep(const struct lake_config *cfg);
 
 /* ---- reading ---- */

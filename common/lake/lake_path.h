@@ -13,6 +13,7 @@ rc_t lake_mkdirs(int root_fd, const char *folder, struct err *e) MUST_CHECK;
 /* What to do about a failed system call on the lake's disk. */
 rc_t lake_errno_rc(int err);
 
+#define LAKE_TMP ".tmp" /* in every lake that was written to, and stays */
 /* {root}/.tmp/<unique>: a folder of this writer alone, locked while it lives. */
 struct lake_tmp {
     int root_fd, lock_fd;

@@ -16,7 +16,6 @@
 #include "base/time.h"
 #include "event/names.h"
 
-#define TMP ".tmp"
 #define LOCK "lock"
 
 #define AT(field) offsetof(struct lake_config, field)
@@ -174,9 +173,9 @@ rc_t lake_tmp_open(struct lake_tmp *ret, const char *root, struct err *e)
     if (rc)
         return rc;
     for (unsigned k = 0; !rc && t.lock_fd < 0 && k < 10000; k++) { /* hosts may share pids, so a name may be another's */
-        (void)snprintf(folder, sizeof folder, TMP "/%d-%u", (int)getpid(), k);
-        if (mkdirat(t.root_fd, TMP, 0755) != 0 && errno != EEXIST)
-            rc = mkdir_failed(TMP, e);
+        (void)snprintf(folder, sizeof folder, LAKE_TMP "/%d-%u", (int)getpid(), k);
+        if (mkdirat(t.root_fd, LAKE_TMP, 0755) != 0 && errno != EEXIST)
+            rc = mkdir_failed(LAKE_TMP, e);
         else if (mkdirat(t.root_fd, folder, 0755) == 0)
             t.lock_fd = lock_folder(t.root_fd, folder);
         else if (errno != EEXIST)
@@ -198,7 +197,7 @@ rc_t lake_tmp_open(struct lake_tmp *ret, const char *root, struct err *e)
 static const char *tmp_folder(const struct lake_tmp *t)
 {
     const char *name = strrchr(t->path, '/');
-    return name - strlen(TMP);
+    return name - strlen(LAKE_TMP);
 }
 
 void lake_tmp_clear(const struct lake_tmp *t)
@@ -219,8 +218,11 @@ void lake_tmp_close(struct lake_tmp *t)
 
 void lake_sweep(const struct lake_config *cfg)
 {
-    int root = open(cfg->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int fd = root < 0 ? -1 : openat(root, TMP, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    int root = -1;
+    struct err ignored; /* the first flush says it again */
+    if (make_root(cfg->root, &root, &ignored) == OK)
+        (void)mkdirat(root, LAKE_TMP, 0755);
+    int fd = root < 0 ? -1 : openat(root, LAKE_TMP, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     for (struct dirent *d; dir && (d = readdir(dir));) {
         if (d->d_name[0] == '.')

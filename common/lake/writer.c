@@ -8,12 +8,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/sha.h"
 #include "base/time.h"
 #include "lake/lake_export.h"
@@ -186,20 +188,56 @@ struct lake_held lake_held(const struct lake_writer *w)
     return h;
 }
 
+/* *at: a link of the partition's list. */
+static void forget_file(struct lake_writer *w, const struct part *p, struct lake_file **at)
+{
+    struct file_key key;
+    struct lake_file *f = *at;
+    *at = f->next;
+    w->bytes -= lake_file_bytes(f);
+    w->rows -= (int64_t)f->n_rows;
+    w->n_files--;
+    map_del(&w->files, key_of(&key, p, f->endpoint_id, f->hour_us, f->schema.version));
+    map_del(&w->files, key_of(&key, p, f->endpoint_id, f->hour_us, ANY_SCHEMA));
+    lake_file_free(f);
+}
+
 static void forget_part(struct lake_writer *w, struct part *p)
 {
-    while (p->files) {
-        struct file_key key;
-        struct lake_file *f = p->files;
-        p->files = f->next;
-        w->bytes -= lake_file_bytes(f);
-        w->rows -= (int64_t)f->n_rows;
-        w->n_files--;
-        map_del(&w->files, key_of(&key, p, f->endpoint_id, f->hour_us, f->schema.version));
-        map_del(&w->files, key_of(&key, p, f->endpoint_id, f->hour_us, ANY_SCHEMA));
-        lake_file_free(f);
-    }
+    while (p->files)
+        forget_file(w, p, &p->files);
     p->tail = &p->files;
+}
+
+void lake_holds(const struct lake_writer *w, int64_t **ret, size_t *n)
+{
+    int64_t *ids = mem_array((size_t)w->n_files + 1, sizeof *ids);
+    size_t all = 0, kept = 0;
+    for (const struct part *p = w->parts; p; p = p->next)
+        for (const struct lake_file *f = p->files; f; f = f->next)
+            ids[all++] = f->endpoint_id;
+    qsort(ids, all, sizeof *ids, num_order_i64);
+    for (size_t i = 0; i < all; i++)
+        if (i == 0 || ids[i] != ids[kept - 1])
+            ids[kept++] = ids[i];
+    *ret = ids;
+    *n = kept;
+}
+
+int64_t lake_drop(struct lake_writer *w, int64_t endpoint_id)
+{
+    int64_t before = w->rows;
+    for (struct part *p = w->parts; p; p = p->next) {
+        struct lake_file **at = &p->files;
+        while (*at) {
+            if ((*at)->endpoint_id == endpoint_id)
+                forget_file(w, p, at);
+            else
+                at = &(*at)->next;
+        }
+        p->tail = at;
+    }
+    return before - w->rows;
 }
 
 void lake_forget(struct lake_writer *w, const struct lake_part *part)
@@ -301,6 +339,19 @@ static rc_t make_folders(struct lake_writer *w, struct err *e)
     return rc;
 }
 
+/* Its folder may have been empty, and be gone again by now: who deletes files deletes empty folders. */
+static rc_t put_in_place(struct lake_writer *w, const char *tmp, const char *path, struct err *e)
+{
+    CLEANUP(mem_freep) char *folder = mem_dup(path, (size_t)(strrchr(path, '/') - path));
+    int failed = renameat(AT_FDCWD, tmp, w->tmp.root_fd, path);
+    for (int i = 0; failed && errno == ENOENT && i < 3; i++) {
+        if (lake_mkdirs(w->tmp.root_fd, folder, e))
+            return E_FATAL;
+        failed = renameat(AT_FDCWD, tmp, w->tmp.root_fd, path);
+    }
+    return failed ? err_set(e, E_FATAL, "renaming to %.150s: %s", path, strerror(errno)) : OK;
+}
+
 /* From here on a failure leaves a state that nobody knows. */
 static rc_t publish(struct lake_writer *w, struct err *e)
 {
@@ -308,8 +359,7 @@ static rc_t publish(struct lake_writer *w, struct err *e)
     rc_t rc = sync_lake(w, e);
     for (size_t i = 0; i < w->n_manifest && !rc; i++) {
         tmp_name(&tmp, w, i);
-        if (renameat(AT_FDCWD, tmp.data, w->tmp.root_fd, w->manifest[i].path.p) != 0)
-            rc = err_set(e, E_FATAL, "renaming to %.150s: %s", w->manifest[i].path.p, strerror(errno));
+        rc = put_in_place(w, tmp.data, w->manifest[i].path.p, e);
     }
     return rc ? rc : sync_lake(w, e);
 }
@@ -323,6 +373,14 @@ static size_t count_files(struct lake_writer *w, const struct lake_range *ranges
             files++;
     }
     return files;
+}
+
+void lake_unlink(const struct lake_writer *w, struct str path)
+{
+    char *name = mem_dup(path.p, path.n);
+    if (w->opened)
+        (void)unlinkat(w->tmp.root_fd, name, 0); /* what stays is deleted as an orphan */
+    mem_free(name);
 }
 
 rc_t lake_flush(struct lake_writer *w, const struct lake_range *ranges, size_t n, struct manifest_row **ret,

@@ -1,5 +1,5 @@
 /* What keeps the tables small and whole: the sweep for rows no revision used, folding of quiet windows, day partitions
- * ahead of time, retention. Each run does a bounded piece of what is due. */
+ * ahead of time, retention, what deleted endpoints leave (deleted.c). Each run does a bounded piece of what is due. */
 #include "controller.h"
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +20,8 @@
 #define DAYS_EVERY_US (600 * USEC_PER_SEC)
 #define DAYS_AHEAD 2
 #define LAKE_BUDGET_US (100 * USEC_PER_MSEC)
+#define DELETED_EVERY_US USEC_PER_SEC
+#define DELETED_BUDGET_US (200 * USEC_PER_MSEC)
 #define RETENTION_EVERY_US (3600 * USEC_PER_SEC)
 #define RETRY_US (15 * USEC_PER_SEC)
 #define FOLDED_TOPIC "folded"
@@ -33,6 +35,7 @@ struct chore_run {
     bool swept;  /* before */
     bool *again; /* a piece is left: soon again */
     struct lake_expiry *lake;
+    struct deleted *deleted;
 };
 
 /* ---- sweep ---- */
@@ -248,11 +251,17 @@ static rc_t expire_lake(const struct chore_run *run, struct err *e)
     return rc;
 }
 
+/* ---- deleted endpoints ---- */
+static rc_t clear_deleted(const struct chore_run *run, struct err *e)
+{
+    return deleted_clear(run->deleted, run->opts, run->db, clock_mono_us() + DELETED_BUDGET_US, run->r, run->again, e);
+}
+
 rc_t chores_run(struct chores *ch, const struct controller_options *opts, struct closer *closer, struct db *db,
                 const struct project *projects, size_t n, struct tick_report *r, struct err *e)
 {
     bool again = false;
-    const struct chore_run run = {opts, db, projects, n, r, ch->swept, &again, &ch->lake};
+    const struct chore_run run = {opts, db, projects, n, r, ch->swept, &again, &ch->lake, &ch->deleted};
     const struct {
         const char *name;
         rc_t (*fn)(const struct chore_run *run, struct err *e);
@@ -263,6 +272,7 @@ rc_t chores_run(struct chores *ch, const struct controller_options *opts, struct
         {"fold", fold, &ch->next_fold_us, FOLD_EVERY_US},
         {"retention", drop_days, &ch->next_retention_us, RETENTION_EVERY_US},
         {"lake", expire_lake, &ch->next_lake_us, RETENTION_EVERY_US},
+        {"deleted", clear_deleted, &ch->next_deleted_us, DELETED_EVERY_US},
     };
     const struct tick_report before = *r;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -281,5 +291,7 @@ rc_t chores_run(struct chores *ch, const struct controller_options *opts, struct
     metric_add(metrics_at(&controller_metrics, M_CHORES, CHORE_FOLDED, 0), r->folded - before.folded);
     metric_add(metrics_at(&controller_metrics, M_CHORES, CHORE_DAYS_DROPPED, 0), r->days_dropped - before.days_dropped);
     metric_add(metrics_at(&controller_metrics, M_CHORES, CHORE_FILES_DELETED, 0), r->files_deleted - before.files_deleted);
+    metric_add(metrics_at(&controller_metrics, M_CHORES, CHORE_ENDPOINTS_CLEARED, 0),
+               r->endpoints_cleared - before.endpoints_cleared);
     return OK;
 }

@@ -13,9 +13,11 @@
 #include "base/map.h"
 #include "bus/bus.h"
 #include "db/db.h"
+#include "db/deletion.h"
 #include "db/endpoint.h"
 #include "db/project.h"
 #include "db/window.h"
+#include "lake/clear.h"
 #include "lake/expire.h"
 #include "metrics/metrics.h"
 #include "pipeline/identity.h"
@@ -28,6 +30,7 @@ struct controller_options {
     int64_t close_batch, close_max;
     int64_t sweep_us, fold_after_us, fold_max;
     int64_t relay_inflight;
+    int64_t deleted_again_us;
     int64_t retention_slots_us, retention_results_us, retention_dead_letters_us, retention_lake_us;
     char *lake_dir;
 };
@@ -48,7 +51,7 @@ enum {
     M_CHORES,
 };
 enum { WINDOW_FIRST, WINDOW_REVISION, WINDOW_SILENT };
-enum { CHORE_SWEPT, CHORE_FOLDED, CHORE_DAYS_DROPPED, CHORE_FILES_DELETED };
+enum { CHORE_SWEPT, CHORE_FOLDED, CHORE_DAYS_DROPPED, CHORE_FILES_DELETED, CHORE_ENDPOINTS_CLEARED };
 enum { RELAY_SENT, RELAY_FAILED, RELAY_REFUSED };
 extern struct metric_set controller_metrics;
 
@@ -56,7 +59,7 @@ extern struct metric_set controller_metrics;
 struct tick_report {
     bool leader;
     int64_t projects, closed, revisions, late_rows, silent, waiting, events;
-    int64_t swept, folded, days_dropped, files_deleted;
+    int64_t swept, folded, days_dropped, files_deleted, endpoints_cleared;
 };
 
 /* What one closing pass over a project needs to know. */
@@ -115,10 +118,21 @@ void relay_free(struct relay *r); /* after the producer was freed: no callback c
 rc_t relay_step(struct relay *r, struct db *db, bool *ret_busy, struct err *e) MUST_CHECK;
 void relay_reset(struct relay *r); /* no longer the leader: what is in flight is not deleted by us */
 
+struct deleted { /* deleted.c: how far the rows and the files of the deleted endpoint in turn are gone */
+    struct deletion_cursor rows;
+    struct lake_clearing files;
+    int64_t files_of; /* its id; 0: none */
+};
+/* Rows and files of deleted endpoints, until deadline_us (monotonic); *ret_again: soon again. */
+rc_t deleted_clear(struct deleted *at, const struct controller_options *opts, struct db *db, int64_t deadline_us,
+                   struct tick_report *r, bool *ret_again, struct err *e) MUST_CHECK;
+
 struct chores {                                                                         /* chores.c */
     int64_t next_sweep_us, next_fold_us, next_days_us, next_retention_us, next_lake_us; /* monotonic; 0: at once */
+    int64_t next_deleted_us;
     bool swept; /* all of the reach, once since the start */
     struct lake_expiry lake;
+    struct deleted deleted;
 };
 /* Everything that is due, a bounded piece of it. */
 rc_t chores_run(struct chores *ch, const struct controller_options *opts, struct closer *closer, struct db *db,

@@ -86,6 +86,14 @@ const struct config_key controller_keys[] = {
      .min = 1,
      .max = 100000,
      .help = "Window events on their way to the bus at a time."},
+    {.env = "DELETED_AGAIN",
+     .def = "15m",
+     .type = CONFIG_DURATION,
+     .offset = AT(deleted_again_us),
+     .min = 0,
+     .max = 24 * HOURS,
+     .help =
+         "Rows and files of a deleted endpoint go at once, and once more after this time, for what was on its way."},
     {.env = "RETENTION_SLOTS",
      .def = "800d",
      .type = CONFIG_DURATION,
@@ -118,7 +126,9 @@ const struct config_key controller_keys[] = {
      .def = "",
      .type = CONFIG_STR,
      .offset = AT(lake_dir),
-     .help = "The lake's folder, writable; empty: files of dropped days stay, for whoever owns the folder to delete."},
+     .help =
+         "The lake's folder, writable; empty: files of dropped days and deleted endpoints stay, for whoever owns the "
+         "folder to delete."},
 };
 const size_t controller_keys_n = sizeof controller_keys / sizeof *controller_keys;
 
@@ -156,9 +166,10 @@ static const struct metric_row rows[] = {
                   .kind = METRIC_COUNTER,
                   .help =
                       "Windows made pending again by the sweep, windows folded, day partitions dropped, files of the "
-                      "lake deleted.",
+                      "lake deleted, deleted endpoints whose rows and files are gone.",
                   .labels = {{.name = "what",
-                              .values = (const char *const[]){"swept", "folded", "days_dropped", "files_deleted", NULL}}}},
+                              .values = (const char *const[]){"swept", "folded", "days_dropped", "files_deleted",
+                                                              "endpoints_cleared", NULL}}}},
 };
 struct metric_set controller_metrics = METRIC_SET(rows);
 

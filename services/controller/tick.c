@@ -244,6 +244,7 @@ static void print_report(const struct tick_report *r, struct buf *out)
     jw_kv_i64(&w, "folded", r->folded);
     jw_kv_i64(&w, "days_dropped", r->days_dropped);
     jw_kv_i64(&w, "files_deleted", r->files_deleted);
+    jw_kv_i64(&w, "endpoints_cleared", r->endpoints_cleared);
     jw_object_end(&w);
 }
 

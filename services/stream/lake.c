@@ -74,6 +74,19 @@ static bool due(void *self, int64_t mono_us)
            mono_us - held.oldest_mono_us >= (age > o->lake_age_us ? age : o->lake_age_us);
 }
 
+/* A new endpoint of the same uid writes to the same folder: what is held of the old one must not get there. */
+static rc_t drop_deleted(struct sink *s, struct db *db, struct err *e)
+{
+    struct lake *l = s->own;
+    CLEANUP(mem_freep) int64_t *ids = NULL, *gone = NULL;
+    size_t n = 0, n_gone = 0;
+    lake_holds(l->writer, &ids, &n);
+    rc_t rc = n ? endpoints_gone(db, ids, n, &gone, &n_gone, e) : OK;
+    for (size_t i = 0; !rc && i < n_gone; i++)
+        sink_count_deleted(s, lake_drop(l->writer, gone[i]));
+    return rc;
+}
+
 static rc_t prepare(void *self, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e)
 {
     struct sink *s = self;
@@ -87,7 +100,9 @@ static rc_t prepare(void *self, struct db *db, struct pipeline_part *const *part
             ranges[n_ranges++] = (struct lake_range){part_of(parts[i]), parts[i]->next_offset, parts[i]->position};
     l->n_files = 0;
     metric_set(metrics_at(&metrics, M_HELD, 0, 0), (double)lake_held(l->writer).bytes);
-    rc_t rc = n_ranges ? lake_flush(l->writer, ranges, n_ranges, &l->files, &l->n_files, e) : OK;
+    rc_t rc = n_ranges ? drop_deleted(s, db, e) : OK;
+    if (rc == OK && n_ranges)
+        rc = lake_flush(l->writer, ranges, n_ranges, &l->files, &l->n_files, e);
     mem_free(ranges);
     int64_t *days = mem_array(l->n_files ? l->n_files : 1, sizeof *days);
     for (size_t i = 0; i < l->n_files; i++)
@@ -98,12 +113,30 @@ static rc_t prepare(void *self, struct db *db, struct pipeline_part *const *part
     return rc;
 }
 
+/* Of an endpoint that was deleted meanwhile no row is written, and no file stays. */
 static rc_t write_manifest(void *self, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e)
 {
     (void)parts;
     (void)n;
     struct lake *l = ((struct sink *)self)->own;
-    return l->n_files ? manifest_add(db, l->files, l->n_files, clock_now_us(), e) : OK;
+    if (!l->n_files)
+        return OK;
+    CLEANUP(mem_freep) struct manifest_row *out = mem_array(l->n_files, sizeof *out);
+    CLEANUP(mem_freep) int64_t *ids = mem_array(l->n_files, sizeof *ids), *gone = NULL;
+    size_t n_gone = 0, n_out = 0;
+    for (size_t i = 0; i < l->n_files; i++)
+        ids[i] = l->files[i].endpoint_id;
+    rc_t rc = endpoints_hold(db, ids, l->n_files, &gone, &n_gone, e);
+    for (size_t i = 0; rc == OK && i < l->n_files; i++) {
+        bool lives = true;
+        for (size_t k = 0; k < n_gone && lives; k++)
+            lives = gone[k] != l->files[i].endpoint_id;
+        if (lives)
+            out[n_out++] = l->files[i];
+        else
+            lake_unlink(l->writer, l->files[i].path);
+    }
+    return rc == OK && n_out ? manifest_add(db, out, n_out, clock_now_us(), e) : rc;
 }
 
 static void done(void *self, const struct pipeline_part *part, bool committed)

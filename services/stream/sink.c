@@ -12,7 +12,7 @@
 #define RECORD_TIME_MIN_US INT64_C(946684800000000)  /* 2000-01-01 */
 #define RECORD_TIME_MAX_US INT64_C(4102444800000000) /* 2100-01-01 */
 
-enum { M_EVENTS, M_ROWS, M_HALVES };
+enum { M_EVENTS, M_ROWS, M_HALVES, M_DELETED };
 static const char *const outcomes[] = {"taken", "duplicate", "rejected", "control", "half", NULL};
 enum { TAKEN, DUPLICATE, REJECTED, CONTROL, HALF };
 static const struct metric_row rows[] = {
@@ -30,6 +30,10 @@ static const struct metric_row rows[] = {
                   .kind = METRIC_GAUGE,
                   .labels = {{.name = "sink", .cap = 4}},
                   .help = "Logged requests and responses whose other half has not come."},
+    [M_DELETED] = {.name = "modelmon_stream_deleted_rows_total",
+                   .kind = METRIC_COUNTER,
+                   .labels = {{.name = "sink", .cap = 4}},
+                   .help = "Rows that went with their endpoint: it was deleted before they were committed."},
 };
 static struct metric_set metrics = METRIC_SET(rows);
 
@@ -321,6 +325,11 @@ rc_t sink_record(void *self, const struct pipeline_record *r, struct err *e)
     return rc;
 }
 
+void sink_count_deleted(const struct sink *s, int64_t n)
+{
+    metric_add(metrics_at(&metrics, M_DELETED, s->label, 0), n);
+}
+
 bool sink_has(struct pipeline_part *const *parts, size_t n, const struct pipeline_part *part)
 {
     for (size_t i = 0; i < n; i++)
@@ -394,6 +403,7 @@ rc_t sink_open(struct sink **ret, struct stream *st, const struct sink_def *def,
     s->label = metrics_label(&metrics, M_EVENTS, 0, str_of(def->name));
     (void)metrics_label(&metrics, M_ROWS, 0, str_of(def->name));
     (void)metrics_label(&metrics, M_HALVES, 0, str_of(def->name));
+    (void)metrics_label(&metrics, M_DELETED, 0, str_of(def->name));
     *ret = s;
     return OK;
 }

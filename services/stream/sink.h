@@ -40,4 +40,5 @@ struct sink_def {
 };
 rc_t sink_open(struct sink **ret, struct stream *st, const struct sink_def *def, struct err *e) MUST_CHECK;
 rc_t sink_record(void *self, const struct pipeline_record *r, struct err *e) MUST_CHECK; /* ops.record of both */
+void sink_count_deleted(const struct sink *s, int64_t rows); /* of endpoints that are no more */
 bool sink_has(struct pipeline_part *const *parts, size_t n, const struct pipeline_part *part);

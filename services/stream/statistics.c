@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/time.h"
 #include "db/slot.h"
 #include "labels.h"
@@ -31,6 +32,7 @@ struct statistics {
     size_t n, cap;
     struct labels *labels;
     int64_t since_mono_us; /* something is held; 0: not looked at yet */
+    int64_t deleted_rows;  /* of the flush under way, whose endpoints are no more */
 };
 
 static struct acc *acc_new(struct statistics *t, const struct acc_key *key, const struct resolved *at)
@@ -254,11 +256,46 @@ static rc_t write_seen(struct db *db, struct acc *const *accs, size_t n, struct 
     return rc;
 }
 
+/* Those of accs whose endpoints live, to the transaction's end; the others' rows go with them. */
+static rc_t keep_living(struct statistics *t, struct db *db, struct acc **accs, size_t *inout_n, struct err *e)
+{
+    CLEANUP(mem_freep) int64_t *ids = mem_array(*inout_n + 1, sizeof *ids), *gone = NULL;
+    size_t n_ids = 0, n_gone = 0, kept = 0;
+    for (size_t i = 0; i < *inout_n; i++)
+        if (n_ids == 0 || ids[n_ids - 1] != accs[i]->key.endpoint_id)
+            ids[n_ids++] = accs[i]->key.endpoint_id;
+    qsort(ids, n_ids, sizeof *ids, num_order_i64);
+    rc_t rc = endpoints_hold(db, ids, n_ids, &gone, &n_gone, e);
+    if (rc)
+        return rc;
+    t->deleted_rows = 0;
+    for (size_t i = 0; i < *inout_n; i++) {
+        if (n_gone && bsearch(&accs[i]->key.endpoint_id, gone, n_gone, sizeof *gone, num_order_i64))
+            t->deleted_rows += (int64_t)accs[i]->slot->rows;
+        else
+            accs[kept++] = accs[i];
+    }
+    *inout_n = kept;
+    return OK;
+}
+
+static rc_t write_accs(struct statistics *t, struct db *db, struct acc **accs, size_t n, struct err *e)
+{
+    rc_t rc = keep_living(t, db, accs, &n, e);
+    if (rc == OK && n)
+        rc = write_slots(db, accs, n, e);
+    if (rc == OK && n)
+        rc = write_pending(db, accs, n, e);
+    if (rc == OK && n)
+        rc = write_seen(db, accs, n, e);
+    return rc;
+}
+
 static rc_t write_all(void *self, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e)
 {
     struct sink *s = self;
     struct statistics *t = s->own;
-    struct acc **accs = mem_array(t->n ? t->n : 1, sizeof *accs);
+    CLEANUP(mem_freep) struct acc **accs = mem_array(t->n ? t->n : 1, sizeof *accs);
     size_t n_accs = 0;
     for (size_t i = 0; i < t->n; i++)
         if (sink_has(parts, n, t->list[i]->key.part))
@@ -266,22 +303,17 @@ static rc_t write_all(void *self, struct db *db, struct pipeline_part *const *pa
     rc_t rc = dead_letters_write(s->dead, db, parts, n, e);
     if (rc == OK)
         rc = labels_write(t->labels, db, parts, n, e);
-    if (rc == OK && n_accs)
-        rc = write_slots(db, accs, n_accs, e);
-    if (rc == OK && n_accs)
-        rc = write_pending(db, accs, n_accs, e);
-    if (rc == OK && n_accs)
-        rc = write_seen(db, accs, n_accs, e);
-    mem_free(accs);
-    return rc;
+    return rc == OK && n_accs ? write_accs(t, db, accs, n_accs, e) : rc;
 }
 
 static void done(void *self, const struct pipeline_part *part, bool committed)
 {
-    (void)committed;
     struct sink *s = self;
     struct statistics *t = s->own;
     size_t kept = 0;
+    if (committed)
+        sink_count_deleted(s, t->deleted_rows); /* of all the partitions of a flush: counted with the first */
+    t->deleted_rows = 0;
     for (size_t i = 0; i < t->n; i++) {
         struct acc *a = t->list[i];
         if (part && a->key.part != part) {

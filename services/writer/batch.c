@@ -104,6 +104,17 @@ static rc_t resolve(struct batch *b, struct db *db, struct batch_item *it, struc
     return rc;
 }
 
+/* Of the items that will be written; the same one is not said twice in a row. */
+static size_t endpoint_ids(const struct batch *b, int64_t *ret)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < b->n; i++)
+        if (b->items[i].part && b->items[i].resolved && !b->items[i].dead &&
+            (n == 0 || ret[n - 1] != b->items[i].endpoint_id))
+            ret[n++] = b->items[i].endpoint_id;
+    return n;
+}
+
 /* Endpoints that were deleted since their uids were looked up: asked again, they are dead letters, or new ones of the same uid. */
 static rc_t resolve_gone(struct batch *b, struct db *db, struct err *e)
 {
@@ -113,11 +124,7 @@ static rc_t resolve_gone(struct batch *b, struct db *db, struct err *e)
         return rc;
     CLEANUP(mem_freep) int64_t *ids = mem_array(b->n + 1, sizeof *ids);
     CLEANUP(mem_freep) int64_t *gone = NULL;
-    size_t n = 0, n_gone = 0;
-    for (size_t i = 0; i < b->n; i++)
-        if (b->items[i].part && b->items[i].resolved && !b->items[i].dead &&
-            (n == 0 || ids[n - 1] != b->items[i].endpoint_id))
-            ids[n++] = b->items[i].endpoint_id;
+    size_t n = endpoint_ids(b, ids), n_gone = 0;
     rc = endpoints_gone(db, ids, n, &gone, &n_gone, e);
     if (rc || n_gone == 0)
         return rc;
@@ -147,10 +154,22 @@ static rc_t batch_prepare(void *self, struct db *db, struct pipeline_part *const
     return rc ? rc : store_days(b, db, parts, n, e);
 }
 
+/* From here to the commit none of the endpoints is deleted; one that is gone by now is looked at again. */
+static rc_t hold_endpoints(struct batch *b, struct db *db, struct err *e)
+{
+    CLEANUP(mem_freep) int64_t *ids = mem_array(b->n + 1, sizeof *ids);
+    CLEANUP(mem_freep) int64_t *gone = NULL;
+    size_t n_gone = 0;
+    rc_t rc = endpoints_hold(db, ids, endpoint_ids(b, ids), &gone, &n_gone, e);
+    return !rc && n_gone ? err_set(e, E_AGAIN, "an endpoint was deleted a moment ago") : rc;
+}
+
 static rc_t batch_write(void *self, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e)
 {
     struct batch *b = self;
-    rc_t rc = store_write(b, db, parts, n, e);
+    rc_t rc = hold_endpoints(b, db, e);
+    if (!rc)
+        rc = store_write(b, db, parts, n, e);
     return rc ? rc : dead_letters_write(b->dead, db, parts, n, e);
 }
 

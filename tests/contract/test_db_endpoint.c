@@ -10,6 +10,7 @@
 #include "../support/testdb.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "db/deletion.h"
 #include "db/endpoint.h"
 #include "db/window.h"
 #include "db/project.h"
@@ -549,6 +550,12 @@ static void delete_takes_every_row(void **state)
     }
     ok(endpoint_delete(t.db, a.id, &e));
     assert_int_equal(endpoint_delete(t.db, a.id, &e), E_NOTFOUND);
+    struct deletion d = {0};
+    struct deletion_cursor at = {0};
+    bool more = true;
+    ok(deletion_next(t.db, INT64_MAX, &d, &e));
+    ok(deletion_rows(t.db, &d, &at, INT64_MAX, &more, &e));
+    deletion_done(&d);
     const char *tables[] = {"endpoints", "endpoint_aliases", "endpoint_schemas", "endpoint_references",
                             "slots",     "pending_windows",  "windows",          "manifest",
                             "results",   "app_statistics",   "dead_letters"};
