@@ -25,32 +25,115 @@ static void fail(struct form_post *p, rc_t rc, const char *words)
 }
 
 /* On the producer's thread. */
-static void delivered(void *arg, rc_t rc, const char *words)
+static void delivered(void *arg, size_t n, rc_t rc, const char *words)
 {
     struct form_post *p = arg;
     if (rc)
         fail(p, rc, words ? words : "the bus did not acknowledge");
-    release(p, 1);
+    release(p, n);
 }
 
-/* ---- one event ---- */
+static void delivered_one(void *arg, rc_t rc, const char *words)
+{
+    delivered(arg, 1, rc, words);
+}
 
-static void refuse_at(struct form_post *p, const struct inference_split *at, size_t offset, const struct reject *why)
+static void refuse(struct form_post *p, const struct form_place *at, const struct reject *why)
 {
     if (!p->refused)
         p->refused = arena_array(http_arena(p->request), FORM_REPORT_MAX, sizeof *p->refused);
     if (p->n_refused < FORM_REPORT_MAX)
-        p->refused[p->n_refused] = (struct form_refused){at->index, at->line, offset, *why};
+        p->refused[p->n_refused] = (struct form_refused){*at, *why};
     p->n_refused++;
 }
+
+/* ---- to the bus ---- */
+
+/* What became of each that waited. */
+static void settle(struct form_post *p, size_t n, const struct err *e)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct reject why;
+        rc_t rc = p->waiting->list[i].rc;
+        p->sent += rc == OK;
+        if (rc == E_INVALID) { /* larger than the bus takes */
+            (void)reject_set(&why, REJECT_TOO_LARGE, "", 0, "%s", e->text);
+            refuse(p, &p->waiting->places[i], &why);
+            p->accepted--;
+        } else if (rc) {
+            fail(p, rc, e->text);
+        }
+    }
+}
+
+/* Known to be away: said at once, not when the message has timed out. */
+static rc_t is_there(struct form_post *p)
+{
+    if (p->sent || bus_producer_up(p->form->producer))
+        return OK;
+    fail(p, E_AGAIN, "the message bus cannot be reached");
+    return E_AGAIN;
+}
+
+/* The body stays until the answer, which waits for every acknowledgement. */
+static rc_t send_waiting(struct form_post *p)
+{
+    struct err e = {{0}};
+    size_t n = p->waiting->n;
+    p->waiting->n = 0;
+    if (n == 0)
+        return OK;
+    if (is_there(p))
+        return E_AGAIN;
+    if (bus_produce_many(p->form->producer, p->topic, p->waiting->list, n, &p->receipt, &e))
+        settle(p, n, &e);
+    else
+        p->sent += n;
+    return atomic_load(&p->failed) ? E_AGAIN : OK;
+}
+
+static rc_t wait_for_more(struct form_post *p, struct str key, struct str raw, struct form_place at)
+{
+    struct form_waiting *w = p->waiting;
+    size_t i = w->n++;
+    if (key.n)
+        memcpy(w->keys[i], key.p, key.n);
+    w->list[i] = (struct bus_lent){.key = {key.p ? w->keys[i] : NULL, key.n}, .value = raw};
+    w->places[i] = at;
+    return w->n < FORM_WAITING_MAX ? OK : send_waiting(p);
+}
+
+/* With a header, or a record that was made and does not stay; after what came before it. */
+static rc_t send_alone(struct form_post *p, const struct form_event *ev, struct str raw, struct reject *why)
+{
+    struct bus_producer *to = p->form->producer;
+    struct bus_header header = {"traceparent", ev->trace.n ? ev->trace : p->trace};
+    size_t n = header.value.n ? 1 : 0;
+    struct err e = {{0}};
+    if (send_waiting(p) || is_there(p))
+        return E_AGAIN;
+    rc_t rc = ev->record.n ? bus_produce(to, p->topic, ev->key, ev->record, &header, n, delivered_one, p, &e)
+                           : bus_produce_lent(to, p->topic, ev->key, raw, &header, n, &p->receipt, &e);
+    p->sent += rc == OK;
+    if (rc == E_INVALID) /* larger than the bus takes */
+        return reject_set(why, REJECT_TOO_LARGE, "", 0, "%s", e.text);
+    if (rc)
+        fail(p, rc, e.text);
+    return rc;
+}
+
+/* ---- one event ---- */
 
 /* The project's topic into p->topic. E_NOTFOUND: there is none. */
 static rc_t look_up(struct form_post *p, struct str name, struct reject *why)
 {
     if (p->found[0] && str_eqz(name, p->found))
         return OK;
+    rc_t rc = send_waiting(p); /* to the topic they are for */
+    if (rc)
+        return rc;
     p->found[0] = '\0';
-    rc_t rc = p->form->ops->topic(p->form->self, name, p->topic, why);
+    rc = p->form->ops->topic(p->form->self, name, p->topic, why);
     if (rc && rc != E_NOTFOUND && rc != E_INVALID)
         fail(p, E_AGAIN, "the projects are not loaded yet: the database has not answered");
     if (rc == OK && name.n <= NAME_PROJECT_MAX) {
@@ -78,44 +161,25 @@ static rc_t find_topic(struct form_post *p, const struct form_event *ev, struct 
     return OK;
 }
 
-/* The body stays until the answer, which waits for every acknowledgement; a record that was made does not. */
-static rc_t produce(struct form_post *p, const struct form_event *ev, struct str raw, struct err *e)
-{
-    struct bus_producer *to = p->form->producer;
-    /* known to be away: said at once, not when the message has timed out */
-    if (p->sent == 0 && !bus_producer_up(to))
-        return err_set(e, E_AGAIN, "the message bus cannot be reached");
-    struct bus_header header = {"traceparent", ev->trace.n ? ev->trace : p->trace};
-    size_t n = header.value.n ? 1 : 0;
-    rc_t rc = ev->record.n ? bus_produce(to, p->topic, ev->key, ev->record, &header, n, delivered, p, e)
-                           : bus_produce_lent(to, p->topic, ev->key, raw, &header, n, &p->receipt, e);
-    p->sent += rc == OK;
-    return rc;
-}
-
 /* E_INVALID: refused, *why says it. Other codes end the request: it failed, or it is parked. */
-static rc_t post_event(struct form_post *p, const struct form_call *c, struct str raw, struct reject *why)
+static rc_t post_event(struct form_post *p, const struct form_call *c, struct str raw, struct form_place at,
+                       struct reject *why)
 {
     struct form_event ev = {0};
-    struct err e = {{0}};
     if (p->form->ops->check(c, raw, &ev, why))
         return E_INVALID;
     rc_t rc = find_topic(p, &ev, why);
     if (rc)
         return rc;
-    rc = produce(p, &ev, raw, &e);
-    if (rc == E_INVALID) /* larger than the bus takes */
-        return reject_set(why, REJECT_TOO_LARGE, "", 0, "%s", e.text);
-    if (rc) {
-        fail(p, rc, e.text);
+    bool alone = ev.record.n || ev.trace.n || p->trace.n || ev.key.n > NAME_UID_MAX;
+    if (alone && (rc = send_alone(p, &ev, raw, why)) != OK)
         return rc;
-    }
     p->accepted++;
     if (p->single) {
         p->endpoint_id = arena_str(http_arena(p->request), ev.endpoint_id);
         p->endpoint_name = arena_str(http_arena(p->request), ev.endpoint_name);
     }
-    return OK;
+    return alone ? OK : wait_for_more(p, ev.key, raw, at);
 }
 
 /* ---- one request ---- */
@@ -134,20 +198,28 @@ static void post_all(struct form_post *p)
 {
     struct str raw;
     struct inference_split split;
+    struct form_waiting waiting;
     struct reject why = {0};
     struct buf room = {0};
+    rc_t rc = OK;
     const struct form_call call = {p->form->self, p->request, &room};
     inference_split_init(&split, p->body.p, p->body.n, p->lines);
     int more;
+    p->waiting = &waiting;
+    waiting.n = 0;
     while ((more = next_event(p, &split, &raw, &why)) == 1) {
         buf_clear(&room);
-        rc_t rc = post_event(p, &call, raw, &why);
+        const struct form_place at = {split.index, split.line, split.offset};
+        rc = post_event(p, &call, raw, at, &why);
         if (rc == E_INVALID)
-            refuse_at(p, &split, split.offset, &why);
+            refuse(p, &at, &why);
         else if (rc)
             break;
-        why = (struct reject){0};
+        if (rc)
+            why = (struct reject){0};
     }
+    if (more != 1)
+        (void)send_waiting(p); /* what went wrong is noted */
     buf_done(&room);
     if (more == 0 && p->accepted + p->n_refused == 0) {
         more = -1;
@@ -155,7 +227,7 @@ static void post_all(struct form_post *p)
     }
     if (more == -1) {
         p->single = p->single || p->accepted + p->n_refused == 0;
-        refuse_at(p, &split, 0, &why);
+        refuse(p, &(struct form_place){split.index, split.line, 0}, &why);
     }
 }
 

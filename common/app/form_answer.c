@@ -31,7 +31,7 @@ static void count(const struct form_post *p, size_t outcome, size_t n)
 /* In the request's body; 0 for what came in a header. */
 static int64_t place_of(const struct form_post *p, const struct form_refused *f)
 {
-    size_t at = f->offset + f->why.position;
+    size_t at = f->at.offset + f->why.position;
     return at > p->head ? (int64_t)(at - p->head) : 0;
 }
 
@@ -56,8 +56,8 @@ static void write_place(struct json_writer *w, const struct form_post *p, const 
 static void write_refused(struct json_writer *w, const struct form_post *p, const struct form_refused *f)
 {
     jw_object(w);
-    jw_kv_i64(w, "index", (int64_t)f->index);
-    jw_kv_i64(w, "line", (int64_t)f->line);
+    jw_kv_i64(w, "index", (int64_t)f->at.index);
+    jw_kv_i64(w, "line", (int64_t)f->at.line);
     write_place(w, p, f);
     jw_object_end(w);
 }

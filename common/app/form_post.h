@@ -5,20 +5,34 @@
 
 #define FORM_REPORT_MAX 100u /* refused events described in one answer */
 
-struct form_refused {
+struct form_place { /* of an event in the body */
     size_t index, line, offset;
+};
+
+struct form_refused {
+    struct form_place at;
     struct reject why;
+};
+
+/* Events that were accepted and are not handed to the bus yet: all for form_post.topic. */
+#define FORM_WAITING_MAX 32u
+struct form_waiting {
+    size_t n;
+    struct bus_lent list[FORM_WAITING_MAX];
+    struct form_place places[FORM_WAITING_MAX];
+    char keys[FORM_WAITING_MAX][NAME_UID_MAX];
 };
 
 struct form_post {
     struct http_request *request;
     struct form *form;
-    struct str project;    /* of the path; empty: each event says */
-    struct str trace;      /* the request's traceparent */
-    struct str body;       /* as ops->body made it … */
-    size_t head;           /* … where what came begins so late */
-    bool lines, single;    /* single: one event alone, the short answer */
-    bool was_parked, park; /* an unknown project is believed at the second look */
+    struct form_waiting *waiting; /* of the handler's thread */
+    struct str project;           /* of the path; empty: each event says */
+    struct str trace;             /* the request's traceparent */
+    struct str body;              /* as ops->body made it … */
+    size_t head;                  /* … where what came begins so late */
+    bool lines, single;           /* single: one event alone, the short answer */
+    bool was_parked, park;        /* an unknown project is believed at the second look */
     size_t accepted, n_refused, sent;
     struct form_refused *refused;                                /* FORM_REPORT_MAX; NULL until one is */
     struct str endpoint_id, endpoint_name;                       /* of the single event; copies */

@@ -127,16 +127,16 @@ rc_t bus_produce_lent(struct bus_producer *p, const char *topic, struct str key,
                       const struct bus_header *headers, size_t n_headers, const struct bus_receipt *r, struct err *e)
 {
     assert(r->fn != NULL); /* else nobody learns when value is free again */
-    const struct bus_message m = {.topic = topic,
-                                  .key = key,
-                                  .value = value,
-                                  .lent = true,
-                                  .receipt = r,
-                                  .headers = headers,
-                                  .n_headers = n_headers,
-                                  .fn = r->fn,
-                                  .arg = r->arg};
+    const struct bus_message m = {
+        .topic = topic, .key = key, .value = value, .receipt = r, .headers = headers, .n_headers = n_headers};
     return p->bus->producer->produce(p->self, &m, e);
+}
+
+rc_t bus_produce_many(struct bus_producer *p, const char *topic, struct bus_lent *list, size_t n,
+                      const struct bus_receipt *r, struct err *e)
+{
+    assert(r->fn != NULL);
+    return n ? p->bus->producer->many(p->self, topic, list, n, r, e) : OK;
 }
 
 rc_t bus_flush(struct bus_producer *p, int64_t timeout_us, struct err *e)

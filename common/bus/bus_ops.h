@@ -8,8 +8,7 @@ rc_t bus_check_brokers(const char *text, struct err *e);
 struct bus_message {
     const char *topic;
     struct str key, value;
-    bool lent;                         /* value stays until fn is called: need not be copied */
-    const struct bus_receipt *receipt; /* fn and arg once more, as lent as the value; NULL when it is not */
+    const struct bus_receipt *receipt; /* not NULL: instead of fn and arg; value stays until it is told and need not be copied */
     const struct bus_header *headers;
     size_t n_headers;
     bus_delivered_fn *fn;
@@ -18,6 +17,7 @@ struct bus_message {
 struct bus_producer_ops {
     rc_t (*open)(const struct bus_config *cfg, void **ret, struct err *e);
     rc_t (*produce)(void *self, const struct bus_message *m, struct err *e);
+    rc_t (*many)(void *self, const char *topic, struct bus_lent *list, size_t n, const struct bus_receipt *r, struct err *e);
     rc_t (*flush)(void *self, int64_t timeout_us, struct err *e);
     bool (*up)(const void *self);
     void (*free)(void *self);

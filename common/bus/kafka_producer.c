@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "bus/bus_ops.h"
 #include "bus/kafka_conf.h"
+#include "bus/kafka_report.h"
 #include "log/log.h"
 
 #define POLL_MS 200
@@ -25,6 +26,7 @@
 #define PURGE_WAIT_US (2 * USEC_PER_SEC)
 #define SETTLE_EVERY 256 /* reports */
 #define OVERHEAD 128     /* what librdkafka and we add to a message, about */
+#define MANY 32          /* messages handed over at once */
 
 struct kafka_producer {
     struct bus_config cfg;
@@ -42,12 +44,14 @@ struct kafka_producer {
     bool heard;
     rd_kafka_topic_t *last; /* of topics: the one that was asked for last */
     int64_t probed_us;
+    struct kafka_spent spent;
 };
 
 /* One accepted message, until its report. The value behind it is what librdkafka sends: it is copied once. A message that is
  * lent has its receipt instead, with bit 0 set: nothing is allocated for it. */
 struct delivery {
-    struct bus_receipt receipt;
+    bus_delivered_fn *fn;
+    void *arg;
     size_t bytes;
     char value[];
 };
@@ -84,31 +88,69 @@ static void settle(struct kafka_producer *p)
     }
 }
 
-/* On the poll thread alone. */
-static void on_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
+/* Messages in the order of their reports that have the same receipt and the same fate. */
+struct run {
+    const struct bus_receipt *receipt;
+    rd_kafka_resp_err_t err;
+    size_t n;
+};
+
+static void tell(struct run *run)
 {
-    (void)rk;
-    struct kafka_producer *p = opaque;
+    rc_t rc = kafka_message_rc(run->err);
+    if (run->n) /* after it what was lent may be gone */
+        run->receipt->fn(run->receipt->arg, run->n, rc, rc ? rd_kafka_err2str(run->err) : "");
+    run->n = 0;
+}
+
+static void on_delivered(struct kafka_producer *p, const rd_kafka_message_t *m, struct run *run)
+{
     struct delivery *d = (uintptr_t)m->_private & LENT ? NULL : m->_private;
-    const struct bus_receipt *r = d ? &d->receipt : (const void *)((uintptr_t)m->_private - LENT);
     rc_t rc = kafka_message_rc(m->err);
     p->heard = p->heard || rc == OK;
     p->reported_bytes += (long long)(d ? d->bytes : m->len + m->key_len + OVERHEAD);
-    if (r->fn)
-        r->fn(r->arg, rc, rc ? rd_kafka_err2str(m->err) : ""); /* from here on what was lent may be gone */
-    mem_free(d);
+    if (d) {
+        if (d->fn)
+            d->fn(d->arg, rc, rc ? rd_kafka_err2str(m->err) : "");
+        mem_free(d);
+    } else {
+        const struct bus_receipt *r = (const void *)((uintptr_t)m->_private - LENT);
+        if (run->n && (run->receipt != r || run->err != m->err))
+            tell(run);
+        *run = (struct run){r, m->err, run->n + 1};
+    }
     if (++p->reported == SETTLE_EVERY)
         settle(p);
 }
 
-static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
+static void on_error(struct kafka_producer *p, const rd_kafka_t *rk, const rd_kafka_event_t *ev)
 {
-    struct kafka_producer *p = opaque;
-    if (err == RD_KAFKA_RESP_ERR__FATAL && rk == p->rk)
+    /* librdkafka's own words are the event's */
+    const char *reason = rd_kafka_event_error_string((rd_kafka_event_t *)(uintptr_t)ev);
+    if (rd_kafka_event_error_is_fatal((rd_kafka_event_t *)(uintptr_t)ev) && rk == p->rk)
         atomic_store(&p->broken, true);
-    else if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
+    else if (rd_kafka_event_error((rd_kafka_event_t *)(uintptr_t)ev) == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
         set_up(p, false, reason);
     log_debug("kafka_error", LF_STR("error", reason));
+}
+
+/* What the handle has to say, waited for so long. On the poll thread alone. */
+static void serve(struct kafka_producer *p, rd_kafka_t *rk, rd_kafka_queue_t *queue, int timeout_ms)
+{
+    struct run run = {0};
+    rd_kafka_event_t *ev = rd_kafka_queue_poll(queue, timeout_ms);
+    if (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_DR) {
+        for (const rd_kafka_message_t *m; (m = rd_kafka_event_message_next(ev)) != NULL;)
+            on_delivered(p, m, &run);
+        tell(&run);
+        kafka_spent_put(&p->spent, ev);
+    } else {
+        if (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_ERROR)
+            on_error(p, rk, ev);
+        rd_kafka_event_destroy(ev); /* NULL is fine */
+        kafka_spent_free(&p->spent);
+    }
+    settle(p);
 }
 
 static rc_t handle_new(const struct kafka_producer *p, rd_kafka_t **ret, struct err *e)
@@ -134,19 +176,21 @@ static void topics_drop(struct map *topics)
 }
 
 /* Reports what a handle still holds as not delivered and ends it. On the poll thread. */
-static void handle_end(struct kafka_producer *p, rd_kafka_t *rk, struct map *topics)
+static void handle_end(struct kafka_producer *p, rd_kafka_t *rk, rd_kafka_queue_t *queue, struct map *topics)
 {
     int64_t end = clock_mono_us() + PURGE_WAIT_US;
     rd_kafka_purge(rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
     while (rd_kafka_outq_len(rk) > 0 && clock_mono_us() < end) {
-        rd_kafka_poll(rk, 10);
-        settle(p);
+        serve(p, rk, queue, 10);
+        kafka_spent_drain(&p->spent); /* until then it counts as open */
     }
+    kafka_spent_drain(&p->spent);
+    rd_kafka_queue_destroy(queue);
     topics_drop(topics);
     rd_kafka_destroy(rk);
 }
 
-static void rebuild(struct kafka_producer *p)
+static void rebuild(struct kafka_producer *p, rd_kafka_queue_t **queue)
 {
     struct err e;
     rd_kafka_t *fresh = NULL;
@@ -155,7 +199,7 @@ static void rebuild(struct kafka_producer *p)
     log_warn("kafka_producer_rebuilt", LF_STR("error", why));
     if (handle_new(p, &fresh, &e)) {
         log_warn("kafka_producer_rebuild_failed", LF_ERR(&e));
-        rd_kafka_poll(p->rk, POLL_MS);
+        serve(p, p->rk, *queue, POLL_MS);
         return;
     }
     pthread_mutex_lock(&p->lock);
@@ -168,7 +212,8 @@ static void rebuild(struct kafka_producer *p)
     p->last = NULL;
     atomic_store(&p->broken, false);
     pthread_mutex_unlock(&p->lock);
-    handle_end(p, old, &topics);
+    handle_end(p, old, *queue, &topics);
+    *queue = rd_kafka_queue_get_main(p->rk);
 }
 
 /* While no broker is known to answer, asks for one: an idle producer would not find out. */
@@ -189,14 +234,14 @@ static void probe(struct kafka_producer *p)
 static void *poll_thread(void *arg)
 {
     struct kafka_producer *p = arg;
+    rd_kafka_queue_t *queue = rd_kafka_queue_get_main(p->rk);
     while (!atomic_load(&p->stop)) {
         probe(p);
-        rd_kafka_poll(p->rk, POLL_MS);
-        settle(p);
+        serve(p, p->rk, queue, POLL_MS);
         if (atomic_load(&p->broken))
-            rebuild(p);
+            rebuild(p, &queue);
     }
-    handle_end(p, p->rk, &p->topics); /* here, so that every callback comes on this thread */
+    handle_end(p, p->rk, queue, &p->topics); /* here, so that every callback comes on this thread */
     return NULL;
 }
 
@@ -225,8 +270,7 @@ static rc_t make_conf(struct kafka_producer *p, struct err *e)
     if (rc)
         return rc;
     rd_kafka_conf_set_opaque(p->conf, p);
-    rd_kafka_conf_set_dr_msg_cb(p->conf, on_delivered);
-    rd_kafka_conf_set_error_cb(p->conf, on_error);
+    rd_kafka_conf_set_events(p->conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR);
     return OK;
 }
 
@@ -245,6 +289,7 @@ static void free_parts(struct kafka_producer *p)
         rd_kafka_conf_destroy(p->conf);
     pthread_mutex_destroy(&p->lock);
     pthread_cond_destroy(&p->changed);
+    kafka_spent_done(&p->spent);
     mem_free(p->cfg.brokers);
     mem_free(p->cfg.client_id);
     mem_free(p->cfg.extra);
@@ -262,6 +307,7 @@ static rc_t producer_open(const struct bus_config *cfg, void **ret, struct err *
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&p->changed, &attr);
     pthread_condattr_destroy(&attr);
+    kafka_spent_init(&p->spent);
     rc_t rc = make_conf(p, e);
     if (!rc)
         rc = handle_new(p, &p->rk, e);
@@ -328,7 +374,8 @@ static void count(struct kafka_producer *p, long long bytes, long long n)
 static struct delivery *delivery_new(const struct bus_message *m, long long bytes)
 {
     struct delivery *d = mem_grow(NULL, 1, sizeof *d + m->value.n);
-    d->receipt = (struct bus_receipt){m->fn, m->arg};
+    d->fn = m->fn;
+    d->arg = m->arg;
     d->bytes = (size_t)bytes;
     if (m->value.n)
         memcpy(d->value, m->value.p, m->value.n);
@@ -354,11 +401,12 @@ static rc_t producer_produce(void *self, const struct bus_message *m, struct err
         size += m->headers[i].value.n;
     if (size > BUS_MESSAGE_MAX)
         return err_set(e, E_INVALID, "a message of %zu bytes; at most %u", size, BUS_MESSAGE_MAX);
-    long long bytes = (long long)(m->lent ? m->key.n + m->value.n : size) + OVERHEAD; /* as on_delivered knows it */
+    long long bytes = (long long)(m->receipt ? m->key.n + m->value.n : size) + OVERHEAD; /* as on_delivered knows it */
     if (atomic_load(&p->bytes) + bytes > p->limit_bytes || atomic_load(&p->broken))
         return err_set(e, E_AGAIN, "the Kafka producer is full: %lld bytes wait", atomic_load(&p->bytes));
 
-    struct delivery *d = m->lent ? NULL : delivery_new(m, bytes);
+    kafka_spent_free(&p->spent);
+    struct delivery *d = m->receipt ? NULL : delivery_new(m, bytes);
     count(p, bytes, 1);
     rd_kafka_resp_err_t err = hand_in(p, m, d);
     if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -368,6 +416,95 @@ static rc_t producer_produce(void *self, const struct bus_message *m, struct err
     if (err == RD_KAFKA_RESP_ERR__FATAL)
         atomic_store(&p->broken, true);
     return err_set(e, kafka_message_rc(err), "producing to %.100s: %s", m->topic, rd_kafka_err2str(err));
+}
+
+/* Lock held. Sets the code of each; gives the first that is none. */
+static rd_kafka_resp_err_t hand_over_many(rd_kafka_topic_t *rkt, struct bus_lent *list, size_t n,
+                                          const struct bus_receipt *r)
+{
+    rd_kafka_message_t all[MANY];
+    rd_kafka_resp_err_t first = RD_KAFKA_RESP_ERR_NO_ERROR;
+    for (size_t i = 0; i < n; i++)
+        all[i] = (rd_kafka_message_t){.payload = (void *)(uintptr_t)list[i].value.p, /* read, not written; the key is copied */
+                                      .len = list[i].value.n,
+                                      .key = (void *)(uintptr_t)list[i].key.p,
+                                      .key_len = list[i].key.n,
+                                      ._private = (void *)((uintptr_t)r | LENT)};
+    (void)rd_kafka_produce_batch(rkt, RD_KAFKA_PARTITION_UA, 0, all, (int)n); /* each has its code */
+    for (size_t i = 0; i < n; i++) {
+        list[i].rc = kafka_message_rc(all[i].err);
+        first = first ? first : all[i].err;
+    }
+    return first;
+}
+
+static rd_kafka_resp_err_t hand_in_many(struct kafka_producer *p, const char *topic, struct bus_lent *list, size_t n,
+                                        const struct bus_receipt *r)
+{
+    pthread_mutex_lock(&p->lock);
+    rd_kafka_topic_t *rkt = topic_get(p, topic);
+    rd_kafka_resp_err_t err = rkt ? hand_over_many(rkt, list, n, r) : rd_kafka_last_error();
+    pthread_mutex_unlock(&p->lock);
+    for (size_t i = 0; i < n && !rkt; i++)
+        list[i].rc = kafka_message_rc(err);
+    return err;
+}
+
+static long long size_of(const struct bus_lent *m)
+{
+    return (long long)(m->key.n + m->value.n) + OVERHEAD; /* as on_delivered knows it */
+}
+
+/* At most MANY, none too large. */
+static rc_t produce_some(struct kafka_producer *p, const char *topic, struct bus_lent *list, size_t n,
+                         const struct bus_receipt *r, struct err *e)
+{
+    long long bytes = 0, left = 0, n_left = 0;
+    for (size_t i = 0; i < n; i++) {
+        bytes += size_of(&list[i]);
+        list[i].rc = E_AGAIN;
+    }
+    if (atomic_load(&p->bytes) + bytes > p->limit_bytes || atomic_load(&p->broken))
+        return err_set(e, E_AGAIN, "the Kafka producer is full: %lld bytes wait", atomic_load(&p->bytes));
+    kafka_spent_free(&p->spent);
+    count(p, bytes, (long long)n);
+    rd_kafka_resp_err_t err = hand_in_many(p, topic, list, n, r);
+    if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
+        return OK;
+    for (size_t i = 0; i < n; i++)
+        if (list[i].rc) {
+            left += size_of(&list[i]);
+            n_left++;
+        }
+    count(p, -left, -n_left);
+    if (err == RD_KAFKA_RESP_ERR__FATAL)
+        atomic_store(&p->broken, true);
+    return err_set(e, kafka_message_rc(err), "producing to %.100s: %s", topic, rd_kafka_err2str(err));
+}
+
+static rc_t producer_many(void *self, const char *topic, struct bus_lent *list, size_t n, const struct bus_receipt *r,
+                          struct err *e)
+{
+    rc_t first = OK;
+    for (size_t at = 0, some; at < n; at += some) {
+        struct err why;
+        rc_t rc = OK;
+        for (some = 0; at + some < n && some < MANY; some++)
+            if (list[at + some].key.n + list[at + some].value.n > BUS_MESSAGE_MAX)
+                break;
+        if (some) {
+            rc = produce_some(self, topic, list + at, some, r, &why);
+        } else {
+            some = 1;
+            rc = list[at].rc = err_set(&why, E_INVALID, "a message of %zu bytes; at most %u",
+                                       list[at].key.n + list[at].value.n, BUS_MESSAGE_MAX);
+        }
+        if (rc && !first) {
+            first = rc;
+            *e = why;
+        }
+    }
+    return first;
 }
 
 static struct timespec mono_at(int64_t us)
@@ -431,6 +568,7 @@ const struct bus_config *kafka_producer_config(const struct kafka_producer *p)
 const struct bus_producer_ops kafka_producer_ops = {
     .open = producer_open,
     .produce = producer_produce,
+    .many = producer_many,
     .flush = producer_flush,
     .up = producer_up,
     .free = producer_free,

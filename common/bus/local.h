@@ -60,14 +60,15 @@ struct local_segment {
 
 struct local_delivery {
     struct local_producer *producer;
+    const struct bus_receipt *receipt; /* NULL: fn and arg */
     bus_delivered_fn *fn;
     void *arg;
-    size_t bytes;
+    size_t bytes, n; /* of n messages that follow each other and have the same receipt */
 };
 
 struct local_batch {
     char *data; /* records whose offset and crc are still to be set */
-    size_t len, cap;
+    size_t len, cap, records;
     struct local_delivery *list;
     size_t n, list_cap;
 };

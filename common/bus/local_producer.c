@@ -46,6 +46,13 @@ static void *batch_room(struct local_batch *b, size_t n)
 
 static void batch_deliver(struct local_batch *b, struct local_delivery d)
 {
+    struct local_delivery *last = b->n ? &b->list[b->n - 1] : NULL;
+    b->records++;
+    if (last && d.receipt && last->receipt == d.receipt && last->producer == d.producer) {
+        last->bytes += d.bytes;
+        last->n++;
+        return;
+    }
     if (b->n == b->list_cap) {
         b->list_cap = b->list_cap ? b->list_cap * 2 : 64;
         b->list = mem_grow(b->list, b->list_cap, sizeof *b->list);
@@ -130,9 +137,14 @@ static void queue(struct local_log *log, struct local_part *part)
 }
 
 /* Lock held. */
-static rc_t accept(struct local_producer *p, const struct bus_message *m, size_t size, struct str trace, struct err *e)
+static rc_t take_in(struct local_producer *p, const struct bus_message *m, struct str trace, struct err *e)
 {
     struct local_log *log = p->log;
+    size_t size = m->key.n + m->value.n;
+    for (size_t i = 0; i < m->n_headers; i++)
+        size += m->headers[i].value.n;
+    if (size > BUS_MESSAGE_MAX || trace.n > UINT16_MAX)
+        return err_set(e, E_INVALID, "a message of %zu bytes; at most %u", size, BUS_MESSAGE_MAX);
     struct local_topic *t = NULL;
     size_t bytes = size + OVERHEAD;
     if (p->bytes + bytes > (size_t)p->limit_bytes)
@@ -145,7 +157,7 @@ static rc_t accept(struct local_producer *p, const struct bus_message *m, size_t
         record_put(&part->pending, m, trace, headers_size(m));
         queue(log, part);
     }
-    batch_deliver(part ? &part->pending : &log->refused, (struct local_delivery){p, m->fn, m->arg, bytes});
+    batch_deliver(part ? &part->pending : &log->refused, (struct local_delivery){p, m->receipt, m->fn, m->arg, bytes, 1});
     p->bytes += bytes;
     p->open++;
     bool was_enough = log->pending_bytes >= ENOUGH;
@@ -159,13 +171,27 @@ static rc_t producer_produce(void *self, const struct bus_message *m, struct err
 {
     struct local_producer *p = self;
     struct str trace = trace_of(m);
-    size_t size = m->key.n + m->value.n;
-    for (size_t i = 0; i < m->n_headers; i++)
-        size += m->headers[i].value.n;
-    if (size > BUS_MESSAGE_MAX || trace.n > UINT16_MAX)
-        return err_set(e, E_INVALID, "a message of %zu bytes; at most %u", size, BUS_MESSAGE_MAX);
     pthread_mutex_lock(&p->log->lock);
-    rc_t rc = accept(p, m, size, trace, e);
+    rc_t rc = take_in(p, m, trace, e);
+    pthread_mutex_unlock(&p->log->lock);
+    return rc;
+}
+
+static rc_t producer_many(void *self, const char *topic, struct bus_lent *list, size_t n, const struct bus_receipt *r,
+                          struct err *e)
+{
+    struct local_producer *p = self;
+    rc_t rc = OK;
+    pthread_mutex_lock(&p->log->lock);
+    for (size_t i = 0; i < n; i++) {
+        const struct bus_message m = {.topic = topic, .key = list[i].key, .value = list[i].value, .receipt = r};
+        struct err why;
+        list[i].rc = take_in(p, &m, (struct str){"", 0}, &why);
+        if (list[i].rc && rc == OK) {
+            rc = list[i].rc;
+            *e = why;
+        }
+    }
     pthread_mutex_unlock(&p->log->lock);
     return rc;
 }
@@ -237,7 +263,7 @@ static void publish(struct local_log *log, struct local_part *parts)
         struct local_segment *s = &p->segments[p->n_segments - 1];
         s->size += p->grown;
         s->last_us = clock_now_us();
-        p->end += (int64_t)p->writing.n;
+        p->end += (int64_t)p->writing.records;
         p->fresh = true;
     }
     if (parts)
@@ -250,9 +276,13 @@ static void publish(struct local_log *log, struct local_part *parts)
 
 static void call_all(const struct local_batch *b, rc_t rc, const char *words)
 {
-    for (size_t i = 0; i < b->n; i++)
-        if (b->list[i].fn)
-            b->list[i].fn(b->list[i].arg, rc, words);
+    for (size_t i = 0; i < b->n; i++) {
+        const struct local_delivery *d = &b->list[i];
+        if (d->receipt)
+            d->receipt->fn(d->receipt->arg, d->n, rc, words);
+        else if (d->fn)
+            d->fn(d->arg, rc, words);
+    }
 }
 
 /* Lock held. */
@@ -260,9 +290,9 @@ static void count_all(struct local_batch *b)
 {
     for (size_t i = 0; i < b->n; i++) {
         b->list[i].producer->bytes -= b->list[i].bytes;
-        b->list[i].producer->open--;
+        b->list[i].producer->open -= b->list[i].n;
     }
-    b->n = b->len = 0;
+    b->n = b->len = b->records = 0;
     if (b->cap > BATCH_KEPT)
         local_batch_done(b);
 }
@@ -389,6 +419,7 @@ const struct bus_topic_ops local_topic_ops = {.ensure = topic_ensure};
 const struct bus_producer_ops local_producer_ops = {
     .open = producer_open,
     .produce = producer_produce,
+    .many = producer_many,
     .flush = producer_flush,
     .up = producer_up,
     .free = producer_free,
