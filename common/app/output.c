@@ -128,6 +128,7 @@ void app_output_encode(const struct app_item *it, const struct app_input *in, st
         .end_us = in->end_us,
         .revision = in->revision,
         .reference_version = in->reference ? in->reference->version : 0,
+        .reference_auto = in->reference && in->reference->automatic,
         .is_exact = true,
         .event_kind = it->type,
         .name = it->name,

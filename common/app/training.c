@@ -1,6 +1,7 @@
 /* References through the cache; layouts of slots. */
 #include "app/training.h"
 #include <stdio.h>
+#include <string.h>
 #include "base/mem.h"
 
 /* Ids begin again in another database: the time of creation keeps two that share a cache apart. */
@@ -17,7 +18,7 @@ static rc_t read_record(struct db *db, const struct endpoint *ep, int version, s
     if (rc)
         return rc;
     buf_clear(ret);
-    buf_addz(ret, "{\"labels\":");
+    buf_addf(ret, "{\"automatic\":%s,\"labels\":", strcmp(row.source, REFERENCE_AUTO) == 0 ? "true" : "false");
     buf_addz(ret, row.labels && row.labels[0] ? row.labels : "[]");
     buf_addz(ret, ",\"statistics\":");
     buf_addz(ret, row.statistics);

@@ -99,11 +99,18 @@ rc_t schema_seq_now(struct db *db, int64_t *ret, struct err *e) MUST_CHECK; /* w
 
 rc_t reference_get(struct db *db, int64_t endpoint_id, int version_or_0, struct endpoint_reference *ret,
                    struct err *e) MUST_CHECK;
+#define REFERENCE_AUTO "auto" /* source of one that was made of the endpoint's first rows */
+/* The next version, or the newest when that is equal. The first one is in force for all windows: those that were closed
+ * without any become pending again. */
 rc_t reference_put(struct db *db, int32_t project_id, int64_t endpoint_id, struct str statistics, struct str labels,
-                   const char *source, int *ret_version,
-                   struct err *e) MUST_CHECK; /* an equal newest one is answered, not added */
+                   const char *source, int *ret_version, struct err *e) MUST_CHECK;
+/* Version 1, of the first rows: in force for windows that end at from_us, the time of the last of them, or later.
+ * E_CONFLICT: there is a reference. */
+rc_t reference_put_first(struct db *db, int32_t project_id, int64_t endpoint_id, struct str statistics,
+                         struct str labels, int64_t from_us, struct err *e) MUST_CHECK;
 /* All versions, oldest first, without their statistics, which may be large. */
 rc_t references_list(struct db *db, int64_t endpoint_id, struct endpoint_reference **ret, size_t *n, struct err *e) MUST_CHECK;
 void references_free(struct endpoint_reference *r, size_t n);
-/* Version in force for a window that ends at end_us: the newest with created_us <= end_us, else the first; 0: none. */
+/* Version in force for a window that ends at end_us: the newest with created_us <= end_us, else the first unless that was made of
+ * first rows; 0: none. */
 rc_t reference_in_force(struct db *db, int64_t endpoint_id, int64_t end_us, int *ret_version, struct err *e) MUST_CHECK;

@@ -5,7 +5,9 @@
 #include "base/mem.h"
 #include "db/driver.h"
 
-#define PROJECT "id, name, artifact_path, document, base_period_us, created_us, updated_us, monitoring, default_app"
+#define PROJECT                                                                                                        \
+    "id, name, artifact_path, document, base_period_us, created_us, updated_us, monitoring, default_app, "             \
+    "reference_auto"
 
 void project_done(struct project *p)
 {
@@ -34,6 +36,7 @@ static struct project project_read(const struct db_rows *r, size_t i)
         .updated_us = db_i64(r, i, 6),
         .monitoring = db_bool(r, i, 7),
         .default_app = db_bool(r, i, 8),
+        .reference_auto = db_i64(r, i, 9),
     };
 }
 
@@ -68,14 +71,16 @@ rc_t project_put(struct db *db, struct project *inout, struct err *e)
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
     rc_t rc = db_one(db,
                      "INSERT INTO projects (name, artifact_path, document, base_period_us, monitoring, default_app, "
-                     "created_us, updated_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $7) "
+                     "created_us, updated_us, reference_auto) VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8) "
                      "ON CONFLICT (name) DO UPDATE SET artifact_path = EXCLUDED.artifact_path, "
                      "document = EXCLUDED.document, base_period_us = EXCLUDED.base_period_us, "
                      "monitoring = EXCLUDED.monitoring, default_app = EXCLUDED.default_app, "
-                     "updated_us = EXCLUDED.updated_us RETURNING id, created_us, updated_us",
+                     "reference_auto = EXCLUDED.reference_auto, updated_us = EXCLUDED.updated_us RETURNING id, "
+                     "created_us, updated_us",
                      DB_PARAMS(DBV_TEXTZ(inout->name), DBV_TEXTZ(inout->artifact_path ? inout->artifact_path : ""),
                                DBV_TEXTZ(inout->document ? inout->document : "{}"), DBV_I64(inout->base_period_us),
-                               DBV_BOOL(inout->monitoring), DBV_BOOL(inout->default_app), DBV_I64(clock_now_us())),
+                               DBV_BOOL(inout->monitoring), DBV_BOOL(inout->default_app), DBV_I64(clock_now_us()),
+                               DBV_I64(inout->reference_auto)),
                      &rows, e);
     if (rc)
         return rc;
@@ -97,9 +102,10 @@ rc_t project_lock(struct db *db, const struct project *def, struct project *ret,
     rc = db_run(
         db,
         "INSERT INTO projects (name, artifact_path, document, base_period_us, monitoring, default_app, created_us, "
-        "updated_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT (name) DO NOTHING",
-        DB_PARAMS(DBV_TEXTZ(def->name), DBV_TEXTZ(def->artifact_path), DBV_TEXTZ(def->document), DBV_I64(def->base_period_us),
-                  DBV_BOOL(def->monitoring), DBV_BOOL(def->default_app), DBV_I64(clock_now_us())),
+        "updated_us, reference_auto) VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8) ON CONFLICT (name) DO NOTHING",
+        DB_PARAMS(DBV_TEXTZ(def->name), DBV_TEXTZ(def->artifact_path), DBV_TEXTZ(def->document),
+                  DBV_I64(def->base_period_us), DBV_BOOL(def->monitoring), DBV_BOOL(def->default_app),
+                  DBV_I64(clock_now_us()), DBV_I64(def->reference_auto)),
         NULL, e);
     if (!rc)
         rc = db_one(db, read, DB_PARAMS(DBV_TEXTZ(def->name)), &after, e);

@@ -7,7 +7,9 @@ struct project {
     char *name, *artifact_path, *document;
     int64_t base_period_us, created_us, updated_us;
     bool monitoring, default_app;
+    int64_t reference_auto; /* first rows that make a reference; 0: as the controller's option says, REFERENCE_NEVER */
 };
+#define REFERENCE_NEVER (-1)
 void project_done(struct project *p);
 
 /* All projects, ordered by id. ret is an array of *n, freed by projects_free. */

@@ -1,8 +1,10 @@
 /* Schemas and references of endpoints: numbered versions that never change. */
+#include <string.h>
 #include "base/clock.h"
 #include "base/mem.h"
 #include "db/endpoint_rows.h"
 
+#define LOOK_AGAIN_MAX 10000 /* windows of an endpoint, the newest */
 #define SCHEMA "version, seq, created_us, named, document"
 #define REFERENCE "version, statistics, labels, source, created_us"
 
@@ -146,38 +148,65 @@ rc_t reference_get(struct db *db, int64_t endpoint_id, int version_or_0, struct 
     return rc;
 }
 
+/* Windows that were closed without a reference get another revision with this one, if it is in force at their end; the
+ * controller decides whether they are too old for that. In the order in which statistics makes windows pending. */
+static rc_t windows_look_again(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t ending_us, struct err *e)
+{
+    return db_run(
+        db,
+        "INSERT INTO pending_windows (project_id, endpoint_id, window_start_us, window_end_us, rows, last_handled_us) "
+        "SELECT project_id, endpoint_id, window_start_us, window_end_us, 0, 0 FROM (SELECT * FROM windows "
+        "WHERE project_id = $1 AND endpoint_id = $2 AND window_end_us >= $3 AND reference_version = 0 AND revision > 0 "
+        "AND rows > 0 ORDER BY window_end_us DESC LIMIT $4) w ORDER BY window_end_us ON CONFLICT DO NOTHING",
+        DB_PARAMS(DBV_I64(project_id), DBV_I64(endpoint_id), DBV_I64(ending_us), DBV_I64(LOOK_AGAIN_MAX)), NULL, e);
+}
+
+static rc_t reference_insert(struct db *db, int32_t project_id, int64_t endpoint_id, const struct endpoint_reference *r,
+                             struct err *e)
+{
+    rc_t rc = db_run(
+        db,
+        "INSERT INTO endpoint_references (project_id, endpoint_id, version, statistics, labels, source, created_us) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        DB_PARAMS(DBV_I64(project_id), DBV_I64(endpoint_id), DBV_I64(r->version), DBV_TEXTZ(r->statistics),
+                  DBV_TEXTZ(r->labels), DBV_TEXTZ(r->source), DBV_I64(r->created_us)),
+        NULL, e);
+    if (!rc)
+        rc = db_run(db,
+                    "UPDATE endpoints SET reference_version = $2, updated_us = $3, change_seq = nextval('change_seq') "
+                    "WHERE id = $1",
+                    DB_PARAMS(DBV_I64(endpoint_id), DBV_I64(r->version), DBV_I64(clock_now_us())), NULL, e);
+    return rc;
+}
+
 static rc_t reference_add(struct db *db, int32_t project_id, int64_t endpoint_id, struct str statistics,
                           struct str labels, const char *source, int *ret_version, struct err *e)
 {
     struct endpoint_reference newest = {0};
-    int64_t now = clock_now_us();
     rc_t rc = change_lock(db, e);
     if (!rc)
         rc = reference_get(db, endpoint_id, 0, &newest, e);
     if (rc && rc != E_NOTFOUND)
         return rc;
     int version = newest.version;
-    bool same = !rc && str_eqz(statistics, newest.statistics) && str_eqz(labels, newest.labels);
+    bool same = !rc && str_eqz(statistics, newest.statistics) && str_eqz(labels, newest.labels) &&
+                strcmp(newest.source, REFERENCE_AUTO) != 0;
     endpoint_reference_done(&newest);
     if (same) {
         *ret_version = version;
         return OK;
     }
-    version++;
-    rc = db_run(
-        db,
-        "INSERT INTO endpoint_references (project_id, endpoint_id, version, statistics, labels, source, created_us) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        DB_PARAMS(DBV_I64(project_id), DBV_I64(endpoint_id), DBV_I64(version), DBV_TEXT(statistics), DBV_TEXT(labels),
-                  DBV_TEXTZ(source), DBV_I64(now)),
-        NULL, e);
+    struct endpoint_reference r = {.version = version + 1,
+                                   .statistics = mem_dup(statistics.p, statistics.n),
+                                   .labels = mem_dup(labels.p, labels.n),
+                                   .source = mem_dupz(source),
+                                   .created_us = clock_now_us()};
+    rc = reference_insert(db, project_id, endpoint_id, &r, e);
+    if (!rc && r.version == 1)
+        rc = windows_look_again(db, project_id, endpoint_id, INT64_MIN, e);
     if (!rc)
-        rc = db_run(db,
-                    "UPDATE endpoints SET reference_version = $2, updated_us = $3, change_seq = nextval('change_seq') "
-                    "WHERE id = $1",
-                    DB_PARAMS(DBV_I64(endpoint_id), DBV_I64(version), DBV_I64(now)), NULL, e);
-    if (!rc)
-        *ret_version = version;
+        *ret_version = r.version;
+    endpoint_reference_done(&r);
     return rc;
 }
 
@@ -191,6 +220,39 @@ rc_t reference_put(struct db *db, int32_t project_id, int64_t endpoint_id, struc
         rc = db_scope_end(db, own, reference_add(db, project_id, endpoint_id, statistics, labels, source, &version, e), e);
     if (!rc)
         *ret_version = version;
+    return rc;
+}
+
+static rc_t reference_first(struct db *db, int32_t project_id, int64_t endpoint_id, const struct endpoint_reference *r,
+                            struct err *e)
+{
+    struct endpoint_reference there = {0};
+    rc_t rc = change_lock(db, e);
+    if (!rc)
+        rc = reference_get(db, endpoint_id, 0, &there, e);
+    endpoint_reference_done(&there);
+    if (!rc)
+        return err_set(e, E_CONFLICT, "the endpoint has a reference already");
+    if (rc == E_NOTFOUND)
+        rc = reference_insert(db, project_id, endpoint_id, r, e);
+    return rc ? rc : windows_look_again(db, project_id, endpoint_id, r->created_us, e);
+}
+
+rc_t reference_put_first(struct db *db, int32_t project_id, int64_t endpoint_id, struct str statistics,
+                         struct str labels, int64_t from_us, struct err *e)
+{
+    bool own = false;
+    char source[] = REFERENCE_AUTO;
+    struct endpoint_reference r = {.version = 1,
+                                   .statistics = mem_dup(statistics.p, statistics.n),
+                                   .labels = mem_dup(labels.p, labels.n),
+                                   .source = source,
+                                   .created_us = from_us};
+    rc_t rc = db_scope_begin(db, &own, e);
+    if (!rc)
+        rc = db_scope_end(db, own, reference_first(db, project_id, endpoint_id, &r, e), e);
+    mem_free(r.statistics);
+    mem_free(r.labels);
     return rc;
 }
 
@@ -213,8 +275,9 @@ rc_t reference_in_force(struct db *db, int64_t endpoint_id, int64_t end_us, int 
 {
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
     rc_t rc = db_one(db,
-                     "SELECT COALESCE(max(CASE WHEN created_us <= $2 THEN version END), min(version), 0) "
-                     "FROM endpoint_references WHERE endpoint_id = $1",
+                     "SELECT COALESCE(max(CASE WHEN created_us <= $2 THEN version END), "
+                     "min(CASE WHEN version = 1 AND source <> '" REFERENCE_AUTO
+                     "' THEN 1 END), 0) FROM endpoint_references WHERE endpoint_id = $1",
                      DB_PARAMS(DBV_I64(endpoint_id), DBV_I64(end_us)), &rows, e);
     if (!rc)
         *ret_version = DB_I32(rows, 0, 0);

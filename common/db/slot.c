@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "db/driver.h"
 
@@ -214,4 +215,19 @@ rc_t pending_add(struct db *db, const struct pending_window *w, size_t n, struct
                   "traceparent = CASE WHEN pending_windows.traceparent = '' THEN EXCLUDED.traceparent "
                   "ELSE pending_windows.traceparent END",
                   NULL, 0, NULL, e);
+}
+
+/* The first request spares the days before it. */
+rc_t slots_rows_until(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t end_us, int64_t *ret, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    rc_t rc = db_one(
+        db,
+        "SELECT CAST(COALESCE(sum(rows), 0) AS bigint) FROM slots WHERE project_id = $1 AND endpoint_id = $2 "
+        "AND slot_start_us < $3 AND slot_start_us + slot_us <= $3 AND slot_start_us >= "
+        "(SELECT COALESCE(first_request_us, 0) - $4 FROM endpoints WHERE id = $2)",
+        DB_PARAMS(DBV_I64(project_id), DBV_I64(endpoint_id), DBV_I64(end_us), DBV_I64(USEC_PER_DAY)), &rows, e);
+    if (!rc)
+        *ret = db_i64(rows, 0, 0);
+    return rc;
 }

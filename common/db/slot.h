@@ -21,6 +21,9 @@ rc_t slots_read(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t 
 /* Deletes exactly the rows given (by key) and inserts the folded ones; one transaction of its own. E_CONFLICT: not all were there. */
 rc_t slots_fold(struct db *db, const struct slot_row *read, size_t n_read, const struct slot_row *folded,
                 size_t n_folded, struct err *e) MUST_CHECK;
+/* Rows of all slots of an endpoint that end at end_us or before. */
+rc_t slots_rows_until(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t end_us, int64_t *ret,
+                      struct err *e) MUST_CHECK;
 /* Per slot of one endpoint: requests, rows, errors, estimated summed into steps of step_us in [from, to). For charts and the invocation count. */
 struct slot_sum {
     int64_t start_us, requests, rows, errors;

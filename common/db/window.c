@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "db/driver.h"
+#include "db/endpoint.h"
 
 #define WINDOW                                                                                                         \
     "project_id, endpoint_id, window_start_us, window_end_us, revision, rows, late_rows, frontier_us, closed_us, "     \
@@ -184,7 +185,8 @@ rc_t window_last(struct db *db, int32_t project_id, int64_t endpoint_id, struct 
     return rc;
 }
 
-/* Fewer rows than were used are no difference to act on: retention has dropped slots. */
+/* Fewer rows than were used are no difference to act on: retention has dropped slots. A reference may have come while the
+ * window was being closed without one. */
 rc_t windows_sweep(struct db *db, int32_t project_id, int64_t from_us, int64_t to_us, int64_t now_us,
                    int64_t *ret_found, struct err *e)
 {
@@ -196,7 +198,10 @@ rc_t windows_sweep(struct db *db, int32_t project_id, int64_t from_us, int64_t t
         "AND s.endpoint_id = w.endpoint_id AND s.slot_start_us >= w.window_start_us "
         "AND s.slot_start_us + s.slot_us <= w.window_end_us) AS have FROM windows w WHERE w.project_id = $1 "
         "AND w.closed_us >= $2 AND w.closed_us < $3 AND w.revision > 0) c WHERE have > rows + late_rows "
-        "ON CONFLICT DO NOTHING",
+        "OR (have = rows + late_rows AND rows > 0 AND reference_version = 0 AND EXISTS (SELECT 1 FROM "
+        "endpoint_references r "
+        "WHERE r.endpoint_id = c.endpoint_id AND (r.created_us <= c.window_end_us OR "
+        "(r.version = 1 AND r.source <> '" REFERENCE_AUTO "')))) ON CONFLICT DO NOTHING",
         DB_PARAMS(DBV_I64(project_id), DBV_I64(from_us), DBV_I64(to_us), DBV_I64(now_us)), ret_found, e);
 }
 

@@ -34,7 +34,8 @@ rc_t windows_list(struct db *db, int32_t project_id, int64_t endpoint_id, int64_
                   struct window **ret, size_t *n, struct err *e) MUST_CHECK;
 rc_t window_last(struct db *db, int32_t project_id, int64_t endpoint_id, struct window *ret,
                  struct err *e) MUST_CHECK; /* with rows */
-/* The sweep: windows closed in [from,to) of closed_us whose slots hold more than their rows and late rows become pending again. */
+/* The sweep: windows closed in [from,to) of closed_us whose slots hold more than their rows and late rows become pending again,
+ * and those that were closed without a reference where one is in force. */
 rc_t windows_sweep(struct db *db, int32_t project_id, int64_t from_us, int64_t to_us, int64_t now_us,
                    int64_t *ret_found, struct err *e) MUST_CHECK;
 /* Start of the oldest window whose rows are needed still: it is pending, or its event is in the outbox. INT64_MAX: none. */

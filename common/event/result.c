@@ -87,6 +87,8 @@ void result_encode(const struct result_event *ev, struct buf *out)
     write_data(&w, ev);
     jw_nested_end(&w, mark);
     envelope_write(&w, &env);
+    if (ev->reference_auto)
+        jw_kv_bool(&w, "reference_auto", true);
     jw_object_end(&w);
     jw_object_end(&w);
 }

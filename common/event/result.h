@@ -37,7 +37,8 @@ struct result_event {
     int64_t start_us, end_us;  /* the window, [start, end) */
     int64_t revision;          /* 0 unless said */
     int64_t reference_version; /* -1: not said */
-    bool is_exact;             /* the times came from our own object */
+    bool reference_auto; /* the reference was made of the endpoint's first rows; written alone, for whoever reads the topic */
+    bool is_exact;       /* the times came from our own object */
 
     enum result_event_kind event_kind;
     struct str name;           /* of the result, metric or statistics */

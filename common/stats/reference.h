@@ -68,6 +68,7 @@ struct reference {
     struct feature_ref *features; /* on the heap, in the order they came */
     size_t n, cap;
     int64_t version; /* the caller's; 0 until set */
+    bool automatic; /* made of the endpoint's own first rows, and not of a training set; the caller's, or the record's */
 };
 
 struct reference *reference_new(void);
@@ -94,7 +95,7 @@ rc_t reference_from_json(struct reference **ret, const struct json *feature_stat
 /* The same from text, with limits wide enough for REFERENCE_FEATURES_MAX features: the one place that has them. */
 rc_t reference_from_text(struct reference **ret, struct str feature_stats, const struct str *labels, size_t n_labels,
                          struct err *e) MUST_CHECK;
-/* From {"labels":[…],"statistics":{…}}, a stored reference in one text. */
+/* From {"automatic":…,"labels":[…],"statistics":{…}}, a stored reference in one text. */
 rc_t reference_from_record(struct reference **ret, struct str record, struct err *e) MUST_CHECK;
 /* Appends the object. padded: histograms as MLRun's server serves them (22 counts, 23 edges of 20 bins). Statistics that are
  * not finite are left out. What MLRun has no word for is under the key "modelmon" of a feature, so that reading it

@@ -396,6 +396,8 @@ rc_t reference_from_record(struct reference **ret, struct str record, struct err
         rc = json_str(j, &names[n++], e);
     if (!rc)
         rc = reference_from_json(ret, json_get(doc, "statistics"), names, n, e);
+    if (!rc)
+        (*ret)->automatic = flag_of(doc, "automatic", false);
     mem_free(names);
     return rc;
 }

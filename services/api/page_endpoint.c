@@ -126,6 +126,11 @@ static bool is_disabled(const struct view *v)
     return strcmp(v->ep.monitoring_mode, "disabled") == 0;
 }
 
+static bool is_automatic(const struct view *v)
+{
+    return v->ref.source && strcmp(v->ref.source, REFERENCE_AUTO) == 0;
+}
+
 static void head(struct buf *b, const struct view *v, const struct feature_views *f)
 {
     const struct drift_point *d = view_newest(v);
@@ -137,6 +142,8 @@ static void head(struct buf *b, const struct view *v, const struct feature_views
         draw_summary(b, v, f);
     if (is_disabled(v))
         buf_addz(b, "<span class=\"tag\">monitoring disabled</span>");
+    if (is_automatic(v))
+        buf_addz(b, "<span class=\"tag\">compared with its own first rows</span>");
     if (!v->ep.latest)
         buf_addz(b, "<span class=\"tag\">older version</span>");
     buf_addz(b, "</div><p class=\"sub\">Endpoint <code>");
@@ -183,7 +190,7 @@ static void facts(struct buf *b, const struct view *v)
     buf_addf(b, "<div><dt>Schema version</dt><dd>%d</dd></div>", ep->schema_version);
     buf_addf(b, "<div><dt>Reference version</dt><dd>%d", ep->reference_version);
     if (v->ref.created_us) {
-        buf_addz(b, " of ");
+        buf_addz(b, is_automatic(v) ? " of its first rows, until " : " of ");
         html_time(b, v->ref.created_us);
     }
     buf_addz(b, "</dd></div>");
@@ -198,11 +205,13 @@ static void empty_reference(struct call *c, struct buf *b, const struct view *v)
     page_empty(
         b, "No reference yet",
         "Drift is the distance from what the model was trained on, and that is not known here. Send the training rows "
-        "or their statistics; drift is computed from the next window on.",
+        "or their statistics; windows of the last day are computed again, too.",
         arena_printf(c->arena,
+                     "modelmon reference %s/%s --csv FILE --api-url %s\n"
+                     "# or\n"
                      "curl -X PUT %s/api/v1/projects/%s/model-endpoints/%s/reference \\\n"
                      "     -d '{\"columns\": [\"a\", \"b\"], \"data\": [[0.1, 2], [0.3, 5]]}'",
-                     page_origin(c), v->project.name, v->ep.uid));
+                     v->project.name, v->ep.uid, page_origin(c), page_origin(c), v->project.name, v->ep.uid));
 }
 
 static void disabled(struct call *c, struct buf *b, const struct view *v)

@@ -1,9 +1,11 @@
 /* Owns the answers about the installation (client-spec, healthz) and about one project. A project's document is what a
  * client stored, kept whole; the settings that the services act on are columns and shown as spec.monitoring:
- *   {"base_period": "10m" (text with s, m or h; or a number of minutes, MLRun's unit), "enabled": true, "default_app": true} */
+ *   {"base_period": "10m" (text with s, m or h; or a number of minutes, MLRun's unit), "enabled": true, "default_app": true,
+ *    "reference_auto": 1000 (rows; 0: never; null or not there: as the controller's option says)} */
 #include "api.h"
 
 #include <stdio.h>
+#include "app/first_rows.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/num.h"
@@ -80,6 +82,8 @@ static void answer_project(struct call *c, const struct project *p)
     json_set_strz(m, "base_period", text);
     json_set_bool(m, "enabled", p->monitoring);
     json_set_bool(m, "default_app", p->default_app);
+    if (p->reference_auto)
+        json_set_i64(m, "reference_auto", p->reference_auto > 0 ? p->reference_auto : 0);
     json_set_strz(json_set_object(j, "status"), "state", "online");
     call_answer(c, 200, j);
     json_free(j);
@@ -144,6 +148,18 @@ static rc_t read_period(const struct json *j, int64_t *ret, struct err *e)
     return OK;
 }
 
+/* null: as the controller's REFERENCE_AUTO says. */
+static rc_t read_reference_auto(const struct json *j, int64_t *ret, struct err *e)
+{
+    int64_t n = 0;
+    rc_t rc = json_type(j) == JSON_NULL ? OK : json_i64(j, &n, e);
+    if (rc == OK && (n < 0 || n > FIRST_ROWS_MAX))
+        rc = json_complain(j, e, "a number of rows from 0 to %d is wanted", FIRST_ROWS_MAX);
+    if (rc == OK)
+        *ret = n == 0 && json_type(j) != JSON_NULL ? REFERENCE_NEVER : n;
+    return rc;
+}
+
 static rc_t read_monitoring(const struct json *m, struct project *p, struct err *e)
 {
     for (const struct json *j = json_first(m); j; j = json_next(j)) {
@@ -155,8 +171,10 @@ static rc_t read_monitoring(const struct json *m, struct project *p, struct err 
             rc = json_bool(j, &p->monitoring, e);
         else if (str_eqz(key, "default_app"))
             rc = json_bool(j, &p->default_app, e);
+        else if (str_eqz(key, "reference_auto"))
+            rc = read_reference_auto(j, &p->reference_auto, e);
         else
-            rc = json_complain(j, e, "unknown: base_period, enabled and default_app are known");
+            rc = json_complain(j, e, "unknown: base_period, enabled, default_app and reference_auto are known");
         if (rc != OK)
             return rc;
     }

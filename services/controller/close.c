@@ -161,7 +161,7 @@ static rc_t tell_apps(struct closer *c, struct db *db, struct batch *b, const st
     return OK;
 }
 
-static bool lake_behind(const struct close_scope *s, const struct closer *c, const struct pending_window *w)
+bool close_lake_behind(const struct close_scope *s, const struct closer *c, const struct pending_window *w)
 {
     int64_t newest = w->end_us > w->last_handled_us ? w->end_us : w->last_handled_us;
     return s->lake_us != INT64_MAX && s->lake_us < newest + c->opts->lateness_us;
@@ -177,7 +177,7 @@ static bool slots_dropped(const struct closer *c, const struct close_scope *s, c
 /* What is to be done with a window whose pending row was just taken. */
 enum verdict { CLOSE, TOO_LATE, NOTHING_NEW };
 static enum verdict judge(const struct closer *c, const struct close_scope *s, const struct pending_window *w,
-                          const struct window *known, const struct slot_summary *sum, int64_t *ret_late)
+                          const struct window *known, const struct slot_summary *sum, int reference, int64_t *ret_late)
 {
     if (known->revision == 0)
         return CLOSE;
@@ -187,9 +187,10 @@ static enum verdict judge(const struct closer *c, const struct close_scope *s, c
         return w->rows ? TOO_LATE : NOTHING_NEW;
     }
     *ret_late = sum->rows - had;
-    if (sum->rows <= had)
-        return NOTHING_NEW;
-    return s->now_us - known->closed_us > c->opts->max_lateness_us ? TOO_LATE : CLOSE;
+    bool more = sum->rows > had, other = sum->rows && known->reference_version != reference;
+    if (s->now_us - known->closed_us > c->opts->max_lateness_us)
+        return more ? TOO_LATE : NOTHING_NEW;
+    return more || other ? CLOSE : NOTHING_NEW;
 }
 
 static rc_t put_revision(struct closer *c, struct db *db, struct batch *b, const struct close_scope *s,
@@ -244,7 +245,7 @@ static rc_t close_window(struct closer *c, struct db *db, struct batch *b, const
     rc = summarise_slots(db, w, reference, &sum, e);
     if (rc)
         return rc;
-    if ((sum.mixed || s->needs_rows) && lake_behind(s, c, w)) {
+    if ((sum.mixed || s->needs_rows) && close_lake_behind(s, c, w)) {
         b->did.waiting++;
         return OK;
     }
@@ -253,7 +254,7 @@ static rc_t close_window(struct closer *c, struct db *db, struct batch *b, const
     if (rc)
         return rc == E_NOTFOUND ? OK : rc; /* another leader was first */
     int64_t late = 0;
-    switch (judge(c, s, w, &known, &sum, &late)) {
+    switch (judge(c, s, w, &known, &sum, reference, &late)) {
     case NOTHING_NEW:
         return OK;
     case TOO_LATE:
@@ -347,6 +348,23 @@ rc_t close_find_empty(struct closer *c, struct db *db, const struct close_scope 
     return rc;
 }
 
+/* Moves those that may be closed now to the front. */
+static rc_t learn_due(struct closer *c, struct db *db, const struct close_scope *s, struct pending_window *due,
+                      size_t n, size_t *ret_ready, struct tick_report *r, struct err *e)
+{
+    rc_t rc = OK;
+    size_t kept = 0;
+    for (size_t i = 0; !rc && i < n; i++) {
+        bool wait = false;
+        rc = learn_reference(c, db, s, &due[i], &wait, e);
+        r->waiting += wait;
+        if (!wait)
+            due[kept++] = due[i];
+    }
+    *ret_ready = kept;
+    return rc;
+}
+
 rc_t close_project(struct closer *c, struct db *db, const struct close_scope *s, struct tick_report *r, bool *ret_more,
                    struct err *e)
 {
@@ -362,8 +380,10 @@ rc_t close_project(struct closer *c, struct db *db, const struct close_scope *s,
         if (rc)
             return rc;
         r->waiting = waiting;
-        for (size_t at = 0; !rc && at < n; at += (size_t)c->opts->close_batch) {
-            size_t left = n - at;
+        size_t ready = 0;
+        rc = learn_due(c, db, s, due, n, &ready, r, e);
+        for (size_t at = 0; !rc && at < ready; at += (size_t)c->opts->close_batch) {
+            size_t left = ready - at;
             size_t piece = left < (size_t)c->opts->close_batch ? left : (size_t)c->opts->close_batch;
             rc = close_batch(c, db, s, due + at, piece, r, e);
         }

@@ -19,6 +19,7 @@
 #include "db/window.h"
 #include "lake/clear.h"
 #include "lake/expire.h"
+#include "lake/lake.h"
 #include "metrics/metrics.h"
 #include "pipeline/identity.h"
 #include "service/service.h"
@@ -33,6 +34,7 @@ struct controller_options {
     int64_t deleted_again_us;
     int64_t retention_slots_us, retention_results_us, retention_dead_letters_us, retention_lake_us;
     char *lake_dir;
+    int64_t reference_auto;
 };
 extern const struct config_key controller_keys[];
 extern const size_t controller_keys_n;
@@ -49,9 +51,11 @@ enum {
     M_WAITING,
     M_LEADER,
     M_CHORES,
+    M_REFERENCES,
 };
 enum { WINDOW_FIRST, WINDOW_REVISION, WINDOW_SILENT };
 enum { CHORE_SWEPT, CHORE_FOLDED, CHORE_DAYS_DROPPED, CHORE_FILES_DELETED, CHORE_ENDPOINTS_CLEARED };
+enum { REFERENCE_MADE, REFERENCE_FAILED };
 enum { RELAY_SENT, RELAY_FAILED, RELAY_REFUSED };
 extern struct metric_set controller_metrics;
 
@@ -93,8 +97,11 @@ struct closer { /* close.c, known.c */
     struct map endpoints; /* id as 8 bytes ⇒ struct endpoint, dropped when its record changes or is deleted */
     int64_t change_seq;
     struct gone_watch gone;
-    struct map days;    /* days whose partitions are there */
-    struct map empties; /* project's id as 4 bytes ⇒ int64_t: empty windows are pending up to there */
+    struct map days;            /* days whose partitions are there */
+    struct map empties;         /* project's id as 4 bytes ⇒ int64_t: empty windows are pending up to there */
+    struct lake_reader *reader; /* learn.c, as the next two; opened at first need */
+    struct map failed;          /* id as 8 bytes ⇒ int64_t: no look into the lake before (monotonic) */
+    int64_t learn_until_us;     /* monotonic: of this tick */
 };
 void closer_done(struct closer *c);
 void closer_forget_days(struct closer *c); /* after partitions were dropped */
@@ -105,6 +112,17 @@ rc_t close_project(struct closer *c, struct db *db, const struct close_scope *s,
 rc_t close_find_empty(struct closer *c, struct db *db, const struct close_scope *s, struct err *e) MUST_CHECK;
 /* Takes note of changed endpoint records. Once a tick, before close_project. */
 rc_t close_refresh(struct closer *c, struct db *db, struct err *e) MUST_CHECK;
+
+bool close_lake_behind(const struct close_scope *s, const struct closer *c, const struct pending_window *w);
+
+/* How many first rows make a reference in this project; 0: none is made, or there is no LAKE_DIR. */
+int64_t learn_rows(const struct closer *c, const struct project *p);
+void learn_begin(struct closer *c); /* once a tick */
+void learn_done(struct closer *c);
+/* Before a due window is closed, outside of a transaction: makes the endpoint's reference if it has none and there are enough
+ * rows. *ret_wait: there are, but the lake has not caught up with the window, or the tick's time is used up. */
+rc_t learn_reference(struct closer *c, struct db *db, const struct close_scope *s, const struct pending_window *w,
+                     bool *ret_wait, struct err *e) MUST_CHECK;
 
 /* Borrowed until the next close_refresh. E_NOTFOUND: deleted. */
 rc_t closer_endpoint(struct closer *c, struct db *db, int64_t id, const struct endpoint **ret, struct err *e) MUST_CHECK;

@@ -1,6 +1,7 @@
 /* modelmon-controller: options, metrics and the life of the one controller thread. */
 #include <stdio.h>
 #include <string.h>
+#include "app/first_rows.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "controller.h"
@@ -129,6 +130,14 @@ const struct config_key controller_keys[] = {
      .help =
          "The lake's folder, writable; empty: files of dropped days and deleted endpoints stay, for whoever owns the "
          "folder to delete."},
+    {.env = "REFERENCE_AUTO",
+     .def = "0",
+     .type = CONFIG_I64,
+     .offset = AT(reference_auto),
+     .min = 0,
+     .max = FIRST_ROWS_MAX,
+     .help = "An endpoint without a reference gets one from so many of its first rows, read from LAKE_DIR; a project's "
+             "reference_auto comes before it; 0: none."},
 };
 const size_t controller_keys_n = sizeof controller_keys / sizeof *controller_keys;
 
@@ -170,6 +179,10 @@ static const struct metric_row rows[] = {
                   .labels = {{.name = "what",
                               .values = (const char *const[]){"swept", "folded", "days_dropped", "files_deleted",
                                                               "endpoints_cleared", NULL}}}},
+    [M_REFERENCES] = {.name = "modelmon_controller_references_total",
+                      .kind = METRIC_COUNTER,
+                      .help = "References of first rows: made, or failed: the lake could not be read.",
+                      .labels = {{.name = "outcome", .values = (const char *const[]){"made", "failed", NULL}}}},
 };
 struct metric_set controller_metrics = METRIC_SET(rows);
 
@@ -182,6 +195,8 @@ static rc_t open_controller(struct service *s, void *self, struct err *e)
     struct controller *c = self;
     c->service = s;
     c->opened_us = clock_mono_us();
+    if (c->opts.reference_auto && !*c->opts.lake_dir)
+        return err_set(e, E_INVALID, "REFERENCE_AUTO: the first rows are read from the lake, LAKE_DIR says where it is");
     metrics_register(&controller_metrics);
     c->health_db = health_add(service_health(s), "database", HEALTH_REQUIRED, 5 * USEC_PER_SEC);
     c->health_bus = health_add(service_health(s), "bus", HEALTH_REQUIRED, 5 * USEC_PER_SEC);

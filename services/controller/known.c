@@ -62,6 +62,7 @@ static rc_t forget_gone(struct closer *c, struct db *db, struct err *e)
 
 rc_t close_refresh(struct closer *c, struct db *db, struct err *e)
 {
+    learn_begin(c);
     if (c->endpoints.len > ENDPOINTS_KNOWN_MAX)
         endpoints_drop_all(c);
     for (size_t n = 1; n > 0;) {
@@ -91,6 +92,7 @@ void closer_done(struct closer *c)
     for (struct map_iter it = {0}; map_next(&c->empties, &it);)
         mem_free(it.value);
     map_done(&c->empties);
+    learn_done(c);
 }
 
 rc_t closer_days(struct closer *c, struct db *db, const struct pending_window *w, size_t n, struct err *e)

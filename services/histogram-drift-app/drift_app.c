@@ -281,6 +281,8 @@ static void write_extra(const struct drift_result *d, const struct drift_options
     jw_kv_i64(&w, "samples", (int64_t)d->rows);
     jw_kv_i64(&w, "min_samples", (int64_t)o->min_samples);
     jw_kv_i64(&w, "reference_version", in->reference ? in->reference->version : 0);
+    if (in->reference && in->reference->automatic)
+        jw_kv_strz(&w, "reference_source", REFERENCE_AUTO);
     jw_kv_strz(&w, "edges", edges_names[o->edges]);
     jw_kv_f64(&w, "potential", o->potential); /* a page draws them */
     jw_kv_f64(&w, "detected", o->detected);
@@ -308,8 +310,9 @@ static void answer_drift(const struct drift_result *d, const struct drift_option
     buf_done(&extra);
     if (d->n_labels == 0)
         return;
-    buf_addf(&extra, "{\"samples\":%llu,\"labels\":%zu%s}", (unsigned long long)d->rows, d->n_labels,
-             d->reason[0] && d->prediction_status == DRIFT_IRRELEVANT ? ",\"reason\":\"insufficient_samples\"" : "");
+    buf_addf(&extra, "{\"samples\":%llu,\"labels\":%zu%s%s}", (unsigned long long)d->rows, d->n_labels,
+             d->reason[0] && d->prediction_status == DRIFT_IRRELEVANT ? ",\"reason\":\"insufficient_samples\"" : "",
+             in->reference->automatic ? ",\"reference_source\":\"" REFERENCE_AUTO "\"" : "");
     app_result(out, "prediction_drift", d->prediction_drift, KIND_DATA_DRIFT, (int)d->prediction_status, buf_str(&extra));
     buf_done(&extra);
 }

@@ -660,6 +660,99 @@ static void references_are_in_force_by_time(void **state)
     endpoint_done(&ep);
 }
 
+/* A reference of first rows is in force from the last of them on, and never takes another one's place. */
+static void first_rows_are_in_force_from_their_end(void **state)
+{
+    (void)state;
+    struct endpoint ep = created(NULL, "a", "inplace"), got;
+    int version = -1;
+    ok(reference_put_first(t.db, project, ep.id, S("{\"a\":1}"), S("[]"), 5000, &e));
+    assert_int_equal(reference_put_first(t.db, project, ep.id, S("{\"a\":2}"), S("[]"), 5000, &e), E_CONFLICT);
+    const struct {
+        int64_t end;
+        int version;
+    } rows[] = {{1, 0}, {4999, 0}, {5000, 1}, {INT64_MAX, 1}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        ok(reference_in_force(t.db, ep.id, rows[i].end, &version, &e));
+        assert_int_equal(version, rows[i].version);
+    }
+    ok(reference_put(t.db, project, ep.id, S("{\"a\":1}"), S("[]"), "api_rows", &version, &e)); /* somebody says the same: that is new */
+    assert_int_equal(version, 2);
+    ok(reference_in_force(t.db, ep.id, INT64_MAX, &version, &e));
+    assert_int_equal(version, 2);
+    ok(reference_in_force(t.db, ep.id, 4999, &version, &e));
+    assert_int_equal(version, 0);
+    struct endpoint_reference *all = NULL;
+    size_t n = 0;
+    ok(references_list(t.db, ep.id, &all, &n, &e));
+    assert_int_equal(n, 2);
+    assert_string_equal(all[0].source, REFERENCE_AUTO);
+    assert_int_equal(all[0].created_us, 5000);
+    references_free(all, n);
+    ok(endpoint_get_id(t.db, ep.id, &got, &e));
+    assert_int_equal(got.reference_version, 2);
+    endpoint_done(&got);
+    endpoint_done(&ep);
+}
+
+#define PERIOD INT64_C(600000000)
+
+/* Windows 1 to n, closed without a reference; the third has no rows. */
+static void close_windows(const struct endpoint *ep, int n)
+{
+    int64_t day = 0;
+    ok(db_days_ensure(t.db, &day, 1, &e));
+    for (int i = 1; i <= n; i++) {
+        const struct window w = {.project_id = project,
+                                 .endpoint_id = ep->id,
+                                 .start_us = (i - 1) * PERIOD,
+                                 .end_us = i * PERIOD,
+                                 .revision = 1,
+                                 .rows = i == 3 ? 0 : 10,
+                                 .closed_us = 1000};
+        ok(window_put(t.db, &w, S(""), &e));
+    }
+}
+
+static size_t pending_ends(int64_t ret[8])
+{
+    struct pending_window *due = NULL;
+    struct db_rows *held = NULL;
+    size_t n = 0;
+    ok(pending_due(t.db, project, INT64_MAX / 2, 0, 8, &due, &n, &held, &e));
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(due[i].rows, 0);
+        ret[i] = due[i].end_us / PERIOD;
+    }
+    mem_free(due);
+    db_rows_free(held);
+    return n;
+}
+
+static void the_first_reference_makes_closed_windows_pending(void **state)
+{
+    (void)state;
+    struct endpoint ep = created(NULL, "a", "inplace"), other = created(NULL, "b", "inplace");
+    int64_t ends[8], found = 0;
+    int version;
+    close_windows(&ep, 4);
+    close_windows(&other, 2);
+    ok(windows_sweep(t.db, project, 0, 2000, 5000, &found, &e)); /* without a reference there is nothing to look for */
+    assert_int_equal(found, 0);
+    ok(reference_put(t.db, project, ep.id, S("{}"), S("[]"), "api_rows", &version, &e));
+    assert_int_equal(pending_ends(ends), 3);
+    assert_true(ends[0] == 1 && ends[1] == 2 && ends[2] == 4);
+    ok(db_exec(t.db, "DELETE FROM pending_windows", NULL, 0, NULL, &e));
+    ok(reference_put(t.db, project, ep.id, S("{\"a\":{}}"), S("[]"), "api_rows", &version,
+                     &e)); /* the second concerns none that is closed */
+    assert_int_equal(pending_ends(ends), 0);
+    ok(reference_put_first(t.db, project, other.id, S("{}"), S("[]"), 2 * PERIOD, &e));
+    assert_int_equal(pending_ends(ends), 1);
+    assert_true(ends[0] == 2);
+    endpoint_done(&ep);
+    endpoint_done(&other);
+}
+
 int main(void)
 {
     int failed = 0;
@@ -682,6 +775,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(delete_takes_every_row, setup, teardown),
         cmocka_unit_test_setup_teardown(schemas_are_numbered, setup, teardown),
         cmocka_unit_test_setup_teardown(references_are_in_force_by_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(first_rows_are_in_force_from_their_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_first_reference_makes_closed_windows_pending, setup, teardown),
     };
     for (int sqlite = 0; sqlite < 2; sqlite++) {
         print_message("on %s\n", sqlite ? "SQLite" : "PostgreSQL");
