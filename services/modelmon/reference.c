@@ -1,5 +1,6 @@
 /* modelmon reference: what a model was trained on, from a file to its endpoint. The rows stay here; statistics are sent. */
 #include <stdio.h>
+#include <string.h>
 #include "client.h"
 #include "files.h"
 #include "json/write.h"
@@ -7,6 +8,7 @@
 
 struct reference_verb_options {
     const char *api, *csv, *parquet, *stats, *labels;
+    bool create;
     bool history;
 };
 #define AT(field) offsetof(struct reference_verb_options, field)
@@ -25,6 +27,12 @@ static const struct config_key keys[] = {
      .flags = CONFIG_FLAG,
      .offset = AT(history),
      .help = "Shows the versions there are instead: when each came, and from where."},
+    {.env = "CREATE",
+     .def = "false",
+     .type = CONFIG_BOOL,
+     .flags = CONFIG_FLAG,
+     .offset = AT(create),
+     .help = "Makes the endpoint, with the file's columns, when it is not there."},
     CLIENT_URL_KEY(AT(api)),
 };
 
@@ -60,6 +68,43 @@ static void add_unknown(const struct client_endpoint *c, const struct reference 
         buf_addf(out, "%s (%zu of %zu)\n", missing > 8 ? ", …" : "", missing, n);
 }
 
+static void add_names(struct json_writer *w, const char *key, const struct reference *r, bool labels)
+{
+    jw_key(w, key);
+    jw_array(w);
+    for (size_t i = 0; i < r->n; i++)
+        if (r->features[i].is_label == labels)
+            jw_str(w, r->features[i].name);
+    jw_array_end(w);
+}
+
+static rc_t create(const char *api, const char *operand, const struct reference *r, struct err *e)
+{
+    CLEANUP(buf_done) struct buf path = {0}, body = {0};
+    CLEANUP(json_freep) struct json *answer = NULL;
+    const char *slash = strchr(operand, '/'); /* client_endpoint has found it */
+    struct json_writer w;
+    buf_addz(&path, "/api/v1/projects/");
+    client_add_encoded(&path, (struct str){operand, (size_t)(slash - operand)});
+    buf_addz(&path, "/model-endpoints?creation-strategy=inplace");
+    jw_init(&w, &body, JSON_NAN_NULL);
+    jw_object(&w);
+    jw_key(&w, "metadata");
+    jw_object(&w);
+    jw_kv_strz(&w, "name", slash + 1);
+    jw_kv_str(&w, "project", (struct str){operand, (size_t)(slash - operand)});
+    jw_object_end(&w);
+    jw_key(&w, "spec");
+    jw_object(&w);
+    jw_kv_strz(&w, "model_name", slash + 1);
+    add_names(&w, "feature_names", r, false);
+    add_names(&w, "label_names", r, true);
+    jw_object_end(&w);
+    jw_kv_raw(&w, "status", STR("{\"monitoring_mode\":\"enabled\"}"));
+    jw_object_end(&w);
+    return client_call(api, "POST", path.data, buf_str(&body), 0, &answer, e);
+}
+
 static rc_t send(const struct reference_verb_options *o, const char *operand, const struct training_file *t,
                  struct buf *out, struct err *e)
 {
@@ -68,6 +113,10 @@ static rc_t send(const struct reference_verb_options *o, const char *operand, co
     struct client_endpoint c = {0};
     int64_t version = 0;
     rc_t rc = client_endpoint(o->api, operand, &c, e);
+    if (rc == E_NOTFOUND && o->create) {
+        rc = create(o->api, operand, t->reference, e);
+        rc = rc ? rc : client_endpoint(o->api, operand, &c, e);
+    }
     if (rc)
         return rc;
     buf_addf(&path, "/api/v1/projects/%.*s/model-endpoints/", STR_FMT(c.project));
@@ -162,7 +211,7 @@ const struct verb verb_reference = {
     .name = "reference",
     .operands = "PROJECT/ENDPOINT",
     .summary = "Says what a model was trained on: the next version of its reference.",
-    .notes = "  modelmon reference shop/price --csv train.csv --labels price\n\n"
+    .notes = "  modelmon reference shop/price --csv train.csv --labels price --create\n\n"
              "  modelmon reference shop/price --history\n\n"
              "Only statistics leave this machine. Exit codes: 0 stored, 1 failed, 2 wrong usage.",
     .operands_min = 1,

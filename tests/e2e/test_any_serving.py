@@ -4,6 +4,7 @@ import datetime
 import glob
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -20,21 +21,16 @@ import serving
 
 SCHEMAS = os.path.join(mm.ROOT, "common/event/schemas")
 
-# README's text: FastAPI in ten lines.
-FASTAPI = '''
-import os, time, httpx
-from fastapi import BackgroundTasks, FastAPI
 
-app, monitor = FastAPI(), httpx.Client(base_url=os.environ["MODELMON"])
 
-@app.post("/predict")
-def predict(rows: list[list[float]], tasks: BackgroundTasks):
-    start = time.perf_counter()
-    outputs = [int(sum(row) > 10) for row in rows]  # your model
-    tasks.add_task(monitor.post, "/flowers", json={"model": "iris", "inputs": rows, "outputs": outputs,
-                                                   "latency_us": (time.perf_counter() - start) * 1e6})
-    return outputs
-'''
+def readme_block(language):
+    """The block of README's "Any serving layer" in that language."""
+    with open(os.path.join(mm.ROOT, "README.md"), encoding="utf-8") as f:
+        section = f.read().split("## Any serving layer", 1)[1].split("\n## ", 1)[0]
+    return re.search(rf"```{language}\n(.*?)```", section, re.S).group(1)
+
+
+FASTAPI = readme_block("python")
 
 
 def documents():

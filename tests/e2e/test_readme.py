@@ -1,4 +1,4 @@
-"""README's own lines, run as they stand against a running system: a newcomer's first endpoint gets a drift result."""
+"""The stream service's README's own lines, run as they stand against a running system: a newcomer's first endpoint gets a drift result."""
 import json
 import os
 import re
@@ -11,16 +11,16 @@ ROOT = os.environ["MM_ROOT"]
 
 
 def block(title):
-    text = open(os.path.join(ROOT, "README.md"), encoding="utf-8").read()
+    text = open(os.path.join(ROOT, "services/stream/README.md"), encoding="utf-8").read()
     section = text[text.index("## " + title):]
     return re.search(r"```sh\n(.*?)```", section, re.S).group(1)
 
 
-def test_try_it_with_your_own_model(tmp_path):
+def test_by_hand_with_servers(tmp_path):
     with mm.World() as world, system.System(world, lateness="2s") as running:
         os.makedirs(tmp_path / "build/dev")
         (tmp_path / "build/dev/env").write_text(f"API_URL={running.api.url('')}\nSTREAM_URL={running.stream.url('')}\n")
-        out = subprocess.run(["bash", "-euo", "pipefail", "-c", block("Try it with your own model")], cwd=tmp_path,
+        out = subprocess.run(["bash", "-euo", "pipefail", "-c", block("By hand, with servers")], cwd=tmp_path,
                              capture_output=True, text=True, timeout=120, check=False)
     assert out.returncode == 0, out.stderr
     answer = json.loads(out.stdout.strip().splitlines()[-1])
