@@ -1,9 +1,24 @@
 /* The cache seam: options, the table of backends, the counts. */
 #include "cache/cache.h"
 
+#include <string.h>
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cache/driver.h"
+#include "metrics/metrics.h"
+
+/* A kind is what a key begins with, before its first colon. */
+#define KINDS_MAX 8
+enum { M_READS };
+enum { READ_HIT, READ_MISS };
+static const struct metric_row metric_rows[] = {
+    [M_READS] = {.name = "modelmon_cache_reads_total",
+                 .kind = METRIC_COUNTER,
+                 .help = "Reads of the cache by what was asked for; a miss is answered by the database.",
+                 .labels = {{.name = "kind", .cap = KINDS_MAX},
+                            {.name = "outcome", .values = (const char *const[]){"hit", "miss", NULL}}}},
+};
+static struct metric_set metrics = METRIC_SET(metric_rows);
 
 #define AT(field) offsetof(struct cache_config, field)
 /* --- none: nothing is ever there --- */
@@ -140,6 +155,7 @@ rc_t cache_open(struct cache **ret, const struct cache_config *cfg, struct err *
     rc = ops->open(cfg, &self, e);
     if (rc)
         return rc;
+    metrics_register(&metrics);
     struct cache *c = mem_alloc(sizeof *c);
     *c = (struct cache){.ops = ops, .self = self};
     *ret = c;
@@ -160,9 +176,19 @@ static void count(struct cache *c, rc_t rc)
     c->counts.errors += rc != OK && rc != E_NOTFOUND && rc != E_LIMIT;
 }
 
+static void count_read(struct str key, bool hit)
+{
+    const char *colon = memchr(key.p, ':', key.n);
+    struct str kind = {key.p, colon ? (size_t)(colon - key.p) : key.n};
+    size_t label = metrics_label(&metrics, M_READS, 0, kind);
+    metric_add(metrics_at(&metrics, M_READS, label, hit ? READ_HIT : READ_MISS), 1);
+}
+
 rc_t cache_get(struct cache *c, struct str key, struct buf *ret)
 {
     rc_t rc = c->ops->get(c->self, key, ret);
+    if (c->ops != &cache_none)
+        count_read(key, rc == OK);
     c->counts.hits += rc == OK;
     c->counts.misses += rc != OK;
     count(c, rc);

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cache/cache.h"
+#include "metrics/metrics.h"
 
 #define S(literal) ((struct str){literal, sizeof literal - 1})
 #define CALL_MAX_US (350 * USEC_PER_MSEC) /* 200 ms, and what a busy machine adds */
@@ -103,6 +104,33 @@ static void what_is_set_is_found(void **state)
     struct cache_counts n = cache_counts(c);
     assert_true(n.hits == 3 && n.misses == 2 && n.errors == 0);
     assert_true(cache_up(c));
+    cache_free(c);
+}
+
+static bool is_rendered(const char *line)
+{
+    CLEANUP(buf_done) struct buf text = {0};
+    metrics_render(&text);
+    buf_addc(&text, '\0');
+    return strstr(text.data, line) != NULL;
+}
+
+/* First of all: the kinds that are learned are few. */
+static void reads_are_counted_by_kind(void **state)
+{
+    (void)state;
+    struct cache *c = open_at(host, port, 60 * USEC_PER_SEC);
+    const char *kind = in_memory ? "kind_memory" : "kind_redis";
+    char key[64], line[128];
+    snprintf(key, sizeof key, "%s:%d:x", kind, (int)getpid());
+    expect(c, key, NULL);
+    cache_set(c, str_of(key), S("v"));
+    expect(c, key, "v");
+    expect(c, key, "v");
+    snprintf(line, sizeof line, "modelmon_cache_reads_total{kind=\"%s\",outcome=\"hit\"} 2\n", kind);
+    assert_true(is_rendered(line));
+    snprintf(line, sizeof line, "modelmon_cache_reads_total{kind=\"%s\",outcome=\"miss\"} 1\n", kind);
+    assert_true(is_rendered(line));
     cache_free(c);
 }
 
@@ -472,9 +500,9 @@ static void subscriptions_are_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest everywhere[] = {
-        cmocka_unit_test(what_is_set_is_found),      cmocka_unit_test(nothing_lives_longer_than_the_ttl),
-        cmocka_unit_test(caches_see_each_other),     cmocka_unit_test(messages_come_to_all_who_listen),
-        cmocka_unit_test(subscriptions_are_bounded),
+        cmocka_unit_test(reads_are_counted_by_kind),         cmocka_unit_test(what_is_set_is_found),
+        cmocka_unit_test(nothing_lives_longer_than_the_ttl), cmocka_unit_test(caches_see_each_other),
+        cmocka_unit_test(messages_come_to_all_who_listen),   cmocka_unit_test(subscriptions_are_bounded),
     };
     const struct CMUnitTest of_redis[] = {
         cmocka_unit_test(losing_everything_is_a_miss),

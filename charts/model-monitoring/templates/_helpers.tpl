@@ -87,6 +87,9 @@ seccompProfile:
 {{- if ne (.row.lake | default "none") "none" -}}
 {{- $env = merge (dict "LAKE_DIR" "/var/lib/modelmon/lake") $env -}}
 {{- end -}}
+{{- with .row.eventsTo -}}
+{{- $env = merge (dict "STREAM_URL" (printf "http://%s-%s:8080" (include "mm.fullname" $.root) .)) $env -}}
+{{- end -}}
 {{- $env = merge (deepCopy (.row.env | default dict)) $env -}}
 {{- range $key, $value := $env }}
 {{ $key }}: {{ $value | toString | quote }}
