@@ -150,6 +150,30 @@ def test_a_repeat_gives_the_same_bytes(world, scene):
     assert values[:len(values) // 2] == values[len(values) // 2:]
 
 
+def test_a_flushed_cache_changes_no_result(world, scene):
+    """What was cached is gone at any moment: the database answers, the numbers are the same, every key has an end."""
+    scene.train()
+    cache = world.redis()
+    with world.service("stream", **scene.stream_env) as stream:
+        scene.serve(scene.rng.normal(size=(60, 2)), stream)
+        mm.wait_for(lambda: cache.keys("mm:reference:*"), 20, "the reference is cached")
+        scene.send(scene.window())
+        first = scene.answers(1)[0]
+        assert scene.app.metric("modelmon_cache_reads_total", kind="reference", outcome="hit") == 1  # stream has put it there
+        assert all(cache.ttl(k) > 0 for k in cache.keys("*"))
+        cache.flushdb()
+        scene.app.term()
+        scene.app.start()  # with nothing in memory either
+        scene.send(scene.window(revision=2))
+        second = scene.answers(2)[1]
+        assert scene.app.metric("modelmon_cache_reads_total", kind="reference", outcome="miss") == 1
+        cache.flushdb()
+        scene.serve(scene.rng.normal(size=(60, 2)), stream)  # it goes on counting against the same version
+    for name in ("hellinger_mean", "kld_mean", "tvd_mean"):
+        assert second[name]["metric_value"] == first[name]["metric_value"]
+    assert {r["reference_version"] for r in world.rows("SELECT reference_version FROM slots")} == {1}
+
+
 def test_no_reference_and_too_few_samples(world, scene):
     scene.serve(scene.rng.normal(size=(29, 2)))
     scene.send(scene.window(reference=None))
