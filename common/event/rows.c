@@ -86,7 +86,7 @@ static bool read_cell(struct rows *rows, struct json_reader *r)
         v->type = VALUE_NUMBER;
         v->is_int = in.num.is_int;
         v->num = in.num.f64;
-        v->s = in.num.text;
+        v->s = (struct str){in.num.text.p, (size_t)(r->at - in.num.text.p)};
         break;
     case JSON_STRING:
         v->type = VALUE_STRING;
@@ -112,13 +112,17 @@ static bool read_cell(struct rows *rows, struct json_reader *r)
 
 static bool read_list_row(struct rows *rows, struct json_reader *r)
 {
+    struct json_number num;
     size_t offset = jr_offset(r), before = rows->n_values;
     if (!jr_array(r))
         return false;
     size_t n = rows->counted ? jr_skip_numbers(r) : 0;
-    while (jr_item(r))
+    while (jr_item(r)) {
         if (!read_cell(rows, r))
             return false;
+        while (jr_number_item(r, &num))
+            *add_value(rows) = (struct value){VALUE_NUMBER, num.is_int, num.f64, num.text};
+    }
     if (jr_failed(r))
         return false;
     n += rows->n_values - before;

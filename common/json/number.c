@@ -146,7 +146,7 @@ static double from_bits(uint64_t bits)
 #define INFINITE_BITS (UINT64_C(0x7FF) << 52)
 
 /* The bits of the double nearest to w * 10^q; false: too near to a tie to tell. */
-static inline bool round_bits(uint64_t w, int64_t q, uint64_t *ret)
+static inline __attribute__((always_inline)) bool round_bits(uint64_t w, int64_t q, uint64_t *ret)
 {
     if (w == 0 || q < POW5_FIRST)
         return *ret = 0, true;
@@ -220,9 +220,16 @@ static int64_t count_significant(const struct parts *n)
     return (n->int_end - p) + (n->frac_end - n->frac_start);
 }
 
+/* Of a number that was cut: whether the digits that are gone cannot matter. */
+static __attribute__((noinline)) bool is_sure(const struct parts *n, uint64_t bits)
+{
+    uint64_t next;
+    return round_bits(n->w + 1, n->exponent, &next) && next == bits;
+}
+
 static enum number_result to_double(struct parts *n, struct str text, double *ret)
 {
-    uint64_t bits, next;
+    uint64_t bits;
     bool cut = (n->int_end - n->int_start) + (n->frac_end - n->frac_start) > DIGITS_MAX && count_significant(n) > DIGITS_MAX;
     if (cut)
         cut_digits(n);
@@ -232,7 +239,7 @@ static enum number_result to_double(struct parts *n, struct str text, double *re
         *ret = n->negative ? -v : v;
         return NUMBER_OK;
     }
-    if (!round_bits(n->w, n->exponent, &bits) || (cut && (!round_bits(n->w + 1, n->exponent, &next) || next != bits)))
+    if (!round_bits(n->w, n->exponent, &bits) || (cut && !is_sure(n, bits)))
         return num_f64(text, ret) == OK ? NUMBER_OK : NUMBER_RANGE;
     if (bits == INFINITE_BITS)
         return NUMBER_RANGE;

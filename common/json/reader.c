@@ -385,6 +385,22 @@ bool jr_number(struct json_reader *r, struct json_number *ret)
     return take(r, JSON_NUMBER) && take_number(r, ret);
 }
 
+bool jr_number_item(struct json_reader *r, struct json_number *ret)
+{
+    struct json_frame *f = &r->frames[r->depth];
+    const char *p = r->at, *stop;
+    assert(r->depth > 0 && !f->is_object);
+    if (jr_failed(r) || f->count == 0 || r->values_left == 0 || p == r->end || *p != ',')
+        return false;
+    p = skip_space(p + 1, r->end);
+    if (p == r->end || type_by_byte[(unsigned char)*p] != JSON_NUMBER || number_read(p, r->end, ret, &stop) != NUMBER_OK)
+        return false;
+    r->at = stop;
+    r->values_left--;
+    f->count++;
+    return true;
+}
+
 bool jr_f64(struct json_reader *r, double *ret)
 {
     struct json_number n;

@@ -107,6 +107,9 @@ bool jr_object(struct json_reader *r);               /* goes into an object */
 bool jr_key(struct json_reader *r, struct str *ret); /* next key; false at the end of the object (which is left) or after an error */
 bool jr_array(struct json_reader *r);                /* goes into an array */
 bool jr_item(struct json_reader *r);                 /* is there one more? false as with jr_key */
+/* The item behind one that was taken, if it is a number: long rows of them in half the calls. False: nothing changed, and
+ * jr_item goes on from here. */
+bool jr_number_item(struct json_reader *r, struct json_number *ret);
 bool jr_failed(const struct json_reader *r);
 
 /* Strings are borrowed from the text, or from the reader's arena if they hold escapes: valid until the next jr_init

@@ -10,4 +10,6 @@ void dedupe_free(struct dedupe *d);
 /* True: the same key is among the horizon's records before this offset. The key is (or stays) added.
  * Offsets ascend; the offset of the last call may come again and gets the answer it had. */
 bool dedupe_seen(struct dedupe *d, const uint64_t key[2], int64_t offset);
+/* Says that the key will be asked for in a moment: its place is far away in memory, and comes while other work is done. */
+void dedupe_expect(const struct dedupe *d, const uint64_t key[2]);
 int64_t dedupe_held(const struct dedupe *d);

@@ -112,7 +112,7 @@ static struct memory *memory_of(const struct sink *s, struct pipeline_part *part
     return m;
 }
 
-static bool is_duplicate(const struct sink *s, const struct pipeline_record *r, const struct inference_event *ev)
+static void identity(const struct inference_event *ev, uint64_t hash[2])
 {
     char key[NAME_UID_MAX + INFERENCE_ID_MAX + 16];
     size_t n = 0;
@@ -124,9 +124,7 @@ static bool is_duplicate(const struct sink *s, const struct pipeline_record *r, 
     key[n++] = '\0';
     memcpy(key + n, ev->request_id.p, ev->request_id.n);
     n += ev->request_id.n;
-    uint64_t hash[2];
     hash128(key, n, hash);
-    return dedupe_seen(memory_of(s, r->part)->seen, hash, r->offset);
 }
 
 /* A refused record does not make the one that is sent again, once its fault is mended, a duplicate. While they are handled
@@ -147,12 +145,12 @@ static rc_t was_refused(struct sink *s, const struct pipeline_record *r, bool *r
     return OK;
 }
 
-static rc_t warm_up(struct sink *s, const struct pipeline_record *r, const struct inference_event *ev, struct err *e)
+static rc_t warm_up(struct sink *s, const struct pipeline_record *r, const uint64_t id[2], struct err *e)
 {
     bool refused = false;
     rc_t rc = was_refused(s, r, &refused, e);
     if (rc == OK && !refused)
-        (void)is_duplicate(s, r, ev);
+        (void)dedupe_seen(memory_of(s, r->part)->seen, id, r->offset);
     return rc;
 }
 
@@ -172,10 +170,14 @@ static rc_t take_event(struct sink *s, const struct pipeline_record *r, const st
                        struct reject *why, struct err *e)
 {
     struct resolved at;
+    struct dedupe *seen = memory_of(s, r->part)->seen;
+    uint64_t id[2];
+    identity(ev, id);
     if (r->warmup)
-        return warm_up(s, r, ev, e);
+        return warm_up(s, r, id, e);
+    dedupe_expect(seen, id);
     rc_t rc = registry_resolve(s->registry, s->db, r->part->project_id, r->part->schema_seq, ev, &at, why, e);
-    if (rc == OK && is_duplicate(s, r, ev)) {
+    if (rc == OK && dedupe_seen(seen, id, r->offset)) {
         count(s, DUPLICATE);
         return OK;
     }

@@ -1,5 +1,5 @@
 /* stream_20x1: CPU per event of the stream service, both pipelines, Kafka in, PostgreSQL and Parquet out, against
- * librdkafka's bare consumer on the same topic. The work is checked: every row is in slots and in the manifest. */
+ * librdkafka's bare consumer on the same topic: the median of runs before and after, a single one differs by a half. The work is checked: every row is in slots and in the manifest. */
 #include <librdkafka/rdkafka.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,9 +16,11 @@
 #include "db/project.h"
 #include "event/names.h"
 #include "pipeline/acks.h"
+#include "scene.h"
 
 #define FEATURES 20
 #define PARTITIONS 8
+#define BARE_RUNS 7
 
 struct bench {
     const char *name;
@@ -266,11 +268,19 @@ static bool run(struct bench *b)
     open_all(b);
     add_endpoints(b);
     double bytes = fill(b);
-    double bare = bare_consumer(b), ours = run_stream(b);
+    double each[BARE_RUNS];
+    for (int i = 0; i < BARE_RUNS / 2; i++)
+        each[i] = bare_consumer(b);
+    double ours = run_stream(b);
+    for (int i = BARE_RUNS / 2; i < BARE_RUNS; i++)
+        each[i] = bare_consumer(b);
     check(b);
-    double ratio = ours / bare;
-    (void)fprintf(stderr, "# %s: %lld events of %.0f bytes, %lld endpoints, %d partitions, uncompressed\n", b->name,
-                  (long long)b->events, bytes, (long long)b->endpoints, PARTITIONS);
+    double bare = scene_median(each, BARE_RUNS), ratio = ours / bare;
+    (void)fprintf(stderr,
+                  "# %s: %lld events of %.0f bytes, %lld endpoints, %d partitions, uncompressed; bare consumer %.2f to "
+                  "%.2f us in %d runs\n",
+                  b->name, (long long)b->events, bytes, (long long)b->endpoints, PARTITIONS, each[0] * 1e6,
+                  each[BARE_RUNS - 1] * 1e6, BARE_RUNS);
     (void)printf("{\"bench\":\"%s\",\"value\":%.3f,\"unit\":\"us CPU per "
                  "event\",\"yardstick\":%.3f,\"ratio\":%.2f,\"bar\":%.1f,\"ok\":%s}\n",
                  b->name, ours * 1e6, bare * 1e6, ratio, b->bar, ratio <= b->bar ? "true" : "false");

@@ -356,6 +356,84 @@ static void types_and_paths(void **state)
     jr_done(&r);
 }
 
+/* Sums an array: by jr_item alone, or with the numbers behind an item taken by jr_number_item. */
+static bool sum_array(struct json_reader *r, const char *text, size_t n, bool in_runs, double *ret_sum)
+{
+    const struct json_limits limits = {.accept_nan = true, .values = 8};
+    struct json_value v;
+    struct json_number num;
+    *ret_sum = 0;
+    jr_init(r, text, n, &limits);
+    (void)jr_array(r);
+    while (jr_item(r)) {
+        enum json_type type = jr_value(r, &v);
+        *ret_sum += type == JSON_NUMBER ? v.num.f64 : type == JSON_STRING ? 1000 : 0;
+        while (in_runs && jr_number_item(r, &num))
+            *ret_sum += num.f64 + (num.text.n == 0);
+    }
+    return jr_end(r);
+}
+
+static void numbers_in_runs(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "[1,2,3]",
+        "[ 1 , -2.5 ,\n3e2 ]",
+        "[1,\"a\",2,3]",
+        "[\"a\",1,2]",
+        "[1]",
+        "[]",
+        "[1,]",
+        "[1,2,]",
+        "[1,02]",
+        "[1,2 3]",
+        "[1,2.]",
+        "[1,2",
+        "[1,2,",
+        "[1,-",
+        "[1,1e999,2]",
+        "[1,-Infinity,2]",
+        "[1,Infinity]",
+        "[1,null,2]",
+        "[1,[2],3]",
+        "[1,2,3,4,5,6,7]",
+        "[1,2,3,4,5,6,7,8]",
+        "[1,2],3",
+    };
+    struct json_reader r = {0};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        double one = 0, runs = 0;
+        bool ok = sum_array(&r, texts[i], strlen(texts[i]), false, &one);
+        enum json_error code = r.error.code;
+        size_t at = r.error.offset;
+        if (sum_array(&r, texts[i], strlen(texts[i]), true, &runs) != ok || r.error.code != code ||
+            r.error.offset != at || (ok && one != runs))
+            fail_msg("%s: %g at once and %g in runs, %s at %zu", texts[i], one, runs, json_error_name(r.error.code),
+                     r.error.offset);
+    }
+    jr_done(&r);
+}
+
+/* What was unescaped outlives the reader. */
+static void strings_elsewhere(void **state)
+{
+    (void)state;
+    static const char text[] = "[\"a\\n\\u00e9\",\"b\"]";
+    struct arena a = {0};
+    struct json_reader r = {0};
+    struct str s = {0};
+    jr_init(&r, T(text), NULL);
+    jr_strings(&r, &a);
+    assert_true(jr_array(&r) && jr_item(&r) && jr_str(&r, &s));
+    jr_init(&r, T("[\"\\t\\t\\t\\t\"]"), NULL);
+    struct str other;
+    assert_true(jr_array(&r) && jr_item(&r) && jr_str(&r, &other));
+    jr_done(&r);
+    assert_true(str_eqz(s, "a\n\xC3\xA9"));
+    arena_done(&a);
+}
+
 static void every_error_has_words(void **state)
 {
     (void)state;
@@ -375,6 +453,8 @@ int main(void)
         cmocka_unit_test(duplicates_among_many_keys),
         cmocka_unit_test(pulls_values),
         cmocka_unit_test(types_and_paths),
+        cmocka_unit_test(numbers_in_runs),
+        cmocka_unit_test(strings_elsewhere),
         cmocka_unit_test(every_error_has_words),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
