@@ -2,14 +2,15 @@
 #include "bus/bus.h"
 #include <assert.h>
 #include "base/clock.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "bus/bus_ops.h"
 
 /* To add a bus: write its four `const struct …_ops`, name them in bus_ops.h, add a row here and a name to bus_kinds. */
 enum { BUS_KAFKA, BUS_LOCAL };
 static const struct bus buses[] = {
-    [BUS_KAFKA] = {"kafka", &kafka_producer_ops, &kafka_topic_ops, &kafka_consumer_ops, &kafka_assign_ops},
-    [BUS_LOCAL] = {"local", &local_producer_ops, &local_topic_ops, &local_consumer_ops, &local_assign_ops},
+    [BUS_KAFKA] = {"kafka", &kafka_producer_ops, &kafka_topic_ops, &kafka_consumer_ops, &kafka_assign_ops, .alone = false},
+    [BUS_LOCAL] = {"local", &local_producer_ops, &local_topic_ops, &local_consumer_ops, &local_assign_ops, .alone = true},
 };
 static const struct config_value bus_kinds[] = {{"kafka", BUS_KAFKA}, {"local", BUS_LOCAL}, {NULL, 0}};
 
@@ -220,6 +221,25 @@ rc_t bus_consumer_at(struct bus_consumer *c, struct bus_partition *parts, size_t
                      struct err *e)
 {
     return c->bus->assign->look(c->self, parts, n, at_us < 0 ? 0 : at_us, timeout_us, e);
+}
+
+int64_t bus_print(struct str key, struct str value)
+{
+    uint64_t k[2], v[2];
+    hash128(key.n ? key.p : "", key.n, k);
+    hash128(value.n ? value.p : "", value.n, v);
+    return (int64_t)((k[0] ^ v[1]) + v[0] * 3);
+}
+
+rc_t bus_consumer_peek(struct bus_consumer *c, const struct bus_partition *parts, size_t n, struct bus_mark *ret,
+                       int64_t timeout_us, struct err *e)
+{
+    return n ? c->bus->assign->peek(c->self, parts, n, ret, timeout_us, e) : OK;
+}
+
+bool bus_consumer_alone(const struct bus_consumer *c)
+{
+    return c->bus->alone;
 }
 
 void bus_consumer_note(struct bus_consumer *c, const struct bus_partition *parts, size_t n)

@@ -120,6 +120,18 @@ rc_t bus_consumer_begins(struct bus_consumer *c, struct bus_partition *parts, si
 /* First offset whose record time is >= at_us (the end when there is none): start of the dedupe horizon. */
 rc_t bus_consumer_at(struct bus_consumer *c, struct bus_partition *parts, size_t n, int64_t at_us, int64_t timeout_us,
                      struct err *e) MUST_CHECK;
+/* What a record is known by: where it is, its time, a print of its key and value that is the same in every process. */
+struct bus_mark {
+    int64_t offset; /* -1: there is none */
+    int64_t timestamp_us, print;
+};
+int64_t bus_print(struct str key, struct str value);
+/* The first record from parts[i].offset on, read anew, whoever owns the partition: ret[i]. None where that is not
+ * retained. The parts differ from each other; what the consumer reads does not move. E_AGAIN: not all answered in time, and ret holds nothing. */
+rc_t bus_consumer_peek(struct bus_consumer *c, const struct bus_partition *parts, size_t n, struct bus_mark *ret,
+                       int64_t timeout_us, struct err *e) MUST_CHECK;
+/* Nobody can put another log in a topic's place while this consumer is open. */
+bool bus_consumer_alone(const struct bus_consumer *c);
 void bus_consumer_note(struct bus_consumer *c, const struct bus_partition *parts,
                        size_t n);               /* async Kafka commit, for lag tools only */
 void bus_consumer_free(struct bus_consumer *c); /* leaves the group (a static member stays listed); ≤ 8 s */

@@ -42,6 +42,8 @@ struct bus_assign_ops {
     rc_t (*pause)(void *self, const struct bus_partition *parts, size_t n, bool paused, struct err *e);
     rc_t (*seek)(void *self, const struct bus_partition *part, struct err *e);
     rc_t (*look)(void *self, struct bus_partition *parts, size_t n, int64_t at, int64_t timeout_us, struct err *e);
+    rc_t (*peek)(void *self, const struct bus_partition *parts, size_t n, struct bus_mark *ret, int64_t timeout_us,
+                 struct err *e);
 };
 
 struct bus {
@@ -50,6 +52,7 @@ struct bus {
     const struct bus_topic_ops *topic;
     const struct bus_consumer_ops *consumer;
     const struct bus_assign_ops *assign;
+    bool alone; /* its topics are this process's while it is open */
 };
 
 extern const struct bus_producer_ops kafka_producer_ops;

@@ -151,4 +151,5 @@ const struct bus_assign_ops kafka_assign_ops = {
     .pause = assign_pause,
     .seek = assign_seek,
     .look = assign_look,
+    .peek = kafka_peek,
 };

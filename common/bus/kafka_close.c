@@ -3,6 +3,7 @@
 #include <time.h>
 #include "base/clock.h"
 #include "base/mem.h"
+#include "bus/kafka_conf.h"
 #include "bus/kafka_consumer.h"
 #include "log/log.h"
 
@@ -44,8 +45,10 @@ static void *close_thread(void *arg)
     rd_kafka_destroy(k->c->rk);
     if (k->c->look_rk)
         rd_kafka_destroy(k->c->look_rk);
-    if (k->c->look_conf)
-        rd_kafka_conf_destroy(k->c->look_conf);
+    if (k->c->peek_rk)
+        rd_kafka_destroy(k->c->peek_rk);
+    kafka_conf_drop(k->c->look_conf);
+    kafka_conf_drop(k->c->peek_conf);
     pthread_mutex_lock(&k->lock);
     k->done = true;
     bool mine = k->abandoned;

@@ -166,3 +166,9 @@ rc_t kafka_conf_make(const struct bus_config *cfg, const struct kafka_option *so
     *ret = conf;
     return OK;
 }
+
+void kafka_conf_drop(rd_kafka_conf_t *conf)
+{
+    if (conf)
+        rd_kafka_conf_destroy(conf);
+}

@@ -11,6 +11,8 @@ struct kafka_option {
 rc_t kafka_conf_make(const struct bus_config *cfg, const struct kafka_option *soft, const struct kafka_option *hard,
                      rd_kafka_conf_t **ret, struct err *e) MUST_CHECK;
 
+void kafka_conf_drop(rd_kafka_conf_t *conf); /* NULL is fine */
+
 /* What the caller of a failed operation should do. */
 rc_t kafka_rc(rd_kafka_resp_err_t err);
 rc_t kafka_message_rc(rd_kafka_resp_err_t err);     /* E_INVALID: the message itself; else E_AGAIN */

@@ -105,25 +105,26 @@ static rc_t consumer_open(const struct bus_config *cfg, const char *group, void 
 {
     char text[200];
     static const struct kafka_option none[] = {{NULL, NULL}};
-    rd_kafka_conf_t *conf = NULL, *look_conf = NULL;
-    rc_t rc = make_conf(cfg, group, &conf, e);
-    if (rc)
-        return rc;
-    if ((rc = kafka_conf_make(cfg, none, none, &look_conf, e))) {
-        rd_kafka_conf_destroy(conf);
-        return rc;
-    }
+    rd_kafka_conf_t *conf = NULL;
     struct kafka_consumer *c = mem_alloc(sizeof *c);
     c->pending_tail = &c->pending;
-    c->look_conf = look_conf;
-    rd_kafka_conf_set_opaque(conf, c);
-    rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
-    c->rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
-    if (!c->rk) {
-        rd_kafka_conf_destroy(conf);
-        rd_kafka_conf_destroy(look_conf);
+    rc_t rc = make_conf(cfg, group, &conf, e);
+    if (!rc)
+        rc = kafka_conf_make(cfg, none, none, &c->look_conf, e);
+    if (!rc)
+        rc = kafka_peek_conf(cfg, group, &c->peek_conf, e);
+    if (!rc) {
+        rd_kafka_conf_set_opaque(conf, c);
+        rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
+        c->rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
+        rc = c->rk ? OK : err_set(e, E_INVALID, "Kafka consumer: %s", text);
+    }
+    if (rc) {
+        kafka_conf_drop(conf);
+        kafka_conf_drop(c->look_conf);
+        kafka_conf_drop(c->peek_conf);
         mem_free(c);
-        return err_set(e, E_INVALID, "Kafka consumer: %s", text);
+        return rc;
     }
     rd_kafka_poll_set_consumer(c->rk);
     *ret = c;
@@ -209,19 +210,24 @@ static struct str traceparent_of(const rd_kafka_message_t *m)
     return (struct str){p, n};
 }
 
-static void show_record(struct kafka_consumer *c, const rd_kafka_message_t *m, struct bus_event *ret)
+int64_t kafka_timestamp_us(const rd_kafka_message_t *m)
 {
     rd_kafka_timestamp_type_t kind;
     int64_t ms = rd_kafka_message_timestamp(m, &kind);
+    if (kind == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE || ms < 0)
+        return -1;
+    return ms > INT64_MAX / 1000 ? INT64_MAX : ms * 1000;
+}
+
+static void show_record(struct kafka_consumer *c, const rd_kafka_message_t *m, struct bus_event *ret)
+{
     ret->type = BUS_RECORD;
     ret->parts = NULL;
     ret->n_parts = 0;
     ret->topic = kafka_intern(c, rd_kafka_topic_name(m->rkt));
     ret->partition = m->partition;
     ret->offset = m->offset;
-    ret->timestamp_us = kind == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE || ms < 0 ? -1
-                        : ms > INT64_MAX / 1000                            ? INT64_MAX
-                                                                           : ms * 1000;
+    ret->timestamp_us = kafka_timestamp_us(m);
     ret->key = (struct str){m->key, m->key_len};
     ret->value = (struct str){m->payload, m->len};
     ret->traceparent = traceparent_of(m);

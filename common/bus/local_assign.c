@@ -98,14 +98,26 @@ static const struct local_segment *first_wanted(const struct local_part *p, int6
     return p->n_segments ? &p->segments[i] : NULL;
 }
 
-/* The first record from at_us on. The lock is held only to find the files: a retained one stays readable when it is dropped
- * behind our back. */
-static rc_t find_time(struct local_log *log, const struct local_part *p, int64_t at_us, int64_t *ret, struct err *e)
+/* What find looks for: the first record of a time, or from an offset on. */
+struct wanted {
+    int64_t at_us, from;
+};
+
+/* Lock held. */
+static const struct local_segment *segment_of(const struct local_part *p, const struct wanted *w)
 {
-    struct local_reader r = {.fd = -1};
-    struct local_view v;
+    if (w->from < 0)
+        return first_wanted(p, w->at_us);
+    return w->from >= p->begin && w->from < p->end ? local_part_segment(p, w->from) : NULL;
+}
+
+/* found: *ret borrows from r. The lock is held only to find the files: a retained one stays readable when it is dropped behind
+ * our back. *ret_end is the end. */
+static rc_t find(struct local_log *log, const struct local_part *p, const struct wanted *w, struct local_reader *r,
+                 struct local_view *ret, bool *ret_found, int64_t *ret_end, struct err *e)
+{
     pthread_mutex_lock(&log->lock);
-    const struct local_segment *s = first_wanted(p, at_us);
+    const struct local_segment *s = segment_of(p, w);
     int64_t next = s ? s->base : p->end, end = p->end;
     rc_t rc = OK;
     bool found = false;
@@ -113,12 +125,12 @@ static rc_t find_time(struct local_log *log, const struct local_part *p, int64_t
         s = local_part_segment(p, next);
         int64_t base = s->base;
         uint64_t limit = s->size;
-        rc = local_reader_open(&r, p->dir, base, e);
+        rc = local_reader_open(r, p->dir, base, e);
         pthread_mutex_unlock(&log->lock);
         int64_t before = next;
-        while (!rc && !found && !(rc = local_reader_next(&r, limit, &v, e)) && v.offset < end) {
-            next = v.offset >= next ? v.offset + 1 : next;
-            found = v.timestamp_us >= at_us;
+        while (!rc && !found && !(rc = local_reader_next(r, limit, ret, e)) && ret->offset < end) {
+            next = ret->offset >= next ? ret->offset + 1 : next;
+            found = ret->offset >= w->from && ret->timestamp_us >= w->at_us;
         }
         rc = rc == E_NOTFOUND ? OK : rc;
         if (!rc && !found && next == before) /* nothing more in it */
@@ -126,23 +138,47 @@ static rc_t find_time(struct local_log *log, const struct local_part *p, int64_t
         pthread_mutex_lock(&log->lock);
     }
     pthread_mutex_unlock(&log->lock);
-    if (!rc)
-        *ret = found ? v.offset : end;
-    local_reader_close(&r);
+    *ret_found = found;
+    *ret_end = end;
     return rc == E_NOTFOUND ? E_AGAIN : rc;
 }
 
-static rc_t look_one(struct local_log *log, const struct bus_partition *at, int64_t what, int64_t *ret, struct err *e)
+static rc_t find_time(struct local_log *log, const struct local_part *p, int64_t at_us, int64_t *ret, struct err *e)
+{
+    struct local_reader r = {.fd = -1};
+    struct local_view v;
+    bool found = false;
+    int64_t end = 0;
+    rc_t rc = find(log, p, &(struct wanted){at_us, -1}, &r, &v, &found, &end, e);
+    if (!rc)
+        *ret = found ? v.offset : end;
+    local_reader_close(&r);
+    return rc;
+}
+
+static rc_t part_of(struct local_log *log, const struct bus_partition *at, struct local_part **ret, struct err *e)
 {
     struct local_topic *t = NULL;
     pthread_mutex_lock(&log->lock);
     rc_t rc = local_topic_find(log, at->topic, &t, e);
+    pthread_mutex_unlock(&log->lock);
     if (!rc && (at->partition < 0 || at->partition >= t->n))
         rc = err_set(e, E_NOTFOUND, "%.100s has no partition %d", at->topic, at->partition);
     if (!rc)
-        *ret = what == BUS_LOOK_BEGIN ? t->parts[at->partition].begin : t->parts[at->partition].end;
+        *ret = &t->parts[at->partition];
+    return rc;
+}
+
+static rc_t look_one(struct local_log *log, const struct bus_partition *at, int64_t what, int64_t *ret, struct err *e)
+{
+    struct local_part *p = NULL;
+    rc_t rc = part_of(log, at, &p, e);
+    if (rc || what >= 0)
+        return rc ? rc : find_time(log, p, what, ret, e);
+    pthread_mutex_lock(&log->lock);
+    *ret = what == BUS_LOOK_BEGIN ? p->begin : p->end;
     pthread_mutex_unlock(&log->lock);
-    return rc || what < 0 ? rc : find_time(log, &t->parts[at->partition], what, ret, e);
+    return OK;
 }
 
 static rc_t assign_look(void *self, struct bus_partition *parts, size_t n, int64_t at, int64_t timeout_us, struct err *e)
@@ -159,10 +195,38 @@ static rc_t assign_look(void *self, struct bus_partition *parts, size_t n, int64
     return rc;
 }
 
+static rc_t assign_peek(void *self, const struct bus_partition *parts, size_t n, struct bus_mark *ret,
+                        int64_t timeout_us, struct err *e)
+{
+    struct local_consumer *c = self;
+    struct bus_mark *marks = mem_array(n, sizeof *marks);
+    rc_t rc = OK;
+    (void)timeout_us; /* a file is read */
+    for (size_t i = 0; i < n && !rc; i++) {
+        struct local_reader r = {.fd = -1};
+        struct local_view v;
+        struct local_part *p = NULL;
+        bool found = false;
+        int64_t end;
+        rc = part_of(c->log, &parts[i], &p, e);
+        if (!rc)
+            rc = find(c->log, p, &(struct wanted){INT64_MIN, parts[i].offset}, &r, &v, &found, &end, e);
+        if (!rc)
+            marks[i] = found ? (struct bus_mark){v.offset, v.timestamp_us, bus_print(v.key, v.value)}
+                             : (struct bus_mark){-1, -1, 0};
+        local_reader_close(&r);
+    }
+    if (!rc)
+        memcpy(ret, marks, n * sizeof *ret);
+    mem_free(marks);
+    return rc;
+}
+
 const struct bus_assign_ops local_assign_ops = {
     .start = assign_start,
     .release = assign_release,
     .pause = assign_pause,
     .seek = assign_seek,
     .look = assign_look,
+    .peek = assign_peek,
 };

@@ -93,8 +93,8 @@ rc_t manifest_has(struct db *db, int32_t project_id, int64_t endpoint_id, int64_
 /* --- dead letters --- */
 #define LETTER                                                                                                         \
     "pipeline, topic, partition, \"offset\", at_us, project_id, endpoint_id, reason, field, position, error, "         \
-    "payload, size"
-enum { LETTER_COLS = 13, PAYLOAD_MAX = 64 << 10 };
+    "payload, size, generation"
+enum { LETTER_COLS = 14, PAYLOAD_MAX = 64 << 10 };
 
 rc_t dead_letters_add(struct db *db, const struct dead_letter *rows, size_t n, struct err *e)
 {
@@ -111,22 +111,22 @@ rc_t dead_letters_add(struct db *db, const struct dead_letter *rows, size_t n, s
             DBV_I64(r->endpoint_id), DBV_TEXT(r->reason),
             DBV_TEXT(r->field),      r->position < 0 ? DBV_NULL : DBV_I64(r->position),
             DBV_TEXT(r->error),      DBV_BYTES(payload),
-            DBV_I64(r->size),
+            DBV_I64(r->size),        DBV_I64(r->generation),
         };
         memcpy(&values[i * LETTER_COLS], row, sizeof row);
     }
     return add(db, "stage_dead_letters", "dead_letters", LETTER, insert, values, n, LETTER_COLS, e);
 }
 
-rc_t dead_letters_offsets(struct db *db, struct str topic, int32_t partition, int64_t from, int64_t to, int64_t **ret,
-                          size_t *n, struct err *e)
+rc_t dead_letters_offsets(struct db *db, struct str topic, int32_t partition, int64_t from, int64_t to,
+                          int32_t generation, int64_t **ret, size_t *n, struct err *e)
 {
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
     rc_t rc = db_exec(
         db,
         "SELECT DISTINCT \"offset\" FROM dead_letters WHERE topic = $1 AND partition = $2 AND \"offset\" >= $3 "
-        "AND \"offset\" < $4 ORDER BY 1",
-        DB_PARAMS(DBV_TEXT(topic), DBV_I64(partition), DBV_I64(from), DBV_I64(to)), &rows, e);
+        "AND \"offset\" < $4 AND generation = $5 ORDER BY 1",
+        DB_PARAMS(DBV_TEXT(topic), DBV_I64(partition), DBV_I64(from), DBV_I64(to), DBV_I64(generation)), &rows, e);
     if (rc)
         return rc;
     *n = db_rows_n(rows);

@@ -1,4 +1,5 @@
-/* The manifest of the lake and the dead letters: rows that a pipeline writes with its ledger. */
+/* The manifest of the lake and the dead letters: rows that a pipeline writes with its ledger. Offsets of the manifest are
+ * ledger_key's. */
 #pragma once
 #include "db/db.h"
 
@@ -22,8 +23,9 @@ struct dead_letter {
     struct str pipeline, topic, reason, field, error, payload;
     int64_t offset, at_us, position /* -1: none */, size;
     int64_t endpoint_id; /* 0: not known */
+    int32_t generation;  /* of the log that offset is of */
 };
 rc_t dead_letters_add(struct db *db, const struct dead_letter *rows, size_t n, struct err *e) MUST_CHECK; /* ON CONFLICT nothing */
-/* Offsets of [from, to) of one topic's partition that have a row, ascending; *ret for mem_free. */
-rc_t dead_letters_offsets(struct db *db, struct str topic, int32_t partition, int64_t from, int64_t to, int64_t **ret,
-                          size_t *n, struct err *e) MUST_CHECK;
+/* Offsets of [from, to) of one topic's partition, of one generation of its log, that have a row, ascending; *ret for mem_free. */
+rc_t dead_letters_offsets(struct db *db, struct str topic, int32_t partition, int64_t from, int64_t to,
+                          int32_t generation, int64_t **ret, size_t *n, struct err *e) MUST_CHECK;

@@ -4,16 +4,20 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "db/driver.h"
+#include "db/operator.h"
 
 #define ROW                                                                                                            \
     "project_id, partition, pipeline, topic, next_offset, intent_end, schema_seq, owner_epoch, frontier_us, "          \
-    "updated_us"
+    "updated_us, generation, floor_offset, end_offset, mark_offset, mark_us, mark_print, owner, stopped, last_error"
 #define KEY "pipeline = $1 AND topic = $2 AND partition = $3"
 
 void ledger_row_done(struct ledger_row *r)
 {
     mem_free(r->pipeline);
     mem_free(r->topic);
+    mem_free(r->owner);
+    mem_free(r->stopped);
+    mem_free(r->last_error);
     *r = (struct ledger_row){0};
 }
 
@@ -37,6 +41,13 @@ static struct ledger_row row_read(const struct db_rows *r, size_t i)
         .owner_epoch = db_i64(r, i, 7),
         .frontier_us = db_i64(r, i, 8),
         .updated_us = db_i64(r, i, 9),
+        .generation = DB_I32(r, i, 10),
+        .floor_offset = db_i64(r, i, 11),
+        .end_offset = db_null(r, i, 12) ? -1 : db_i64(r, i, 12),
+        .mark = {db_null(r, i, 13) ? -1 : db_i64(r, i, 13), db_i64(r, i, 14), db_i64(r, i, 15)},
+        .owner = db_dup(r, i, 16),
+        .stopped = db_dup(r, i, 17),
+        .last_error = db_dup(r, i, 18),
     };
 }
 
@@ -99,18 +110,28 @@ rc_t ledger_lock(struct db *db, const char *pipeline, const char *topic, int32_t
     return OK;
 }
 
-rc_t ledger_move(struct db *db, const char *pipeline, const char *topic, int32_t partition, int64_t next_offset,
-                 int64_t frontier_us, struct err *e)
+static rc_t no_row(const char *pipeline, const char *topic, int32_t partition, struct err *e)
 {
+    return err_set(e, E_NOTFOUND, "no ledger row for %s, %s [%d]", pipeline, topic, partition);
+}
+
+rc_t ledger_move(struct db *db, const char *pipeline, const char *topic, int32_t partition,
+                 const struct ledger_step *step, struct err *e)
+{
+    const struct ledger_mark *m = step->mark;
     int64_t moved = 0;
     rc_t rc = db_run(db,
                      "UPDATE ledger SET next_offset = $4, frontier_us = CASE WHEN $5 = 0 OR frontier_us > $5 "
                      "THEN frontier_us ELSE $5 END, intent_end = NULL, schema_seq = NULL, last_error = '', "
-                     "attempts = 0, updated_us = $6 WHERE " KEY,
-                     DB_PARAMS(DBV_TEXTZ(pipeline), DBV_TEXTZ(topic), DBV_I64(partition), DBV_I64(next_offset),
-                               DBV_I64(frontier_us), DBV_I64(clock_now_us())),
+                     "attempts = 0, updated_us = $6, end_offset = COALESCE(NULLIF($7, 0), end_offset), "
+                     "mark_offset = COALESCE($8, mark_offset), mark_us = COALESCE($9, mark_us), "
+                     "mark_print = COALESCE($10, mark_print) WHERE " KEY,
+                     DB_PARAMS(DBV_TEXTZ(pipeline), DBV_TEXTZ(topic), DBV_I64(partition), DBV_I64(step->next_offset),
+                               DBV_I64(step->frontier_us), DBV_I64(clock_now_us()), DBV_I64(step->end_offset),
+                               m ? DBV_I64(m->offset) : DBV_NULL, m ? DBV_I64(m->timestamp_us) : DBV_NULL,
+                               m ? DBV_I64(m->print) : DBV_NULL),
                      &moved, e);
-    return !rc && moved != 1 ? err_set(e, E_NOTFOUND, "no ledger row for %s, %s [%d]", pipeline, topic, partition) : rc;
+    return !rc && moved != 1 ? no_row(pipeline, topic, partition, e) : rc;
 }
 
 rc_t ledger_intend(struct db *db, const char *pipeline, const char *topic, int32_t partition, int64_t epoch,
@@ -124,6 +145,77 @@ rc_t ledger_intend(struct db *db, const char *pipeline, const char *topic, int32
                                DBV_I64(intent_end), DBV_I64(schema_seq), DBV_I64(clock_now_us())),
                      &done, e);
     return !rc && done != 1 ? fenced(topic, partition, epoch, e) : rc;
+}
+
+rc_t ledger_stop(struct db *db, const char *pipeline, const char *topic, int32_t partition, int64_t epoch,
+                 const char *stopped, const char *words, struct err *e)
+{
+    int64_t done = 0;
+    rc_t rc = db_run(db, "UPDATE ledger SET stopped = $5, last_error = $6, updated_us = $7 WHERE " KEY " AND owner_epoch = $4",
+                     DB_PARAMS(DBV_TEXTZ(pipeline), DBV_TEXTZ(topic), DBV_I64(partition), DBV_I64(epoch),
+                               DBV_TEXTZ(stopped), DBV_TEXTZ(words), DBV_I64(clock_now_us())),
+                     &done, e);
+    return !rc && done != 1 ? fenced(topic, partition, epoch, e) : rc;
+}
+
+#define ELSEWHERE                                                                                                      \
+    "intent_end = NULL, schema_seq = NULL, mark_offset = NULL, mark_us = NULL, mark_print = NULL, end_offset = NULL, " \
+    "stopped = '', last_error = '', attempts = 0"
+
+rc_t ledger_restart(struct db *db, const char *pipeline, const char *topic, int32_t partition, int64_t epoch,
+                    int64_t next_offset, bool another, struct err *e)
+{
+    int64_t done = 0;
+    rc_t rc = db_run(db,
+                     "UPDATE ledger SET next_offset = $5, floor_offset = $5, generation = generation + $6, "
+                     "updated_us = $7, " ELSEWHERE " WHERE " KEY " AND owner_epoch = $4",
+                     DB_PARAMS(DBV_TEXTZ(pipeline), DBV_TEXTZ(topic), DBV_I64(partition), DBV_I64(epoch),
+                               DBV_I64(next_offset), DBV_I64(another), DBV_I64(clock_now_us())),
+                     &done, e);
+    return !rc && done != 1 ? fenced(topic, partition, epoch, e) : rc;
+}
+
+/* In the transaction: the row is locked, its owner fenced by the next epoch. */
+static rc_t skip(struct db *db, const struct ledger_row *row, int64_t to, bool force, const char *who, struct err *e)
+{
+    if (*row->stopped == '\0' && !force)
+        return err_set(e, E_CONFLICT, "%s, %s [%d] does not stand still: it goes on by itself from %lld", row->pipeline,
+                       row->topic, row->partition, (long long)row->next_offset);
+    rc_t rc = db_run(
+        db,
+        "UPDATE ledger SET next_offset = $4, floor_offset = $6, "
+        "generation = generation + 1, owner_epoch = owner_epoch + 1, updated_us = $5, " ELSEWHERE " WHERE " KEY,
+        DB_PARAMS(DBV_TEXTZ(row->pipeline), DBV_TEXTZ(row->topic), DBV_I64(row->partition),
+                  to == LEDGER_LOW ? DBV_NULL : DBV_I64(to), DBV_I64(clock_now_us()), DBV_I64(to < 0 ? 0 : to)),
+        NULL, e);
+    const struct operator_action a = {.who = str_of(who),
+                                      .action = STR("ledger_skip"),
+                                      .pipeline = str_of(row->pipeline),
+                                      .topic = str_of(row->topic),
+                                      .partition = row->partition,
+                                      .from_offset = row->next_offset,
+                                      .to_offset = to,
+                                      .detail = str_of(*row->stopped ? row->stopped : "forced")};
+    return rc ? rc : operator_action_add(db, &a, e);
+}
+
+rc_t ledger_skip(struct db *db, const char *pipeline, const char *topic, int32_t partition, int64_t to, bool force,
+                 const char *who, int64_t *ret_from, struct err *e)
+{
+    struct ledger_row row = {0};
+    bool own = false;
+    rc_t rc = db_scope_begin(db, &own, e);
+    if (rc)
+        return rc;
+    rc = one(db, "SELECT " ROW " FROM ledger WHERE " KEY " FOR UPDATE",
+             DB_PARAMS(DBV_TEXTZ(pipeline), DBV_TEXTZ(topic), DBV_I64(partition)), &row, e);
+    if (!rc)
+        rc = skip(db, &row, to, force, who, e);
+    rc = db_scope_end(db, own, rc, e);
+    if (!rc)
+        *ret_from = row.next_offset;
+    ledger_row_done(&row);
+    return rc;
 }
 
 rc_t ledger_list(struct db *db, int32_t project_id, const char *pipeline, struct ledger_row **ret, size_t *n, struct err *e)

@@ -1,6 +1,7 @@
 /* The lake: every valid event as Parquet, one row per model input, in MLRun's path and columns
- *   {root}/{project}/model-endpoints/parquet/key=<uid>/year=YYYY/month=MM/day=DD/hour=HH/<topic>-<partition>-<start20>-<end20>[-sN].parquet
- * (start20/end20: offsets, 20 digits; -sN: schema version when a range has more than one). DuckDB writes and reads; it is
+ *   {root}/{project}/model-endpoints/parquet/key=<uid>/year=YYYY/month=MM/day=DD/hour=HH/<topic>-<partition>[-gN]-<start20>-<end20>[-sN].parquet
+ * (start20/end20: offsets, 20 digits; -sN: schema version when a range has more than one; -gN: when the topic's
+ * log is another than the first, see ledger_key). DuckDB writes and reads; it is
  * opened at first need (30 ms, 14 MiB), never at start. Only this folder sees duckdb.h.
  * Columns, in this order; types never change:
  *   function_uri endpoint_name model_class   VARCHAR
@@ -73,6 +74,7 @@ struct lake_endpoint {
 struct lake_part { /* where the rows come from */
     const char *topic;
     int32_t partition;
+    int32_t generation; /* of the topic's log; above 0 it is in the file's name and in the manifest's offsets (ledger_key) */
 };
 rc_t lake_writer_open(struct lake_writer **ret, const struct lake_config *cfg, struct err *e) MUST_CHECK;
 void lake_writer_free(struct lake_writer *w);

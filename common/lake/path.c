@@ -63,8 +63,10 @@ void lake_folder(struct buf *ret, const struct lake_file *f)
 
 void lake_file_name(struct buf *ret, const struct lake_range *range, const struct lake_file *f, bool with_schema)
 {
-    buf_addf(ret, "%s-%d-%020lld-%020lld", range->part.topic, range->part.partition, (long long)range->start_offset,
-             (long long)range->end_offset);
+    buf_addf(ret, "%s-%d", range->part.topic, range->part.partition);
+    if (range->part.generation)
+        buf_addf(ret, "-g%d", range->part.generation);
+    buf_addf(ret, "-%020lld-%020lld", (long long)range->start_offset, (long long)range->end_offset);
     if (with_schema)
         buf_addf(ret, "-s%d", f->schema.version);
     buf_addz(ret, ".parquet");

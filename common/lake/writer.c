@@ -18,6 +18,7 @@
 #include "base/num.h"
 #include "base/sha.h"
 #include "base/time.h"
+#include "db/ledger.h"
 #include "lake/lake_export.h"
 #include "lake/lake_path.h"
 #include "log/log.h"
@@ -288,8 +289,8 @@ static rc_t fill_manifest(struct manifest_row *m, const char *tmp, const struct 
         .partition = range->part.partition,
         .endpoint_id = f->endpoint_id,
         .hour_us = f->hour_us,
-        .start_offset = range->start_offset,
-        .end_offset = range->end_offset,
+        .start_offset = ledger_key(range->part.generation, range->start_offset),
+        .end_offset = ledger_key(range->part.generation, range->end_offset),
         .rows = (int64_t)f->n_rows,
         .bytes = st.st_size,
         .min_us = f->min_us,

@@ -211,6 +211,7 @@ rc_t dead_letters_write(struct dead_letters *d, struct db *db, struct pipeline_p
                                              .error = str_of(l->why.text),
                                              .payload = head,
                                              .offset = l->offset,
+                                             .generation = l->part->generation,
                                              .at_us = row_time(l->timestamp_us),
                                              .position = (int64_t)l->why.position,
                                              .size = (int64_t)l->value.n};

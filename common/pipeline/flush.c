@@ -94,8 +94,11 @@ static rc_t transact(struct pipeline *p, size_t n, struct err *e)
         rc = p->cfg.ops->write(p->cfg.self, p->db, p->flushing, n, e);
     for (size_t i = 0; rc == OK && i < n; i++) {
         struct part *part = full(p->flushing[i]);
-        rc = ledger_move(p->db, p->cfg.name, part->pub.topic, part->pub.partition, part->pub.position,
-                         frontier_of(p, part), e);
+        const struct ledger_step step = {.next_offset = part->pub.position,
+                                         .frontier_us = frontier_of(p, part),
+                                         .end_offset = part->log_end,
+                                         .mark = part->known.offset >= 0 ? &part->known : NULL};
+        rc = ledger_move(p->db, p->cfg.name, part->pub.topic, part->pub.partition, &step, e);
     }
     if (rc == OK)
         return db_commit(p->db, e);

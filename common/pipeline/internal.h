@@ -1,9 +1,11 @@
-/* What the files of the pipeline share: the loop (pipeline.c), topics (topics.c), partitions (parts.c), flushing (flush.c). */
+/* What the files of the pipeline share: the loop (pipeline.c), topics (topics.c), partitions (parts.c), flushing (flush.c),
+ * knowing a log again (known.c). */
 #pragma once
 #include <stdatomic.h>
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "db/ledger.h"
 #include "pipeline/pipeline.h"
 #include "service/worker.h"
 
@@ -19,7 +21,15 @@ struct part {
     int64_t reached_us;        /* newest note that position has reached */
     int64_t frontier_us;       /* what the ledger has */
     int64_t end;               /* newest end of the log that was told; records below it may still be kept */
-    bool lost;                 /* its next offset is not retained any more: waits for an operator */
+    int64_t log_end;           /* of the log when it was last asked; 0: not yet */
+    int64_t floor;             /* no warm-up below */
+    bool lost;                 /* nothing of it is handled: fenced, or it stands still */
+    const char *stopped;       /* LEDGER_…: stands still until an operator decides; NULL: it does not */
+    char words[200];           /* … why */
+    bool stop_unsaved;         /* the ledger does not know it yet */
+    /* The record that the log is known by: it was read after the log had last been known, so a log that has it is the one of
+     * all that was read before. next: taken since, trusted as soon as `known` was found again. offset -1: none. */
+    struct ledger_mark known, next;
 };
 
 /* A record kept while the pipeline is stalled: librdkafka may still deliver what it had queued before the pause. */
@@ -61,11 +71,12 @@ struct pipeline {
     size_t n_topics;
     int64_t reclaim_us; /* a partition was fenced: if the bus still says it is ours by then, claim again; monotonic, 0: no */
     int64_t next_topics_us, next_note_us, next_tick_us; /* monotonic */
+    size_t known_at;                                    /* the partition whose log is looked at next */
 
     struct kept *kept_first, **kept_end;
     bool paused;
     struct {
-        struct metric *records, *flushes, *seconds, *stalls;
+        struct metric *records, *flushes, *seconds, *stalls, *stopped, *lag;
     } seen;
     int64_t stall_us, stalled_until_us; /* back-off; monotonic; 0: not stalled */
     char fault[320];                    /* why, for health */
@@ -87,7 +98,19 @@ void parts_drop(struct pipeline *p);  /* all of them, uncommitted work included 
 void part_drop(struct pipeline *p, struct part *part);
 void parts_reclaim(struct pipeline *p); /* as at an assignment: of partitions that are ours, but were fenced */
 void parts_note(struct pipeline *p);    /* (now, end) of each partition */
-void part_reached(struct part *part);   /* after position moved */
+
+/* known.c: whether a log is still the one that was read. */
+/* The partitions were claimed: asks the bus for what their marks are, and tells which do not fit. Those get `stopped`. */
+rc_t parts_know(struct pipeline *p, const struct bus_partition *lows, const struct bus_partition *highs,
+                struct err *e) MUST_CHECK;
+void part_marks(struct part *part, int64_t offset, int64_t timestamp_us, struct str key,
+                struct str value);                                          /* of a record that was handled */
+void part_stop(struct pipeline *p, struct part *part, const char *stopped); /* at a claim; words are in the part */
+void part_ends(struct pipeline *p, struct part *part, int64_t end); /* the log's end was asked: stops when it cannot be the same */
+void part_range(struct pipeline *p, struct part *part);             /* what is next is not there: stops */
+/* Once a second: a share of the logs is looked at again, what could not be saved is, and what operators decided is done. */
+void parts_watch(struct pipeline *p);
+void part_reached(struct part *part); /* after position moved */
 
 /* flush.c: OK, also when there was nothing to do; E_AGAIN: stall and come again. *ret_more: call again for the rest (with
  * intent a flush is of one partition: large ones can take seconds, and a stop waits for one at the most). */

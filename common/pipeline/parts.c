@@ -4,6 +4,7 @@
 #include "pipeline/internal.h"
 #include "db/ledger.h"
 #include "log/log.h"
+#include "metrics/metrics.h"
 
 struct part *part_find(struct pipeline *p, const char *topic, int32_t partition)
 {
@@ -88,77 +89,127 @@ void parts_reclaim(struct pipeline *p)
     parts_claim(p);
 }
 
-/* Where reading begins: the committed offset less the horizon, but not below what is retained. */
-static int64_t start_offset(const struct pipeline *p, const struct ledger_row *row, int64_t low)
+static const char *stop_code(const char *text)
 {
-    int64_t from = row->next_offset - p->cfg.warmup_records;
-    return from > low ? from : low;
+    return *text == '\0' ? NULL : strcmp(text, LEDGER_OUT_OF_RANGE) == 0 ? LEDGER_OUT_OF_RANGE : LEDGER_REPLACED;
 }
 
-static struct part *claim_one(struct pipeline *p, struct bus_partition *at, int64_t low, int64_t high,
-                              const char *owner, struct err *e, rc_t *rc)
+static struct part *part_new(const struct bus_partition *at, const struct ledger_row *row, int32_t project_id)
 {
-    const struct topic_state *topic = topic_find(p, at->topic);
-    struct ledger_row row = {0};
-    *rc = topic ? ledger_claim(p->db, p->cfg.name, at->topic, at->partition, owner, &row, e)
-                : err_set(e, E_AGAIN, "topic %s is not known yet", at->topic);
-    if (*rc)
-        return NULL;
     struct part *part = mem_alloc(sizeof *part);
     part->pub = (struct pipeline_part){.topic = at->topic,
                                        .partition = at->partition,
-                                       .project_id = topic->project_id,
-                                       .next_offset = row.next_offset,
-                                       .schema_seq = 0};
-    part->epoch = row.owner_epoch;
-    part->frontier_us = row.frontier_us;
+                                       .project_id = project_id,
+                                       .next_offset = row->next_offset,
+                                       .position = row->next_offset,
+                                       .generation = row->generation};
+    part->epoch = row->owner_epoch;
+    part->frontier_us = row->frontier_us;
+    part->floor = row->floor_offset;
+    part->known = row->mark;
+    part->next.offset = -1;
+    part->stopped = stop_code(row->stopped);
+    part->lost = part->stopped != NULL;
+    (void)snprintf(part->words, sizeof part->words, "%s", row->last_error);
     part->limit = -1;
-    if (row.next_offset < 0)
-        part->pub.next_offset = row.next_offset = low;
-    if (row.next_offset < low || (high >= 0 && row.next_offset > high)) { /* not retained, or of a topic that was made anew since */
-        part->lost = !p->cfg.skip_lost;
-        log_event(LOG_ERROR, "offset_out_of_range", LF_STR("pipeline", p->cfg.name), LF_STR("topic", at->topic),
-                  LF_I64("partition", at->partition), LF_I64("next_offset", row.next_offset), LF_I64("earliest", low),
-                  LF_I64("end", high), LF_STR("then", part->lost ? "stopped" : "earliest"));
-        if (!part->lost)
-            part->pub.next_offset = row.next_offset = low;
+    if (row->intent_end > row->next_offset && row->next_offset >= 0) {
+        part->limit = row->intent_end;
+        part->pub.schema_seq = row->schema_seq;
     }
-    if (row.intent_end > row.next_offset) {
-        part->limit = row.intent_end;
-        part->pub.schema_seq = row.schema_seq;
-    }
-    at->offset = start_offset(p, &row, low);
-    part->pub.position = at->offset;
-    ledger_row_done(&row);
     return part;
 }
 
-static rc_t claim_all(struct pipeline *p, struct err *e)
+static rc_t claim_one(struct pipeline *p, const struct bus_partition *at, const char *owner, struct err *e)
 {
-    struct bus_partition *lows = mem_array(p->n_waiting ? p->n_waiting : 1, sizeof *lows);
-    memcpy(lows, p->waiting, p->n_waiting * sizeof *lows);
-    rc_t rc = bus_consumer_begins(p->bus, lows, p->n_waiting, ENDS_TIMEOUT_US, e);
-    struct bus_partition *highs = mem_array(p->n_waiting ? p->n_waiting : 1, sizeof *highs);
-    memcpy(highs, p->waiting, p->n_waiting * sizeof *highs);
-    if (rc == OK)
-        rc = bus_consumer_ends(p->bus, highs, p->n_waiting, ENDS_TIMEOUT_US, e);
+    const struct topic_state *topic = topic_find(p, at->topic);
+    struct ledger_row row = {0};
+    rc_t rc = topic ? ledger_claim(p->db, p->cfg.name, at->topic, at->partition, owner, &row, e)
+                    : err_set(e, E_AGAIN, "topic %s is not known yet", at->topic);
+    if (rc)
+        return rc;
+    p->parts = mem_grow(p->parts, p->n_parts + 1, sizeof *p->parts);
+    p->parts[p->n_parts++] = part_new(at, &row, topic->project_id);
+    ledger_row_done(&row);
+    return OK;
+}
+
+static rc_t restart(struct pipeline *p, struct part *part, int64_t at, bool another, struct err *e)
+{
+    rc_t rc = ledger_restart(p->db, p->cfg.name, part->pub.topic, part->pub.partition, part->epoch, at, another, e);
+    if (rc)
+        return rc;
+    part->pub.next_offset = part->floor = at;
+    part->pub.generation += another;
+    part->pub.schema_seq = 0;
+    part->limit = part->known.offset = -1;
+    part->stopped = NULL;
+    part->lost = part->stop_unsaved = false;
+    log_event(LOG_INFO, "restarted", LF_STR("pipeline", p->cfg.name), LF_STR("topic", part->pub.topic),
+              LF_I64("partition", part->pub.partition), LF_I64("offset", at), LF_I64("generation", part->pub.generation));
+    return OK;
+}
+
+/* Never started, or sent to one of the ends by an operator: from here on it is an offset, also for the next owner. */
+static rc_t settle_starts(struct pipeline *p, const struct bus_partition *lows, const struct bus_partition *highs,
+                          struct err *e)
+{
+    rc_t rc = OK;
+    for (size_t i = 0; rc == OK && i < p->n_parts; i++) {
+        struct part *part = p->parts[i];
+        if (part->pub.next_offset < 0 && !part->stopped)
+            rc = restart(p, part, part->pub.next_offset == LEDGER_HIGH ? highs[i].offset : lows[i].offset, false, e);
+    }
+    return rc;
+}
+
+/* Where reading begins: the committed offset less the horizon, but not below what is retained and was read. */
+static int64_t start_offset(const struct pipeline *p, const struct part *part, int64_t low)
+{
+    int64_t from = part->pub.next_offset - p->cfg.warmup_records;
+    int64_t least = part->floor > low ? part->floor : low;
+    return from > least ? from : least < part->pub.next_offset ? least : part->pub.next_offset;
+}
+
+static rc_t settle_stops(struct pipeline *p, const struct bus_partition *lows, struct err *e)
+{
+    rc_t rc = OK;
+    for (size_t i = 0; rc == OK && i < p->n_parts; i++) {
+        struct part *part = p->parts[i];
+        if (part->stopped && p->cfg.skip_lost)
+            rc = restart(p, part, lows[i].offset, true, e);
+        else if (part->stop_unsaved)
+            rc = ledger_stop(p->db, p->cfg.name, part->pub.topic, part->pub.partition, part->epoch, part->stopped,
+                             part->words, e);
+        part->stop_unsaved = part->stop_unsaved && rc != OK;
+    }
+    return rc;
+}
+
+static rc_t claim_all(struct pipeline *p, struct bus_partition *lows, struct bus_partition *highs, struct err *e)
+{
     char owner[80];
     (void)snprintf(owner, sizeof owner, "%s/%d", p->cfg.bus->client_id ? p->cfg.bus->client_id : "", (int)getpid());
-    size_t n_start = 0;
-    for (size_t i = 0; rc == OK && i < p->n_waiting; i++) {
-        struct part *part = claim_one(p, &p->waiting[i], lows[i].offset, highs[i].offset, owner, e, &rc);
-        if (!part)
-            break;
-        p->parts = mem_grow(p->parts, p->n_parts + 1, sizeof *p->parts);
-        p->parts[p->n_parts++] = part;
-        if (!part->lost)
-            lows[n_start++] = p->waiting[i];
-    }
+    rc_t rc = bus_consumer_begins(p->bus, lows, p->n_waiting, ENDS_TIMEOUT_US, e);
     if (rc == OK)
-        rc = bus_consumer_start(p->bus, lows, n_start, e);
-    mem_free(highs);
-    mem_free(lows);
-    return rc;
+        rc = bus_consumer_ends(p->bus, highs, p->n_waiting, ENDS_TIMEOUT_US, e);
+    for (size_t i = 0; rc == OK && i < p->n_waiting; i++)
+        rc = claim_one(p, &p->waiting[i], owner, e);
+    if (rc == OK)
+        rc = settle_starts(p, lows, highs, e);
+    if (rc == OK)
+        rc = parts_know(p, lows, highs, e);
+    if (rc == OK)
+        rc = settle_stops(p, lows, e);
+    size_t n_start = 0;
+    for (size_t i = 0; rc == OK && i < p->n_parts; i++) {
+        struct part *part = p->parts[i];
+        if (part->stopped)
+            continue;
+        part->pub.position = lows[n_start].offset = start_offset(p, part, lows[i].offset);
+        lows[n_start].topic = part->pub.topic;
+        lows[n_start++].partition = part->pub.partition;
+    }
+    return rc ? rc : bus_consumer_start(p->bus, lows, n_start, e);
 }
 
 void parts_claim(struct pipeline *p)
@@ -166,7 +217,13 @@ void parts_claim(struct pipeline *p)
     struct err e = {{0}};
     while (p->n_parts)
         part_drop(p, p->parts[p->n_parts - 1]);
-    rc_t rc = claim_all(p, &e);
+    struct bus_partition *ends = mem_array(2 * p->n_waiting + 1, sizeof *ends);
+    if (p->n_waiting) {
+        memcpy(ends, p->waiting, p->n_waiting * sizeof *ends);
+        memcpy(ends + p->n_waiting, p->waiting, p->n_waiting * sizeof *ends);
+    }
+    rc_t rc = claim_all(p, ends, ends + p->n_waiting, &e);
+    mem_free(ends);
     if (rc) {
         pipeline_stall(p, "claiming partitions", &e);
         return;
@@ -188,24 +245,31 @@ void part_reached(struct part *part)
     }
 }
 
+/* The ends belong to this moment; of those that are noted already they are only looked at. */
 void parts_note(struct pipeline *p)
 {
-    struct bus_partition *at = mem_array(p->n_parts, sizeof *at);
+    struct bus_partition *at = mem_array(p->n_parts + 1, sizeof *at);
     size_t n = 0;
+    int64_t lag = 0;
     for (size_t i = 0; i < p->n_parts; i++)
-        if (!p->parts[i]->note_us && !p->parts[i]->lost)
+        if (!p->parts[i]->lost)
             at[n++] = (struct bus_partition){p->parts[i]->pub.topic, p->parts[i]->pub.partition, 0};
     int64_t now = clock_now_us();
     struct err e = {{0}};
-    if (n && bus_consumer_ends(p->bus, at, n, ENDS_TIMEOUT_US, &e) == OK) {
-        for (size_t i = 0; i < n; i++) {
-            struct part *part = part_find(p, at[i].topic, at[i].partition);
-            if (!part || at[i].offset < 0)
-                continue;
-            part->note_us = now;
-            part->note_end = at[i].offset;
-            part_reached(part);
-        }
+    rc_t rc = n ? bus_consumer_ends(p->bus, at, n, ENDS_TIMEOUT_US, &e) : OK;
+    for (size_t i = 0; rc == OK && i < n; i++) {
+        struct part *part = part_find(p, at[i].topic, at[i].partition);
+        if (!part || at[i].offset < 0)
+            continue;
+        part_ends(p, part, at[i].offset);
+        lag += at[i].offset > part->pub.next_offset ? at[i].offset - part->pub.next_offset : 0;
+        if (part->note_us || part->lost)
+            continue;
+        part->note_us = now;
+        part->note_end = at[i].offset;
+        part_reached(part);
     }
+    if (rc == OK)
+        metric_set(p->seen.lag, (double)lag);
     mem_free(at);
 }

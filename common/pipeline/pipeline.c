@@ -12,7 +12,7 @@
 #include "log/log.h"
 #include "metrics/metrics.h"
 
-enum { M_RECORDS, M_FLUSHES, M_FLUSH_SECONDS, M_STALLS, M_ROWS };
+enum { M_RECORDS, M_FLUSHES, M_FLUSH_SECONDS, M_STALLS, M_STOPPED, M_LAG, M_ROWS };
 #define BY_PIPELINE                                                                                                    \
     {                                                                                                                  \
         {                                                                                                              \
@@ -36,6 +36,16 @@ static const struct metric_row rows[M_ROWS] = {
                   .kind = METRIC_COUNTER,
                   .labels = BY_PIPELINE,
                   .help = "Back-offs because something needed was down. Growing: see /readyz for what."},
+    [M_STOPPED] = {.name = "modelmon_pipeline_stopped_partitions",
+                   .kind = METRIC_GAUGE,
+                   .labels = BY_PIPELINE,
+                   .help = "Partitions that stand still until an operator decides: their log was replaced, or what was "
+                           "next deleted."},
+    [M_LAG] =
+        {.name = "modelmon_pipeline_lag_records",
+         .kind = METRIC_GAUGE,
+         .labels = BY_PIPELINE,
+         .help = "Records in the partitions owned here that have not had their effect yet; stopped ones not counted."},
 };
 static struct metric_set metrics = METRIC_SET(rows);
 
@@ -81,6 +91,28 @@ void pipeline_stall(struct pipeline *p, const char *what, const struct err *e)
     pause_all(p, true);
 }
 
+static void say_health(struct pipeline *p)
+{
+    const struct part *lost = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < p->n_parts; i++) {
+        const struct part *part = p->parts[i];
+        n += part->stopped != NULL;
+        if (part->lost && (!lost || (part->stopped && !lost->stopped)))
+            lost = part;
+    }
+    metric_set(p->seen.stopped, (double)n);
+    if (!lost)
+        health_set(p->health, HEALTH_OK, "%s", "");
+    else if (!lost->stopped)
+        health_set(p->health, HEALTH_DOWN, "fenced: another owns %s/%d now", lost->pub.topic, lost->pub.partition);
+    else
+        health_set(p->health,
+                   HEALTH_DOWN, "%s: %zu stopped, %s/%d: %s. `modelmon ledger show` says more, `modelmon ledger skip %s %s %d --to low` goes on",
+                   lost->stopped, n, lost->pub.topic, lost->pub.partition, lost->words, p->cfg.name, lost->pub.topic,
+                   lost->pub.partition);
+}
+
 void pipeline_clear_stall(struct pipeline *p)
 {
     bool was = p->stall_us != 0;
@@ -88,14 +120,7 @@ void pipeline_clear_stall(struct pipeline *p)
     if (was || p->fault[0])
         log_event(LOG_INFO, "resumed", LF_STR("pipeline", p->cfg.name));
     p->fault[0] = '\0';
-    for (size_t i = 0; i < p->n_parts; i++) {
-        if (p->parts[i]->lost) {
-            health_set(p->health, HEALTH_DOWN, "offset_out_of_range or fenced: %s/%d is stopped",
-                       p->parts[i]->pub.topic, p->parts[i]->pub.partition);
-            return;
-        }
-    }
-    health_set(p->health, HEALTH_OK, "%s", "");
+    say_health(p);
 }
 
 /* ---- records ---- */
@@ -129,6 +154,8 @@ static rc_t handle(struct pipeline *p, struct part *part, int64_t offset, int64_
     rc_t rc = p->cfg.ops->record(p->cfg.self, &r, e);
     if (rc == OK) {
         part->pub.position = offset + 1;
+        if (part->next.offset < 0)
+            part_marks(part, offset, timestamp_us, key, value);
         p->dirty = p->dirty || !r.warmup;
         metric_add(p->seen.records, !r.warmup);
         part_reached(part);
@@ -268,29 +295,15 @@ static void on_end(struct pipeline *p, const struct bus_event *ev)
     apply_ends(p);
 }
 
-/* What is next is not retained any more. */
+/* What is next is not there. To go on is a claim's business: it looks at all there is to know. */
 static void on_range(struct pipeline *p, const struct bus_event *ev)
 {
-    struct err e = {{0}};
     struct part *part = ev->n_parts ? part_find(p, ev->parts[0].topic, ev->parts[0].partition) : NULL;
-    if (!part)
+    if (!part || part->lost)
         return;
-    struct bus_partition at = ev->parts[0];
-    log_event(LOG_ERROR, "offset_out_of_range", LF_STR("pipeline", p->cfg.name), LF_STR("topic", at.topic),
-              LF_I64("partition", at.partition), LF_I64("next_offset", part->pub.next_offset),
-              LF_STR("then", p->cfg.skip_lost ? "earliest" : "stopped"));
-    part->lost = !p->cfg.skip_lost;
-    if (part->lost) {
-        pipeline_clear_stall(p);
-        return;
-    }
-    rc_t rc = bus_consumer_begins(p->bus, &at, 1, ENDS_TIMEOUT_US, &e);
-    if (rc == OK && at.offset > part->pub.position)
-        part->pub.position = at.offset;
-    if (rc == OK)
-        rc = bus_consumer_seek(p->bus, &at, &e);
-    if (rc)
-        pipeline_stall(p, "going on at the earliest record", &e);
+    part_range(p, part);
+    if (p->cfg.skip_lost)
+        p->reclaim_us = clock_mono_us();
 }
 
 static void on_event(struct pipeline *p, const struct bus_event *ev)
@@ -353,8 +366,10 @@ static void housekeeping(struct pipeline *p, int64_t mono)
     }
     if (p->reclaim_us && mono >= p->reclaim_us && !p->n_waiting)
         parts_reclaim(p);
-    if (p->cfg.frontier && p->n_parts && !p->n_waiting && mono >= p->next_note_us) {
+    if (p->n_parts && !p->n_waiting && mono >= p->next_note_us) {
         parts_note(p);
+        if (!p->stalled_until_us)
+            parts_watch(p);
         p->next_note_us = clock_mono_us() + USEC_PER_SEC;
     }
 }
@@ -453,7 +468,8 @@ rc_t pipeline_open(struct pipeline **ret, const struct pipeline_config *cfg, str
         return rc;
     }
     metrics_register(&metrics);
-    struct metric **const cells[M_ROWS] = {&p->seen.records, &p->seen.flushes, &p->seen.seconds, &p->seen.stalls};
+    struct metric **const cells[M_ROWS] = {&p->seen.records, &p->seen.flushes, &p->seen.seconds,
+                                           &p->seen.stalls,  &p->seen.stopped, &p->seen.lag};
     for (size_t row = 0; row < M_ROWS; row++)
         *cells[row] = metrics_at(&metrics, row, metrics_label(&metrics, row, 0, str_of(cfg->name)), 0);
     p->health = health_add(cfg->health, cfg->name, cfg->need, 5 * USEC_PER_SEC);

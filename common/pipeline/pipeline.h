@@ -28,6 +28,7 @@ struct pipeline_part {
     int64_t next_offset; /* committed: records below it have had their effect */
     int64_t position;    /* one past the newest record handled (or skipped) */
     int64_t schema_seq;  /* newest schema a replay may use; 0: any */
+    int32_t generation;  /* of the log, from the ledger: see ledger_key */
     void *user;          /* the handler's, per partition (its dedupe window); freed by part_free */
 };
 
@@ -73,7 +74,9 @@ struct pipeline_config {
     int64_t warmup_records; /* re-read so many offsets before next_offset on assignment (the dedupe horizon); 0: none */
     bool intent;            /* commit the end of a flush before preparing it (lake) */
     bool frontier;          /* keep the partition frontier in the ledger (statistics, lake) */
-    bool skip_lost; /* an offset that is not retained any more: false stops its partition, true goes on at the earliest */
+    /* What is next is not retained any more, or the log is another one: false stops the partition until an operator decides
+     * (ledger_skip), true goes on at the earliest record. */
+    bool skip_lost;
     struct health *health;       /* of the service: the pipeline keeps one item there, under its name */
     enum health_need need;       /* whether the service is not ready while this stands still */
     void (*stopped)(void *self); /* on the pipeline's thread, as its last act; may be NULL */

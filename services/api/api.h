@@ -106,6 +106,12 @@ rc_t get_metrics(struct call *c, struct err *e); /* metrics.c */
 rc_t get_metrics_values(struct call *c, struct err *e);
 rc_t list_apps(struct call *c, struct err *e); /* apps.c */
 rc_t put_app(struct call *c, struct err *e);
+rc_t list_ledger(struct call *c, struct err *e); /* operate.c */
+rc_t post_ledger_skip(struct call *c, struct err *e);
+rc_t list_letters(struct call *c, struct err *e);
+rc_t get_letter(struct call *c, struct err *e);
+rc_t post_letter_retry(struct call *c, struct err *e);
+rc_t post_letter_drop(struct call *c, struct err *e);
 rc_t page_home(struct call *c, struct err *e); /* page_list.c */
 rc_t page_project(struct call *c, struct err *e);
 rc_t page_endpoint(struct call *c, struct err *e); /* page_endpoint.c */

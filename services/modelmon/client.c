@@ -71,7 +71,7 @@ rc_t client_call(const char *api, const char *method, const char *path, struct s
     return rc;
 }
 
-static struct str text_of(const struct json *j, const char *key)
+struct str client_text(const struct json *j, const char *key)
 {
     struct str s = {0};
     struct err ignored;
@@ -95,11 +95,11 @@ rc_t client_endpoint(const char *api, const char *operand, struct client_endpoin
         return rc;
     for (const struct json *m = json_first(json_get(c.list, "endpoints")); m && !c.record; m = json_next(m)) {
         const struct json *meta = json_get(m, "metadata");
-        if (!str_eq(text_of(meta, "uid"), asked) && !str_eq(text_of(meta, "name"), asked))
+        if (!str_eq(client_text(meta, "uid"), asked) && !str_eq(client_text(meta, "name"), asked))
             continue;
         c.record = m;
-        c.uid = text_of(meta, "uid");
-        c.name = text_of(meta, "name");
+        c.uid = client_text(meta, "uid");
+        c.name = client_text(meta, "name");
     }
     if (c.record == NULL) {
         json_free(c.list);

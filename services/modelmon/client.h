@@ -17,7 +17,8 @@
  * status whose answer is taken (503 of /readyz); 0: none. */
 rc_t client_call(const char *api, const char *method, const char *path, struct str body, int accept, struct json **ret,
                  struct err *e) MUST_CHECK;
-void client_add_encoded(struct buf *to, struct str s); /* for a path segment or a query value */
+struct str client_text(const struct json *j, const char *key); /* "" when it is no text, or not there */
+void client_add_encoded(struct buf *to, struct str s);         /* for a path segment or a query value */
 
 struct client_endpoint {
     struct json *list; /* owns it */

@@ -7,15 +7,6 @@ struct endpoints_options {
 };
 static const struct config_key keys[] = {CLIENT_URL_KEY(offsetof(struct endpoints_options, api))};
 
-static struct str text_of(const struct json *j, const char *key)
-{
-    struct str s = STR("");
-    struct err ignored;
-    if (json_opt_str(j, key, &s, &ignored) != OK)
-        s = STR("");
-    return s;
-}
-
 static void add_row(const struct json *record, struct buf *out)
 {
     const struct json *meta = json_get(record, "metadata"), *status = json_get(record, "status");
@@ -23,9 +14,9 @@ static void add_row(const struct json *record, struct buf *out)
     struct err ignored;
     if (json_opt_i64(status, "result_status", &word, &ignored) != OK)
         word = -1;
-    term_add_cell(out, text_of(meta, "name"), 24);
-    term_add_cell(out, text_of(meta, "uid"), 32);
-    term_add_cell(out, text_of(status, "last_request"), 25);
+    term_add_cell(out, client_text(meta, "name"), 24);
+    term_add_cell(out, client_text(meta, "uid"), 32);
+    term_add_cell(out, client_text(status, "last_request"), 25);
     term_add_status(out, (int)word, term_is(stdout));
     buf_addc(out, '\n');
 }

@@ -28,7 +28,7 @@ struct lake {
 
 static struct lake_part part_of(const struct pipeline_part *p)
 {
-    return (struct lake_part){p->topic, p->partition};
+    return (struct lake_part){p->topic, p->partition, p->generation};
 }
 
 static rc_t take(struct sink *s, const struct pipeline_record *r, const struct inference_event *ev,

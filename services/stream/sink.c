@@ -134,7 +134,7 @@ static rc_t was_refused(struct sink *s, const struct pipeline_record *r, bool *r
     struct memory *m = memory_of(s, r->part);
     if (!m->asked) {
         rc_t rc = dead_letters_offsets(s->db, str_of(r->part->topic), r->part->partition, r->offset,
-                                       r->part->next_offset, &m->refused, &m->n_refused, e);
+                                       r->part->next_offset, r->part->generation, &m->refused, &m->n_refused, e);
         if (rc)
             return rc;
         m->asked = true;

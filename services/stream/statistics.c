@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/time.h"
+#include "db/ledger.h"
 #include "db/slot.h"
 #include "labels.h"
 #include "sink.h"
@@ -181,7 +182,7 @@ static rc_t write_slots(struct db *db, struct acc *const *accs, size_t n, struct
                                    .reference_version = a->key.reference_version,
                                    .topic = str_of(a->key.part->topic),
                                    .partition = a->key.part->partition,
-                                   .flush_offset = a->key.part->position,
+                                   .flush_offset = ledger_key(a->key.part->generation, a->key.part->position),
                                    .requests = (int64_t)a->slot->requests,
                                    .rows = (int64_t)a->slot->rows,
                                    .errors = (int64_t)a->slot->errors,

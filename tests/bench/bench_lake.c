@@ -10,7 +10,7 @@
 #include "base/clock.h"
 
 enum { FEATURES = 20 };
-static const struct lake_part part = {"monitoring_stream_s_my-proj_v1", 0};
+static const struct lake_part part = {"monitoring_stream_s_my-proj_v1", 0, 0};
 static char root[300];
 static size_t many = 400000, files = 2000, few = 20;
 

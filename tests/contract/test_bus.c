@@ -481,6 +481,42 @@ static void test_out_of_range_is_said(void **state)
     bus_producer_free(p);
 }
 
+/* A record is the same one whenever and whoever reads it, and reading it moves nothing. */
+static void test_a_record_is_known_again(void **state)
+{
+    (void)state;
+    struct bus_config cfg = config();
+    struct bus_producer *p = producer(&cfg);
+    struct err e;
+    struct bus_mark first[2], again[2];
+    char topic[80], other[80], group[80];
+    make_topic(p, fresh(topic, "peek"), 1);
+    make_topic(p, fresh(other, "peek"), 1);
+    send_numbers(p, topic, 0, 5);
+    send_numbers(p, other, 100, 5);
+    struct bus_consumer *c = consumer(&cfg, fresh(group, "g"), topic);
+    struct bus_partition at[2] = {{topic, 0, 1}, {other, 0, 5}};
+    ok(bus_consumer_peek(c, at, 2, first, 5 * SEC, &e), &e);
+    assert_int_equal(first[0].offset, 1);
+    assert_int_equal(first[1].offset, -1); /* it ends there */
+    assert_true(first[0].timestamp_us > 0);
+    at[1].offset = 0;
+    int64_t begun = clock_mono_us();
+    ok(bus_consumer_peek(c, at, 2, again, 5 * SEC, &e), &e);
+    printf("peek %lld us\n", (long long)(clock_mono_us() - begun));
+    assert_memory_equal(&first[0], &again[0], sizeof first[0]);
+    assert_int_equal(again[1].offset, 0);
+    assert_int_not_equal(again[0].print, again[1].print);
+    at[0].offset = 100000;
+    ok(bus_consumer_peek(c, at, 1, again, 5 * SEC, &e), &e);
+    assert_int_equal(again[0].offset, -1);
+    start_all(c, 0);
+    struct bus_event ev = next(c, BUS_RECORD, false);
+    assert_int_equal(ev.offset, 0);
+    bus_consumer_free(c);
+    bus_producer_free(p);
+}
+
 static void test_revoked_unanswered_then_freed(void **state)
 {
     (void)state;
@@ -738,6 +774,7 @@ int main(void)
         cmocka_unit_test(test_more_members_than_partitions),
         cmocka_unit_test(test_static_member_returns),
         cmocka_unit_test(test_out_of_range_is_said),
+        cmocka_unit_test(test_a_record_is_known_again),
         cmocka_unit_test(test_revoked_unanswered_then_freed),
         cmocka_unit_test(test_large_messages),
         cmocka_unit_test(test_unknown_topic_is_reported),

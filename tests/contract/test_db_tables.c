@@ -104,15 +104,17 @@ static void an_older_owner_is_fenced(void **state)
     ok(ledger_lock(second, "statistics", "t", 0, new.owner_epoch, &r, &e));
     assert_true(r.intent_end == 9 && r.schema_seq == 4);
     ledger_row_done(&r);
-    ok(ledger_move(second, "statistics", "t", 0, 9, T0, &e));
+    ok(ledger_move(second, "statistics", "t", 0, &(struct ledger_step){.next_offset = 9, .frontier_us = T0}, &e));
     ok(db_commit(second, &e));
     ok(ledger_get(t.db, "statistics", "t", 0, &r, &e));
     assert_true(r.next_offset == 9 && r.intent_end == -1 && r.schema_seq == 0 && r.frontier_us == T0 && r.updated_us > 0);
     ledger_row_done(&r);
     ok(db_begin(second, &e));
-    ok(ledger_move(second, "statistics", "t", 0, 10, 0, &e));      /* frontier kept */
-    ok(ledger_move(second, "statistics", "t", 0, 11, T0 - 5, &e)); /* never back */
-    assert_int_equal(ledger_move(second, "statistics", "t", 7, 11, 0, &e), E_NOTFOUND);
+    ok(ledger_move(second, "statistics", "t", 0, &(struct ledger_step){.next_offset = 10, .frontier_us = 0}, &e)); /* frontier kept */
+    ok(ledger_move(second, "statistics", "t", 0, &(struct ledger_step){.next_offset = 11, .frontier_us = T0 - 5}, &e)); /* never back */
+    assert_int_equal(
+        ledger_move(second, "statistics", "t", 7, &(struct ledger_step){.next_offset = 11, .frontier_us = 0}, &e),
+        E_NOTFOUND);
     ok(db_commit(second, &e));
     ok(ledger_get(t.db, "statistics", "t", 0, &r, &e));
     assert_true(r.next_offset == 11 && r.frontier_us == T0);
@@ -131,11 +133,11 @@ static void a_frontier_is_the_least(void **state)
     ok(ledger_ensure(t.db, "statistics", "b", 5, 1, &e));
     ok(ledger_ensure(t.db, "lake", "a", 5, 1, &e));
     ok(ledger_ensure(t.db, "statistics", "c", 6, 1, &e));
-    ok(ledger_move(t.db, "statistics", "a", 0, 1, T0 + 3, &e));
-    ok(ledger_move(t.db, "statistics", "b", 0, 1, T0 + 1, &e));
+    ok(ledger_move(t.db, "statistics", "a", 0, &(struct ledger_step){.next_offset = 1, .frontier_us = T0 + 3}, &e));
+    ok(ledger_move(t.db, "statistics", "b", 0, &(struct ledger_step){.next_offset = 1, .frontier_us = T0 + 1}, &e));
     ok(ledger_frontier(t.db, 5, "statistics", false, &us, &e));
     assert_int_equal(us, 0); /* a[1] has none yet */
-    ok(ledger_move(t.db, "statistics", "a", 1, 1, T0 + 2, &e));
+    ok(ledger_move(t.db, "statistics", "a", 1, &(struct ledger_step){.next_offset = 1, .frontier_us = T0 + 2}, &e));
     ok(ledger_frontier(t.db, 5, "statistics", false, &us, &e));
     assert_int_equal(us, T0 + 1);
     ok(db_begin(t.db, &e));
@@ -186,7 +188,7 @@ static void closer_and_sink_wait_for_each_other(void **state)
     int64_t us = 0;
     ok(db_open(&observer, &t.cfg, &e));
     ok(ledger_ensure(t.db, "statistics", "t", 5, 1, &e));
-    ok(ledger_move(t.db, "statistics", "t", 0, 1, T0, &e));
+    ok(ledger_move(t.db, "statistics", "t", 0, &(struct ledger_step){.next_offset = 1, .frontier_us = T0}, &e));
     for (int share = 0; share < 2; share++) {
         struct waiter w = {.db = second, .share = share, .epoch = 0};
         ok(db_begin(t.db, &e));
@@ -200,7 +202,7 @@ static void closer_and_sink_wait_for_each_other(void **state)
         until_blocked(observer);
         assert_false(w.done);
         if (share)
-            ok(ledger_move(t.db, "statistics", "t", 0, 2, T0 + 77, &e));
+            ok(ledger_move(t.db, "statistics", "t", 0, &(struct ledger_step){.next_offset = 2, .frontier_us = T0 + 77}, &e));
         ok(db_commit(t.db, &e));
         pthread_join(w.thread, NULL);
         if (w.rc)

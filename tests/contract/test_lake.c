@@ -13,15 +13,17 @@
 #include <unistd.h>
 #include <cmocka.h>
 #include "base/clock.h"
+#include "base/mem.h"
 #include "base/sha.h"
+#include "db/ledger.h"
 #include "lake/lake.h"
 #include "../support/lake_events.h"
 
 #define UID "2f9d6f3c7a5b4c1e8d0a1b2c3d4e5f60"
 #define HOUR (INT64_C(3600) * USEC_PER_SEC)
 
-static const struct lake_part part0 = {"monitoring_stream_s_my-proj_v1", 0};
-static const struct lake_part part1 = {"monitoring_stream_s_my-proj_v1", 1};
+static const struct lake_part part0 = {"monitoring_stream_s_my-proj_v1", 0, 0};
+static const struct lake_part part1 = {"monitoring_stream_s_my-proj_v1", 1, 0};
 
 static void ok(rc_t rc, const struct err *e)
 {
@@ -431,6 +433,33 @@ static void test_partitions_are_apart(void **state)
     schema_done(&s);
 }
 
+/* A topic that was made anew has the old one's offsets again: files and keys are others. */
+static void test_generations_are_apart(void **state)
+{
+    struct place *p = *state;
+    struct schema s = number_schema(1);
+    struct err e;
+    struct lake_range ranges[] = {{part0, 0, 1}, {part0, 0, 1}};
+    ranges[1].part.generation = 2;
+    struct manifest_row *m;
+    char *paths[2];
+    const char *both[2];
+    size_t n;
+    for (int i = 0; i < 2; i++) {
+        add(p, &ranges[i].part, 0, &s, LAKE_T0, i ? "new" : "old", i);
+        ok(lake_flush(p->w, &ranges[i], 1, &m, &n, &e), &e);
+        assert_int_equal(n, 1);
+        assert_true(m[0].start_offset == ledger_key(i * 2, 0) && m[0].end_offset == ledger_key(i * 2, 1));
+        both[i] = paths[i] = mem_dupz(m[0].path.p);
+        lake_forget(p->w, NULL);
+    }
+    assert_non_null(strstr(paths[1], "_v1-0-g2-00000000000000000000-"));
+    assert_rows(p, both, 2, "'new' 1\n'old' 0\n", "request_id", "f0");
+    mem_free(paths[0]);
+    mem_free(paths[1]);
+    schema_done(&s);
+}
+
 static void test_names_that_collide(void **state)
 {
     struct place *p = *state;
@@ -521,7 +550,7 @@ static void test_bad_input_is_refused(void **state)
     ep.project = STR("..");
     assert_int_equal(lake_add(p->w, &part0, 0, &ep, &ev, LAKE_T0, &nulled, &e), E_INVALID);
     ep = lake_endpoint(1, UID, &s);
-    assert_int_equal(lake_add(p->w, &(struct lake_part){"a/b", 0}, 0, &ep, &ev, LAKE_T0, &nulled, &e), E_INVALID);
+    assert_int_equal(lake_add(p->w, &(struct lake_part){"a/b", 0, 0}, 0, &ep, &ev, LAKE_T0, &nulled, &e), E_INVALID);
     assert_int_equal(lake_add(p->w, &part0, 0, &ep, &wide, LAKE_T0, &nulled, &e), E_INVALID);
     assert_int_equal(lake_held(p->w).files, 0);
     assert_int_equal(lake_held(p->w).bytes, 0);
@@ -641,6 +670,7 @@ int main(void)
         TEST(test_replay_writes_the_same),
         TEST(test_hours_and_schemas_split),
         TEST(test_partitions_are_apart),
+        TEST(test_generations_are_apart),
         TEST(test_names_that_collide),
         TEST(test_reading),
         TEST(test_bad_input_is_refused),

@@ -19,6 +19,7 @@
 #include "db/project.h"
 #include "pipeline/acks.h"
 #include "pipeline/pipeline.h"
+#include "topics.h"
 
 #define SEC USEC_PER_SEC
 #define PARTITIONS 3
@@ -544,6 +545,105 @@ static void test_the_frontier_moves_when_nothing_comes(void **state)
     assert_true(ask(f, sql) < held + SEC); /* a record not committed holds it back */
 }
 
+/* ---- logs that are lost or replaced ---- */
+
+static void make_topic(struct fixture *f)
+{
+    struct bus_producer *own = NULL;
+    struct err e;
+    int32_t n;
+    if (embedded)
+        ok(bus_producer_open(&own, &f->bus, &e), &e);
+    ok(bus_topic_ensure(embedded ? own : f->producer, f->topic, PARTITIONS, &n, 20 * SEC, &e), &e);
+    bus_producer_free(own);
+}
+
+static void skip_all(struct fixture *f, int64_t to)
+{
+    for (int32_t i = 0; i < PARTITIONS; i++) {
+        struct err e;
+        int64_t from = 0;
+        ok(ledger_skip(f->check, f->pipeline, f->topic, i, to, false, test_name, &from, &e), &e);
+        assert_true(from > 0);
+    }
+}
+
+#define REPLACED                                                                                                       \
+    "SELECT count(*) FROM ledger WHERE stopped = 'log_replaced' AND last_error LIKE 'the log was deleted and made "    \
+    "anew%'"
+
+/* Down while its topic is replaced, up again when the new one has long passed the ledger's offsets. */
+static void test_a_log_replaced_while_away_stops(void **state)
+{
+    struct fixture *f = *state;
+    produce(f, 0, 60);
+    start(f);
+    assert_each_once(f, 60);
+    assert_int_equal(stop(f, SIGTERM), 0);
+    topic_delete(f->bus.brokers, f->topic);
+    make_topic(f);
+    produce(f, 1000, 1300);
+    start(f);
+    wait_for(f, REPLACED, PARTITIONS, 20 * SEC);
+    assert_int_equal(stop(f, SIGTERM), 0);
+    start(f); /* and it stays so */
+    wait_for(f, "SELECT min(owner_epoch) FROM ledger", 3, 20 * SEC);
+    assert_int_equal(ask(f, REPLACED), PARTITIONS);
+    assert_int_equal(ask(f, "SELECT count(*) FROM got"), 60);
+    skip_all(f, LEDGER_LOW);
+    wait_for(f, "SELECT count(*) FROM got WHERE value >= 1000", 300, 20 * SEC);
+    assert_int_equal(ask(f, "SELECT count(*) FROM got"), 360);
+    assert_int_equal(ask(f, "SELECT sum(generation) FROM ledger WHERE stopped = ''"), PARTITIONS);
+    assert_int_equal(ask(f, "SELECT count(*) FROM operator_actions WHERE who = 'test' AND action = 'ledger_skip' "
+                            "AND to_offset = -1 AND detail = 'log_replaced'"),
+                     PARTITIONS);
+    assert_int_equal(stop(f, SIGTERM), 0);
+    start(f); /* the new log is known from now on */
+    produce(f, 2000, 2010);
+    wait_for(f, "SELECT count(*) FROM got", 370, 20 * SEC);
+    assert_int_equal(ask(f, REPLACED), 0);
+}
+
+static void test_a_shorter_log_stops_and_goes_on_at_its_end(void **state)
+{
+    struct fixture *f = *state;
+    struct err e;
+    int64_t from;
+    produce(f, 0, 300);
+    start(f);
+    assert_each_once(f, 300);
+    assert_int_equal(ledger_skip(f->check, f->pipeline, f->topic, 0, 5, false, test_name, &from, &e), E_CONFLICT); /* it runs */
+    assert_int_equal(stop(f, SIGTERM), 0);
+    topic_delete(f->bus.brokers, f->topic);
+    make_topic(f);
+    produce(f, 1000, 1030);
+    start(f);
+    wait_for(f, REPLACED, PARTITIONS, 20 * SEC);
+    skip_all(f, LEDGER_HIGH);
+    wait_for(f, "SELECT count(*) FROM ledger WHERE stopped = '' AND next_offset >= 0", PARTITIONS, 20 * SEC);
+    produce(f, 2000, 2030);
+    wait_for(f, "SELECT count(*) FROM got WHERE value >= 2000", 30, 20 * SEC);
+    assert_int_equal(ask(f, "SELECT count(*) FROM got WHERE value BETWEEN 1000 AND 1999"), 0);
+}
+
+/* Deleted, made and filled again under a running consumer. It says so, and leaves in time. */
+static void test_a_log_replaced_under_way_stops(void **state)
+{
+    struct fixture *f = *state;
+    f->frontier = true;
+    produce(f, 0, 60);
+    start(f);
+    assert_each_once(f, 60);
+    wait_for(f, "SELECT count(*) FROM ledger WHERE mark_offset >= 0", PARTITIONS, 20 * SEC);
+    topic_delete(f->bus.brokers, f->topic);
+    make_topic(f);
+    produce(f, 1000, 1300);
+    wait_for(f, REPLACED, PARTITIONS, 40 * SEC);
+    int64_t begun = clock_mono_us();
+    assert_int_equal(stop(f, SIGTERM), 0);
+    assert_true(clock_mono_us() - begun < 10 * SEC);
+}
+
 int main(void)
 {
     const struct CMUnitTest everywhere[] = {
@@ -554,9 +654,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_replay_covers_the_intended_range, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_frontier_moves_when_nothing_comes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_two_pipelines_share_a_process, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_log_replaced_while_away_stops, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_shorter_log_stops_and_goes_on_at_its_end, setup, teardown),
     };
     const struct CMUnitTest of_servers[] = {
         cmocka_unit_test_setup_teardown(test_two_members_share_and_hand_over, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_log_replaced_under_way_stops, setup, teardown),
     };
     const struct CMUnitTest of_one_process[] = {
         cmocka_unit_test_setup_teardown(test_killed_again_and_again, setup, teardown),

@@ -1,0 +1,248 @@
+/* What an operator looks at and decides at night: the ledger and the dead letters. Each decision is a row of operator_actions. */
+#include "api.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "base/time.h"
+#include "db/ledger.h"
+#include "db/letter.h"
+#include "json/write.h"
+
+#define WHO_MAX 100
+#define LETTERS_DEFAULT 100
+
+static void write_time(struct json_writer *w, const char *key, int64_t us)
+{
+    char text[TIME_TEXT];
+    jw_key(w, key);
+    if (us <= 0) {
+        jw_null(w);
+        return;
+    }
+    (void)time_rfc3339(text, us); /* its length is not needed */
+    jw_strz(w, text);
+}
+
+static void write_offset(struct json_writer *w, const char *key, int64_t offset)
+{
+    jw_key(w, key);
+    if (offset < 0)
+        jw_null(w);
+    else
+        jw_i64(w, offset);
+}
+
+static void write_ledger_row(struct json_writer *w, const struct ledger_row *r)
+{
+    bool known = r->next_offset >= 0 && r->end_offset >= r->next_offset;
+    jw_object(w);
+    jw_kv_strz(w, "pipeline", r->pipeline);
+    jw_kv_strz(w, "topic", r->topic);
+    jw_kv_i64(w, "partition", r->partition);
+    write_offset(w, "next_offset", r->next_offset);
+    write_offset(w, "end_offset", r->end_offset);
+    write_offset(w, "lag", known ? r->end_offset - r->next_offset : -1);
+    jw_kv_i64(w, "generation", r->generation);
+    jw_kv_strz(w, "owner", r->owner);
+    jw_kv_i64(w, "owner_epoch", r->owner_epoch);
+    write_time(w, "frontier", r->frontier_us);
+    write_time(w, "updated", r->updated_us);
+    jw_kv_strz(w, "stopped", r->stopped);
+    jw_kv_strz(w, "last_error", r->last_error);
+    jw_object_end(w);
+}
+
+rc_t list_ledger(struct call *c, struct err *e)
+{
+    struct ledger_row *rows = NULL;
+    struct json_writer w;
+    size_t n = 0;
+    rc_t rc = ledger_list(c->db, 0, NULL, &rows, &n, e);
+    if (rc)
+        return rc;
+    jw_init(&w, &c->out, JSON_NAN_NULL);
+    jw_object(&w);
+    jw_key(&w, "ledger");
+    jw_array(&w);
+    for (size_t i = 0; i < n; i++)
+        write_ledger_row(&w, &rows[i]);
+    jw_array_end(&w);
+    jw_object_end(&w);
+    ledger_rows_free(rows, n);
+    return OK;
+}
+
+static rc_t read_who(const struct json *body, struct str *who, struct err *e)
+{
+    *who = STR("api");
+    rc_t rc = json_opt_str(body, "who", who, e);
+    if (!rc && (who->n == 0 || who->n > WHO_MAX))
+        rc = err_set(e, E_INVALID, "who: 1 to %d bytes", WHO_MAX);
+    return rc;
+}
+
+static rc_t read_to(const struct json *body, int64_t *to, struct err *e)
+{
+    const struct json *j = json_get(body, "to");
+    struct str word;
+    struct err ignored;
+    if (j && json_str(j, &word, &ignored) == OK) {
+        *to = str_eqz(word, "low") ? LEDGER_LOW : str_eqz(word, "high") ? LEDGER_HIGH : -3;
+        return *to != -3 ? OK : json_complain(j, e, "low, high or an offset is wanted");
+    }
+    rc_t rc = json_need_i64(body, "to", to, e);
+    return rc || (*to >= 0 && *to < INT64_C(1) << 47) ? rc : json_complain(j, e, "low, high or an offset is wanted");
+}
+
+rc_t post_ledger_skip(struct call *c, struct err *e)
+{
+    CLEANUP(json_freep) struct json *body = NULL;
+    struct str pipeline = {0}, topic = {0}, who = {0};
+    int64_t partition = 0, to = 0, from = 0;
+    bool force = false;
+    rc_t rc = call_json(c, false, &body, e);
+    if (!rc)
+        rc = json_need_str(body, "pipeline", &pipeline, e);
+    if (!rc)
+        rc = json_need_str(body, "topic", &topic, e);
+    if (!rc)
+        rc = json_need_i64(body, "partition", &partition, e);
+    if (!rc && (partition < 0 || partition > INT32_MAX))
+        rc = err_set(e, E_INVALID, "partition: 0 or more is wanted");
+    if (!rc)
+        rc = read_to(body, &to, e);
+    if (!rc)
+        rc = json_opt_bool(body, "force", &force, e);
+    if (!rc)
+        rc = read_who(body, &who, e);
+    if (!rc) /* JSON's strings are terminated */
+        rc = ledger_skip(c->db, pipeline.p, topic.p, (int32_t)partition, to, force, who.p, &from, e);
+    if (rc)
+        return rc;
+    struct json_writer w;
+    jw_init(&w, &c->out, JSON_NAN_NULL);
+    jw_object(&w);
+    write_offset(&w, "from", from);
+    jw_object_end(&w);
+    return OK;
+}
+
+/* ---- dead letters ---- */
+
+static void write_letter(struct json_writer *w, const struct letter_row *l, bool whole)
+{
+    CLEANUP(buf_done) struct buf id = {0};
+    buf_addf(&id, "%.*s/%.*s/%d/%lld", STR_FMT(l->id.pipeline), STR_FMT(l->id.topic), l->id.partition,
+             (long long)l->id.offset);
+    jw_object(w);
+    jw_kv_str(w, "id", buf_str(&id));
+    jw_kv_i64(w, "at_us", l->id.at_us);
+    write_time(w, "at", l->id.at_us);
+    jw_kv_str(w, "reason", l->reason);
+    jw_kv_str(w, "field", l->field);
+    jw_kv_str(w, "error", l->error);
+    jw_kv_i64(w, "size", l->size);
+    jw_kv_i64(w, "retries", l->retries);
+    if (whole && text_is_utf8(l->payload))
+        jw_kv_str(w, "payload", l->payload);
+    else if (whole)
+        jw_kv_strz(w, "payload", NULL); /* no text: the topic's .dlt has the bytes */
+    jw_object_end(w);
+}
+
+static rc_t letter_filter(struct call *c, struct letter_filter *f, struct err *e)
+{
+    struct str project = call_str(c, "project", NULL);
+    struct project p = {0};
+    *f = (struct letter_filter){
+        .pipeline = call_str(c, "pipeline", NULL), .reason = call_str(c, "reason", NULL), .limit = LETTERS_DEFAULT};
+    rc_t rc = call_bool(c, "all", NULL, &f->all, e);
+    if (!rc)
+        rc = call_i64(c, "limit", 1, API_LIST_MAX, &f->limit, e);
+    if (!rc && project.n)
+        rc = project_get(c->db, project, &p, e);
+    f->project_id = p.id;
+    project_done(&p);
+    return rc;
+}
+
+rc_t list_letters(struct call *c, struct err *e)
+{
+    struct letter_filter f;
+    struct letter_row *rows = NULL;
+    struct db_rows *held = NULL;
+    struct json_writer w;
+    size_t n = 0;
+    rc_t rc = letter_filter(c, &f, e);
+    if (!rc)
+        rc = letters_list(c->db, &f, &rows, &n, &held, e);
+    if (rc)
+        return rc;
+    jw_init(&w, &c->out, JSON_NAN_NULL);
+    jw_object(&w);
+    jw_key(&w, "dead_letters");
+    jw_array(&w);
+    for (size_t i = 0; i < n; i++)
+        write_letter(&w, &rows[i], false);
+    jw_array_end(&w);
+    jw_object_end(&w);
+    mem_free(rows);
+    db_rows_free(held);
+    return OK;
+}
+
+rc_t get_letter(struct call *c, struct err *e)
+{
+    struct letter_id id;
+    struct letter_row l;
+    struct db_rows *held = NULL;
+    struct json_writer w;
+    rc_t rc = letter_id_parse(call_str(c, "id", NULL), &id, e);
+    if (!rc)
+        rc = letter_get(c->db, &id, &l, &held, e);
+    if (rc)
+        return rc;
+    jw_init(&w, &c->out, JSON_NAN_NULL);
+    write_letter(&w, &l, true);
+    db_rows_free(held);
+    return OK;
+}
+
+static rc_t read_letter(struct call *c, struct json **body, struct letter_id *id, struct str *who, struct err *e)
+{
+    struct str text = {0};
+    rc_t rc = call_json(c, false, body, e);
+    if (!rc)
+        rc = json_need_str(*body, "id", &text, e);
+    if (!rc)
+        rc = letter_id_parse(text, id, e);
+    return rc ? rc : read_who(*body, who, e);
+}
+
+rc_t post_letter_retry(struct call *c, struct err *e)
+{
+    CLEANUP(json_freep) struct json *body = NULL;
+    struct letter_id id;
+    struct str who, payload = {0};
+    bool force = false;
+    rc_t rc = read_letter(c, &body, &id, &who, e);
+    if (!rc)
+        rc = json_opt_bool(body, "force", &force, e);
+    if (!rc)
+        rc = json_opt_str(body, "payload", &payload, e);
+    if (!rc)
+        rc = letter_retry(c->db, &id, payload.p ? &payload : NULL, force, who, e);
+    c->status = 202;
+    return rc;
+}
+
+rc_t post_letter_drop(struct call *c, struct err *e)
+{
+    CLEANUP(json_freep) struct json *body = NULL;
+    struct letter_id id;
+    struct str who;
+    rc_t rc = read_letter(c, &body, &id, &who, e);
+    if (!rc)
+        rc = letter_drop(c->db, &id, who, e);
+    c->status = 204;
+    return rc;
+}
