@@ -71,7 +71,7 @@ static rc_t is_there(struct form_post *p)
 {
     if (p->sent || bus_producer_up(p->form->producer))
         return OK;
-    fail(p, E_AGAIN, "the message bus cannot be reached");
+    fail(p, E_AGAIN, "the message bus takes nothing now: /readyz says why");
     return E_AGAIN;
 }
 

@@ -10,15 +10,16 @@
 static void look_at_bus(void *arg)
 {
     struct watch *w = arg;
+    struct err away = {{0}};
     bool up = bus_producer_up(w->producer);
+    bus_away_words(w->brokers, &away);
     if (up && !w->met)
         loop_timer_every(w->timer, LOOK_US);
     w->met = w->met || up;
     if (up)
         health_set(w->bus, HEALTH_OK, "%s", "");
     else if (w->met || ++w->looks > FIRST_LOOKS)
-        health_set(w->bus, HEALTH_DOWN, "cannot reach %s: check KAFKA_BROKERS and the brokers; posted events get 503",
-                   w->brokers);
+        health_set(w->bus, HEALTH_DOWN, "%s; posted events get 503", away.text);
 }
 
 void watch_open(struct watch *w, struct service *s, struct bus_producer *producer, const struct bus_config *bus,

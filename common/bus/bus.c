@@ -150,6 +150,16 @@ bool bus_producer_up(const struct bus_producer *p)
     return p->bus->producer->up(p->self);
 }
 
+void bus_away_words(const char *brokers, struct err *ret)
+{
+    if (strncmp(brokers, "local:", 6) == 0)
+        (void)err_set(ret, E_AGAIN,
+                      "cannot write into %s: make room on its disk, or see the log for why; it then goes on by itself",
+                      brokers + 6);
+    else
+        (void)err_set(ret, E_AGAIN, "cannot reach %s: check KAFKA_BROKERS and the brokers", brokers);
+}
+
 void bus_producer_free(struct bus_producer *p)
 {
     if (!p)

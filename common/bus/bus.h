@@ -67,6 +67,8 @@ rc_t bus_produce_many(struct bus_producer *p, const char *topic, struct bus_lent
                       const struct bus_receipt *r, struct err *e) MUST_CHECK;
 rc_t bus_flush(struct bus_producer *p, int64_t timeout_us, struct err *e) MUST_CHECK; /* E_AGAIN: some are still open */
 bool bus_producer_up(const struct bus_producer *p); /* brokers answered lately; any thread */
+/* What to do when it is not, for /readyz. */
+void bus_away_words(const char *brokers, struct err *ret);
 /* Waits ≤ 5 s for what is open; the callbacks of what is still open then get E_AGAIN. No callback comes after it. */
 void bus_producer_free(struct bus_producer *p);
 

@@ -4,8 +4,11 @@
  *
  * What comes while a sync runs is the next batch: the busier, the more records share a sync. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
+#include "base/buf.h"
 #include "base/mem.h"
 #include "bus/local.h"
 #include "log/log.h"
@@ -14,6 +17,8 @@
 #define ENOUGH ((size_t)1 << 20)     /* pending bytes that wait for no more */
 #define BATCH_KEPT ((size_t)4 << 20) /* memory of an empty batch that is kept */
 #define FREE_WAIT_US (5 * USEC_PER_SEC)
+#define PROBE_US (500 * USEC_PER_MSEC)
+#define PROBE_BYTES (1 << 20) /* room for so much is room */
 #define RETAIN_MAX_US (10 * USEC_PER_SEC)
 #define RETAIN_MIN_US (100 * USEC_PER_MSEC)
 
@@ -197,11 +202,12 @@ static rc_t producer_many(void *self, const char *topic, struct bus_lent *list, 
 }
 
 /* --- the writer --- */
-/* Lock held. Until there is something to write; from time to time old segments are dropped. */
-static void wait_for_work(struct local_log *log, int64_t *next_retain_us)
+/* Lock held. Until there is something to write; from time to time old segments are dropped, and a disk that failed is tried. */
+static void wait_for_work(struct local_log *log, int64_t next_retain_us)
 {
-    while (!log->queue && !log->refused.n && !log->stop && clock_mono_us() < *next_retain_us) {
-        struct timespec at = mono_at(*next_retain_us);
+    int64_t until = atomic_load(&log->failing) ? clock_mono_us() + PROBE_US : next_retain_us;
+    while (!log->queue && !log->refused.n && !log->stop && clock_mono_us() < until) {
+        struct timespec at = mono_at(until);
         log->idle = true;
         (void)pthread_cond_timedwait(&log->work, &log->lock, &at);
     }
@@ -319,6 +325,20 @@ static void write_batch(struct local_log *log, struct local_part *parts, struct 
     local_batch_done(refused);
 }
 
+/* Producers stop sending to a log that fails, so nothing else would find out that it can be written to again. */
+static bool has_room(const struct local_log *log)
+{
+    CLEANUP(buf_done) struct buf path = {0};
+    buf_addf(&path, "%s/.probe", log->path);
+    int fd = open(path.data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return false;
+    bool ok = posix_fallocate(fd, 0, PROBE_BYTES) == 0 && fsync(fd) == 0;
+    (void)close(fd);
+    (void)unlink(path.data);
+    return ok;
+}
+
 static void tell_faults(bool *was_failing, const struct local_log *log, const struct local_part *parts)
 {
     const char *words = "";
@@ -340,14 +360,15 @@ void *local_writer_thread(void *arg)
     for (bool stop = false; !stop;) {
         struct local_batch refused = {0};
         pthread_mutex_lock(&log->lock);
-        wait_for_work(log, &next_retain_us);
+        wait_for_work(log, next_retain_us);
         struct local_part *parts = take(log, &refused);
         stop = log->stop && !parts && !refused.n;
         pthread_mutex_unlock(&log->lock);
-        if (parts || refused.n) {
+        if (parts || refused.n)
             write_batch(log, parts, &refused);
-            tell_faults(&was_failing, log, parts);
-        }
+        else if (was_failing && has_room(log))
+            atomic_store(&log->failing, false);
+        tell_faults(&was_failing, log, parts);
         if (!stop)
             retain(log, &next_retain_us);
     }

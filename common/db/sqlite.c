@@ -37,7 +37,11 @@ static rc_t code_rc(int code)
 
 rc_t sqlite_failed(const struct sqlite *s, int code, struct err *e)
 {
-    return err_set(e, code_rc(code), "SQLite %d: %s", code, s->conn ? sqlite3_errmsg(s->conn) : sqlite3_errstr(code));
+    const char *more = (code & 0xff) == SQLITE_FULL
+                           ? ": make room on the disk of the database; it then goes on by itself"
+                           : "";
+    return err_set(e, code_rc(code), "SQLite %d: %s%s", code, s->conn ? sqlite3_errmsg(s->conn) : sqlite3_errstr(code),
+                   more);
 }
 
 /* --- the connection --- */
@@ -152,8 +156,17 @@ rc_t sqlite_begin(void *self, struct err *e)
     return OK;
 }
 
-static void end(struct sqlite *s)
+static void stages_forget(struct sqlite *s)
 {
+    map_done(&s->stages);
+    s->stages = (struct map){0};
+}
+
+/* Staging tables that were made in a transaction go with it when it is not committed, whoever rolls it back. */
+static void end(struct sqlite *s, bool committed)
+{
+    if (!committed)
+        stages_forget(s);
     s->deadline_us = INT64_MAX; /* a rollback is never broken off */
     if (!sqlite3_get_autocommit(s->conn))
         (void)simple(s, "ROLLBACK"); /* fails only when SQLite has rolled back already */
@@ -182,7 +195,7 @@ rc_t sqlite_commit(void *self, struct err *e)
 {
     struct sqlite *s = self;
     if (s->failed || sqlite3_get_autocommit(s->conn)) {
-        end(s);
+        end(s, false);
         return err_set(e, E_AGAIN, "not committed: a statement of the transaction had failed");
     }
     s->deadline_us = clock_mono_us() + s->statement_us;
@@ -196,21 +209,14 @@ rc_t sqlite_commit(void *self, struct err *e)
         (void)sqlite_failed(s, code, e);
         rc = err_prefix(e, unknown ? E_UNKNOWN : E_AGAIN, unknown ? "committing: " : "not committed: ");
     }
-    end(s);
+    end(s, rc == OK);
     return rc;
-}
-
-static void stages_forget(struct sqlite *s)
-{
-    map_done(&s->stages);
-    s->stages = (struct map){0};
 }
 
 void sqlite_rollback(void *self)
 {
     struct sqlite *s = self;
-    stages_forget(s); /* one that was made in it went with it */
-    end(s);
+    end(s, false);
 }
 
 /* --- life --- */
@@ -262,7 +268,7 @@ static void sqlite_close(void *self)
     struct sqlite *s = self;
     struct map_iter it = {0};
     if (s->tx)
-        end(s);
+        end(s, false);
     sqlite_statements_forget(s);
     stages_forget(s);
     while (map_next(&s->locks, &it))

@@ -286,14 +286,16 @@ static void note_database(struct controller *c, rc_t rc, const struct err *e)
 
 static bool note_bus(struct controller *c)
 {
+    struct err away = {{0}};
     bool up = bus_producer_up(c->producer);
+    bus_away_words(c->bus.brokers, &away);
     c->bus_seen = c->bus_seen || up;
     if (up)
         health_set(c->health_bus, HEALTH_OK, "%s", "");
     else if (!c->bus_seen && clock_mono_us() - c->opened_us < BUS_FIRST_US)
         health_set(c->health_bus, HEALTH_STARTING, "no broker has answered yet");
     else
-        health_set(c->health_bus, HEALTH_DOWN, "no broker answers: window events wait in the outbox; check KAFKA_BROKERS");
+        health_set(c->health_bus, HEALTH_DOWN, "%s; window events wait in the outbox", away.text);
     return up;
 }
 

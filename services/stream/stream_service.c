@@ -106,15 +106,16 @@ static const struct config_key keys[] = {
 static void watch_kafka(void *arg)
 {
     struct stream *st = arg;
+    struct err away = {{0}};
     bool up = bus_producer_up(st->producer);
+    bus_away_words(st->bus.brokers, &away);
     if (up && !st->met_kafka)
         loop_timer_every(st->look, LOOK_US);
     st->met_kafka = st->met_kafka || up;
     if (up)
         health_set(st->kafka, HEALTH_OK, "%s", "");
     else if (st->met_kafka || ++st->looks > FIRST_LOOKS)
-        health_set(st->kafka, HEALTH_DOWN,
-                   "cannot reach %s: check KAFKA_BROKERS and the brokers; posted events get 503", st->bus.brokers);
+        health_set(st->kafka, HEALTH_DOWN, "%s; posted events get 503", away.text);
 }
 
 static rc_t open_sinks(struct stream *st, struct err *e)
