@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdalign.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -52,13 +53,8 @@ void arena_reset(struct arena *a)
     a->total = keep ? keep->size : 0;
 }
 
-static void add_block(struct arena *a, size_t n)
+static void add_block(struct arena *a, size_t size)
 {
-    size_t size = a->head ? a->head->size * 2 : FIRST_BLOCK;
-    if (size > LARGEST_STEP)
-        size = LARGEST_STEP;
-    if (size < n)
-        size = n;
     struct arena_block *b = mem_grow(NULL, sizeof *b + size, 1);
     b->next = a->head;
     b->size = size;
@@ -67,12 +63,31 @@ static void add_block(struct arena *a, size_t n)
     a->total += size;
 }
 
+static bool has_room(const struct arena *a, size_t n)
+{
+    return a->head != NULL && a->head->size - a->used >= n;
+}
+
+static size_t step(const struct arena *a, size_t n)
+{
+    size_t size = a->head ? a->head->size * 2 : FIRST_BLOCK;
+    if (size > LARGEST_STEP)
+        size = LARGEST_STEP;
+    return size < n ? n : size;
+}
+
+void arena_reserve(struct arena *a, size_t n)
+{
+    if (!has_room(a, n))
+        add_block(a, n);
+}
+
 void *arena_alloc(struct arena *a, size_t n)
 {
     assert(n <= SIZE_MAX / 2);
     n = (n + ALIGN - 1) & ~(ALIGN - 1);
-    if (a->head == NULL || a->head->size - a->used < n)
-        add_block(a, n);
+    if (!has_room(a, n))
+        add_block(a, step(a, n));
     void *p = a->head->data + a->used;
     a->used += n;
     return memset(p, 0, n);

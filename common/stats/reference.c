@@ -23,6 +23,56 @@ void reference_free(struct reference *r)
     mem_free(r);
 }
 
+static size_t rounded(size_t n)
+{
+    return (n + 15) / 16 * 16;
+}
+
+static size_t trimmed_bytes(const struct feature_ref *f)
+{
+    size_t n = rounded(f->name.n + 1);
+    if (f->edges)
+        n += rounded((f->n_bins + 2) * sizeof *f->edges);
+    if (f->n_categories)
+        n += rounded(f->n_categories * sizeof *f->categories);
+    for (uint32_t i = 0; i < f->n_categories; i++)
+        n += rounded(f->categories[i].text.n + 1);
+    return n;
+}
+
+static void trim_feature(struct feature_ref *f, struct arena *to)
+{
+    const struct ref_category *from = f->categories;
+    f->name = arena_str(to, f->name);
+    f->counts = NULL;
+    if (f->edges) { /* with what stops the search */
+        double *edges = arena_array(to, f->n_bins + 2, sizeof *edges);
+        memcpy(edges, f->edges, (f->n_bins + 2) * sizeof *edges);
+        f->edges = edges;
+    }
+    if (f->n_categories)
+        f->categories = arena_array(to, f->n_categories, sizeof *f->categories);
+    for (uint32_t i = 0; i < f->n_categories; i++)
+        f->categories[i] = (struct ref_category){arena_str(to, from[i].text), from[i].count};
+}
+
+void reference_trim(struct reference *r)
+{
+    struct arena fresh = {0};
+    size_t bytes = 0;
+    for (size_t i = 0; i < r->n; i++)
+        bytes += trimmed_bytes(&r->features[i]);
+    arena_reserve(&fresh, bytes);
+    for (size_t i = 0; i < r->n; i++)
+        trim_feature(&r->features[i], &fresh);
+    arena_done(&r->mem);
+    r->mem = fresh;
+    if (r->n) {
+        r->features = mem_grow(r->features, r->n, sizeof *r->features);
+        r->cap = r->n;
+    }
+}
+
 void reference_freep(struct reference **r)
 {
     reference_free(*r);

@@ -102,6 +102,10 @@ rc_t reference_from_record(struct reference **ret, struct str record, struct err
  * back gives an equal reference. */
 void reference_to_json(const struct reference *r, bool padded, struct buf *out);
 
+/* Gives back what counting does not need, for those who hold many: the counts of bins (then NULL) and memory to spare. Pointers
+ * to features and into them are void. */
+void reference_trim(struct reference *r);
+
 /* By exact name, else by equal normal form (MLRun's: blanks become _, parentheses go). NULL: not there. */
 const struct feature_ref *reference_find(const struct reference *r, struct str name);
 size_t reference_index(const struct reference *r, struct str name); /* r->n: not there */

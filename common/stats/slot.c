@@ -26,7 +26,10 @@ void slot_layout_init(struct slot_layout *l, const struct str *features, size_t 
                       size_t n_labels, const struct reference *ref)
 {
     *l = (struct slot_layout){.n_features = n_features, .n_labels = n_labels, .reference = ref};
-    size_t n = n_features + n_labels;
+    size_t n = n_features + n_labels, bytes = n * (sizeof *l->names + sizeof *l->refs + sizeof *l->ref_index) + 3 * 16;
+    for (size_t i = 0; i < n; i++)
+        bytes += (i < n_features ? features[i] : labels[i - n_features]).n + 1 + 16;
+    arena_reserve(&l->mem, bytes); /* there is one of these for each endpoint */
     l->names = arena_array(&l->mem, n, sizeof *l->names);
     l->refs = arena_array(&l->mem, n, sizeof *l->refs);
     l->ref_index = arena_array(&l->mem, n, sizeof *l->ref_index);

@@ -109,10 +109,10 @@ static const struct place places[] = {
 #define N_PLACES (sizeof places / sizeof *places)
 
 static const struct config_default fixed[] = {
-    {"REDIS_URL", "memory:"},
-    {"HTTP_ADDR", "127.0.0.1"}, /* until there is access control */
-    {"HTTP_THREADS", "4"},      /* events are decoded on them */
-    {"HTTP_BODY_MAX", "8MiB"},  /* training rows */
+    {"REDIS_URL", "memory:"},  {"HTTP_ADDR", "127.0.0.1"}, /* until there is access control */
+    {"HTTP_THREADS", "4"},                                 /* events are decoded on them */
+    {"HTTP_BODY_MAX", "8MiB"},                             /* training rows */
+    {"LAKE_MEMORY", "64MiB"},                              /* one of many in the process */
 };
 #define N_FIXED (sizeof fixed / sizeof *fixed)
 

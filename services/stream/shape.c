@@ -250,6 +250,8 @@ rc_t shape_get(struct known *k, struct db *db, struct cache *cache, bool with_re
         return rc;
     }
     s->reference_version = reference_version;
+    if (s->reference)
+        reference_trim(s->reference);
     if (with_reference)
         training_layout(&s->layout, &s->schema, s->reference);
     s->next = k->shapes;

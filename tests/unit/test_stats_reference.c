@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "json/doc.h"
 #include "stats/reference.h"
+#include "stats/slot.h"
 
 #define NUM(v) ((struct stat_value){STAT_NUMBER, (v), {NULL, 0}})
 #define BOOL(v) ((struct stat_value){STAT_BOOL, (v), {NULL, 0}})
@@ -303,9 +304,50 @@ static void test_categories_are_bounded_and_private(void **state)
     reference_free(r);
 }
 
+/* A slot with this reference in which every feature has seen numbers and texts, as bytes. */
+static struct buf counted(const struct reference *r)
+{
+    struct str names[16];
+    struct slot_layout l;
+    struct buf b = {0};
+    for (size_t i = 0; i < r->n; i++)
+        names[i] = r->features[i].name;
+    slot_layout_init(&l, names, r->n, NULL, 0, r);
+    struct slot *s = slot_new(&l);
+    for (size_t i = 0; i < r->n; i++) {
+        for (double x = -20; x < 20; x += 0.25)
+            slot_add_f64(s, i, x);
+        slot_add(s, i, &TEXT("a"));
+        slot_add(s, i, &TEXT("unheard of"));
+        slot_add(s, i, &BOOL(1));
+    }
+    slot_encode(s, &b);
+    slot_free(s);
+    slot_layout_done(&l);
+    return b;
+}
+
+static void a_trimmed_reference_counts_alike(void **state)
+{
+    (void)state;
+    struct reference *r = everything();
+    size_t before = r->mem.total;
+    struct buf want = counted(r);
+    reference_trim(r);
+    assert_true(r->mem.total < before);
+    assert_null(r->features[0].counts);
+    struct buf got = counted(r);
+    assert_int_equal(got.len, want.len);
+    assert_memory_equal(got.data, want.data, want.len);
+    buf_done(&want);
+    buf_done(&got);
+    reference_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_trimmed_reference_counts_alike),
         cmocka_unit_test(test_rows_make_features),
         cmocka_unit_test(test_constants),
         cmocka_unit_test(test_text_and_back),
