@@ -122,3 +122,23 @@ def test_the_embedded_default_too(tmp_path):
         mm.wait_for(lambda: rows() == 2)
         mm.wait_for(lambda: m.metric("modelmon_stream_events_total", sink="statistics", outcome="taken") == 1)
         assert tool("dead-letters", "list") == ""
+
+
+def test_a_post_without_its_topic_is_to_be_tried_again():
+    """Deleted under a process that only produces: 503 with Retry-After, never a refusal of what was sent."""
+    with mm.World() as w, w.service("stream", SINKS="none") as stream:
+        w.migrated()
+        w.project("p")
+        w.make_topic(w.topic("p"), 2)
+        stream.wait_ready()
+        mm.wait_for(lambda: stream.post("/p", json.dumps(event(0))).status_code == 202)
+        w.admin().delete_topics([w.topic("p")])
+        seen = []
+
+        def refused():
+            answer = stream.post("/p", json.dumps(event(len(seen) + 1)), timeout=60)
+            seen.append(answer.status_code)
+            return [answer] if answer.status_code != 202 else None  # a refusal is false
+        [answer] = mm.wait_for(refused, 60)
+        assert answer.status_code == 503 and int(answer.headers["Retry-After"]) > 0, answer.text
+        assert set(seen) <= {202, 503}
