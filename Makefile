@@ -13,6 +13,7 @@ REL := build/rel$(tool)
 BIN := build/bin$(tool)
 SAN := build/san
 FUZZ := build/fuzz
+CHAOS := build/chaos# the services with places to crash at (base/crash.h)
 FUZZ_CC ?= clang-14
 DUCKDB ?= .deps/duckdb# lib/ and include/; the programs look for the library in $(RPATH)
 RPATH ?= $(realpath $(DUCKDB)/lib)
@@ -30,11 +31,13 @@ SANS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-p
 $(REL)/%: FLAGS = $(CC) $(BASE) $(HARD)
 $(SAN)/%: FLAGS = gcc $(BASE) -O1 $(SANS)
 $(FUZZ)/%: FLAGS = $(FUZZ_CC) $(BASE) -O1 $(SANS) -fsanitize=fuzzer-no-link
+$(CHAOS)/%: FLAGS = gcc $(BASE) $(HARD) -DMM_CRASH_POINTS
 $(foreach v,$(REL) $(SAN) $(FUZZ),$(eval $v/tests/%: TESTS = -Itests -Itests/support))
 LIBS = -Wl,--as-needed -lmicrohttpd -lcurl -lcjson -lhiredis -lrdkafka -lpq -lsqlite3 -lcrypto \
     -L$(DUCKDB)/lib -Wl,-rpath,$(RPATH) -lduckdb -lm -lpthread
 LINK_REL := $(CC) -pie -Wl,-z,relro,-z,now,-z,noexecstack
 LINK_SAN := gcc $(SANS)
+LINK_CHAOS := gcc -pie -Wl,-z,relro,-z,now,-z,noexecstack
 LINK_FUZZ := $(FUZZ_CC) $(SANS) -fsanitize=fuzzer
 
 BUILD = $(MAKE) --no-print-directory -j$(shell nproc)# once setup has run: what it brings is looked up anew
@@ -55,7 +58,7 @@ assets := $(sort $(foreach f,$(wildcard services/*/assets/*),$(word 2,$(subst /,
 objs = $(patsubst %,$1/%.o,$(common:.c=) $(if $(migrations),build/gen/migrations) \
     $(if $(migrations_sqlite),build/gen/migrations_sqlite))
 
-.PHONY: help all demo test test-unit test-contract test-service test-e2e test-deep test-deploy chaos up down bench fuzz \
+.PHONY: help all chaos-programs demo test test-unit test-contract test-service test-e2e test-deep test-deploy chaos up down bench fuzz \
     fmt lint check clean setup programs unit contract bench-programs fuzzers tidy
 
 help: ## this text
@@ -70,6 +73,7 @@ unit: $(unit:%=$(SAN)/%)
 contract: $(contract:%=$(REL)/%)
 bench-programs: $(bench:%=$(REL)/%)
 fuzzers: $(fuzzers:%=$(FUZZ)/%)
+chaos-programs: all $(services:%=$(CHAOS)/bin/%) $(CHAOS)/faultio.so
 
 setup: ## install what is missing (apt, Kafka, DuckDB, Python packages)
 	@scripts/setup
@@ -90,7 +94,7 @@ test-e2e: setup ## MLRun's own code in, results out
 test-deep: setup ## long: contract tests under sanitizers, fuzzing, the full benchmarks
 	@tests/run deep
 chaos: setup ## faults under load, judged from outside: TESTS=K1,K4 N=20 SEED=s TARGET=stack|embedded
-	@$(BUILD) all
+	@$(BUILD) chaos-programs
 	@.venv/bin/python tests/chaos/run --tests "$(TESTS)" --target "$(or $(TARGET),both)" -n "$(or $(N),0)" --seed "$(SEED)"
 test-deploy: setup ## containers and chart on a real engine
 	@tests/run deploy
@@ -136,6 +140,7 @@ endef
 $(eval $(call variant,$(REL)))
 $(eval $(call variant,$(SAN)))
 $(eval $(call variant,$(FUZZ)))
+$(eval $(call variant,$(CHAOS)))
 
 # $(call inner,VARIANT,SERVICE): a service's objects without main, for tests named after it: test_<service>_*.c.
 inner = $(patsubst %.c,$1/%.o,$(filter-out %/main.c,$(wildcard services/$2/*.c))) \
@@ -143,13 +148,16 @@ inner = $(patsubst %.c,$1/%.o,$(filter-out %/main.c,$(wildcard services/$2/*.c))
 # modelmon is all of them in one.
 others = $(if $(filter modelmon,$2),$(foreach s,$(filter-out modelmon,$(services)),$(call inner,$1,$s)))
 
-# A service: its own objects and what it needs of the library.
+# A service: its own objects and what it needs of the library. $(call service,NAME,PLACE,VARIANT,LINK)
 define service
-$(BIN)/$1: $(patsubst %.c,$(REL)/%.o,$(wildcard services/$1/*.c)) \
-        $(if $(filter $1,$(assets)),$(REL)/build/gen/assets_$1.o) $(call others,$(REL),$1) $(REL)/libmodelmon.a
-	$$(call link,$$(LINK_REL))
+$2/$1: $(patsubst %.c,$3/%.o,$(wildcard services/$1/*.c)) \
+        $(if $(filter $1,$(assets)),$3/build/gen/assets_$1.o) $(call others,$3,$1) $3/libmodelmon.a
+	$$(call link,$$($4))
 endef
-$(foreach s,$(services),$(eval $(call service,$s)))
+$(foreach s,$(services),$(eval $(call service,$s,$(BIN),$(REL),LINK_REL)))
+$(foreach s,$(services),$(eval $(call service,$s,$(CHAOS)/bin,$(CHAOS),LINK_CHAOS)))
+$(CHAOS)/faultio.so: tests/chaos/faultio.c
+	@mkdir -p $(@D); echo "  LD $@"; $(call into,gcc -std=c11 -D_GNU_SOURCE -g -O1 $(WARN) -fPIC -shared,$< -ldl)
 
 of_service = $(foreach s,$(services),$(if $(filter $2_$(subst -,_,$s) $2_$(subst -,_,$s)_%,$(notdir $3)),$(call inner,$1,$s) $(call others,$1,$s)))
 # $(call program,VARIANT,KIND,PREFIX,LINK,NAME): a program of tests/KIND, with what that folder shares.

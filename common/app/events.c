@@ -5,6 +5,7 @@
 #include "app/guard.h"
 #include "app/output.h"
 #include "base/clock.h"
+#include "base/crash.h"
 #include "base/mem.h"
 #include "json/write.h"
 #include "log/log.h"
@@ -222,6 +223,7 @@ static rc_t handle(struct app_events *a, struct db *db, struct app_event *it, st
     rc_t rc = load(a, db, it, &mem, &in, &window, &why, e);
     if (!rc)
         rc = track(a, it, &in, &why, &broken, e);
+    CRASH_POINT(app_track);
     if (!rc) {
         it->state = EVENT_TRACKED;
         metric_add(metrics_at(&metrics, M_WINDOWS, OUTCOME_TRACKED, 0), 1);
@@ -260,6 +262,7 @@ static rc_t send_event(struct app_events *a, const struct app_event *it, size_t 
     for (size_t i = 0; !rc && i < it->n_outputs; i++) {
         rc = acks_produce(&a->acks, a->producer, it->topic, it->uid, it->outputs[i], &trace, it->traceparent.n ? 1 : 0,
                           SEND_TIMEOUT_US, e);
+        CRASH_POINT(app_produce);
         *inout_sent += rc == OK;
     }
     return rc;
@@ -276,6 +279,8 @@ static rc_t send_all(struct app_events *a, struct pipeline_part *const *parts, s
     rc_t acked = sent ? acks_wait(&a->acks, SEND_TIMEOUT_US, rc ? &waited : e) : OK;
     if (!rc)
         rc = acked;
+    if (sent)
+        CRASH_POINT(app_ack);
     if (!rc)
         metric_add(metrics_at(&metrics, M_OUTPUTS, 0, 0), (int64_t)sent);
     if (rc) { /* the topic may have been deleted: ask again, and send all of it again */

@@ -6,6 +6,7 @@
 #include <strings.h>
 #include "app/form_post.h"
 #include "app/topics.h"
+#include "base/crash.h"
 #include "event/inference.h"
 
 #define BATCH_MAX 10000u /* events in one request */
@@ -13,8 +14,11 @@
 
 static void release(struct form_post *p, size_t n)
 {
-    if (atomic_fetch_sub(&p->open, n) == n)
-        form_answer(p);
+    if (atomic_fetch_sub(&p->open, n) != n)
+        return;
+    CRASH_POINT(form_before_answer);
+    form_answer(p);
+    CRASH_POINT(form_answer);
 }
 
 static void fail(struct form_post *p, rc_t rc, const char *words)
@@ -89,6 +93,7 @@ static rc_t send_waiting(struct form_post *p)
         settle(p, n, &e);
     else
         p->sent += n;
+    CRASH_POINT(form_produce);
     return atomic_load(&p->failed) ? E_AGAIN : OK;
 }
 

@@ -1,10 +1,17 @@
 /* Heap allocation that aborts the process instead of failing. */
+#include "base/crash.h"
 #include "base/mem.h"
 
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#ifdef MM_CRASH_POINTS
+#define ALLOCATION_FAILS() crash_allocation()
+#else
+#define ALLOCATION_FAILS() 0
+#endif
 
 /* No formatting and no log here: both may allocate. */
 __attribute__((noreturn, cold)) static void die(const char *line, size_t n)
@@ -25,7 +32,7 @@ void *mem_array(size_t count, size_t size)
 {
     if (count == 0 || size == 0)
         count = size = 1;
-    void *p = calloc(count, size);
+    void *p = ALLOCATION_FAILS() ? NULL : calloc(count, size);
     if (p == NULL)
         DIE("out_of_memory");
     return p;
@@ -36,7 +43,7 @@ void *mem_grow(void *p, size_t count, size_t size)
     size_t n;
     if (__builtin_mul_overflow(count, size, &n))
         DIE("allocation_size_overflow");
-    p = realloc(p, n ? n : 1);
+    p = ALLOCATION_FAILS() ? NULL : realloc(p, n ? n : 1);
     if (p == NULL)
         DIE("out_of_memory");
     return p;

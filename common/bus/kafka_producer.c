@@ -253,7 +253,7 @@ static rc_t make_conf(struct kafka_producer *p, struct err *e)
     (void)snprintf(size, sizeof size, "%u", BUS_MESSAGE_MAX + OVERHEAD);
     const struct kafka_option soft[] = {
         {"linger.ms", linger},
-        {"message.timeout.ms", "8000"},    /* less than HTTP_DEADLINE: who posts gets an answer */
+        {"message.timeout.ms", "6500"}, /* seen up to 1 s later: who posts gets an answer before a stop has to end without it */
         {"partitioner", "murmur2_random"}, /* as Java and Python clients place keys */
         {"topic.metadata.propagation.max.ms", "6000"},
         {NULL, NULL},

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/buf.h"
+#include "base/crash.h"
 #include "base/mem.h"
 #include "base/num.h"
 #include "bus/local.h"
@@ -199,10 +200,14 @@ static rc_t folders_make(const struct local_log *log, const char *name, int32_t 
     }
     if (bad)
         return err_set(e, E_AGAIN, "making topic %s: %s", name, strerror(errno));
+    CRASH_POINT(log_topic_folders);
     rc_t rc = local_folder_sync(from.data, e);
     if (!rc && rename(from.data, to.data))
         rc = err_set(e, E_AGAIN, "making topic %s: %s", name, strerror(errno));
-    return rc ? rc : local_folder_sync(log->path, e);
+    CRASH_POINT(log_topic_rename);
+    rc = rc ? rc : local_folder_sync(log->path, e);
+    CRASH_POINT(log_topic_sync);
+    return rc;
 }
 
 rc_t local_topic_make(struct local_log *log, const char *name, int32_t n, struct local_topic **ret, struct err *e)

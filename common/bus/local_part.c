@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/buf.h"
+#include "base/crash.h"
 #include "base/mem.h"
 #include "bus/local.h"
 #include "log/log.h"
@@ -196,17 +197,22 @@ static rc_t segment_make(struct local_log *log, struct local_part *p, struct err
     int fd = open(path.data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return failed(p, "making a segment in", e);
-    if (write_all(fd, magic, LOCAL_MAGIC_SIZE, 0) || fdatasync(fd)) {
+    CRASH_POINT(log_segment_create);
+    int bad = write_all(fd, magic, LOCAL_MAGIC_SIZE, 0);
+    CRASH_POINT(log_segment_write);
+    if (bad || fdatasync(fd)) {
         rc_t rc = failed(p, "making a segment in", e);
         (void)close(fd);
         (void)unlink(path.data); /* an empty one that stays does no harm */
         return rc;
     }
+    CRASH_POINT(log_segment_sync);
     rc_t rc = local_folder_sync(p->dir, e);
     if (rc) {
         (void)close(fd);
         return rc;
     }
+    CRASH_POINT(log_segment_folder);
     p->fd = fd;
     pthread_mutex_lock(&log->lock);
     if (p->n_segments && last(p)->base == s.base)
@@ -223,6 +229,7 @@ static rc_t segment_ready(struct local_log *log, struct local_part *p, struct er
         rc_t rc = cut(p, e);
         if (rc)
             return rc;
+        CRASH_POINT(log_cut);
     }
     bool full = p->n_segments && last(p)->size > LOCAL_MAGIC_SIZE &&
                 last(p)->size + p->writing.len > (uint64_t)log->segment_bytes;
@@ -259,16 +266,20 @@ void local_part_write(struct local_log *log, struct local_part *p)
     p->why.text[0] = '\0';
     p->grown = p->writing.len;
     p->rc = segment_ready(log, p, &p->why);
+    CRASH_POINT(log_before_write);
     if (!p->rc && write_all(p->fd, p->writing.data, p->writing.len, last(p)->size)) {
         p->rc = failed(p, "writing to", &p->why);
         p->torn = ftruncate(p->fd, (off_t)last(p)->size) != 0;
     }
+    CRASH_POINT(log_write);
 }
 
 void local_part_sync(struct local_part *p)
 {
-    if (p->rc || fdatasync(p->fd) == 0)
+    if (p->rc || fdatasync(p->fd) == 0) {
+        CRASH_POINT(log_sync);
         return;
+    }
     p->rc = failed(p, "syncing", &p->why);
     p->torn = true;
     file_close(p);

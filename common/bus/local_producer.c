@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "base/buf.h"
+#include "base/crash.h"
 #include "base/mem.h"
 #include "bus/local.h"
 #include "log/log.h"
@@ -179,6 +180,7 @@ static rc_t producer_produce(void *self, const struct bus_message *m, struct err
     pthread_mutex_lock(&p->log->lock);
     rc_t rc = take_in(p, m, trace, e);
     pthread_mutex_unlock(&p->log->lock);
+    CRASH_POINT(log_accept);
     return rc;
 }
 
@@ -198,6 +200,7 @@ static rc_t producer_many(void *self, const char *topic, struct bus_lent *list, 
         }
     }
     pthread_mutex_unlock(&p->log->lock);
+    CRASH_POINT(log_accept);
     return rc;
 }
 
@@ -312,9 +315,11 @@ static void write_batch(struct local_log *log, struct local_part *parts, struct 
     pthread_mutex_lock(&log->lock);
     publish(log, parts);
     pthread_mutex_unlock(&log->lock);
+    CRASH_POINT(log_publish);
     for (struct local_part *p = parts; p; p = p->next_writing)
         call_all(&p->writing, p->rc, p->why.text);
     call_all(refused, E_AGAIN, "there is no such topic");
+    CRASH_POINT(log_ack);
     pthread_mutex_lock(&log->lock);
     for (struct local_part *p = parts; p; p = p->next_writing)
         count_all(&p->writing);

@@ -2,6 +2,7 @@
 #include "db/driver.h"
 
 #include "base/clock.h"
+#include "base/crash.h"
 #include "base/mem.h"
 
 #define AT(field) offsetof(struct db_config, field)
@@ -176,6 +177,7 @@ rc_t db_begin(struct db *db, struct err *e)
         return rc;
     db->in_tx = true;
     db->tx_generation = db->ops->generation(db->self);
+    CRASH_POINT(db_begin);
     return OK;
 }
 
@@ -185,7 +187,10 @@ rc_t db_commit(struct db *db, struct err *e)
         return err_set(e, E_FATAL, "no transaction is open");
     rc_t rc = ready(db, e);
     db->in_tx = false;
-    return rc ? rc : db->ops->commit(db->self, e);
+    CRASH_POINT(db_before_commit);
+    rc = rc ? rc : db->ops->commit(db->self, e);
+    CRASH_POINT(db_commit);
+    return rc;
 }
 
 void db_rollback(struct db *db)
@@ -235,7 +240,9 @@ rc_t db_days_ensure(struct db *db, const int64_t *days_us, size_t n, struct err 
     if (db->in_tx)
         return err_set(e, E_FATAL, "days are made outside of a transaction");
     rc_t rc = ready(db, e);
-    return rc ? rc : db->dialect->days_ensure(db->self, days_us, n, e);
+    rc = rc ? rc : db->dialect->days_ensure(db->self, days_us, n, e);
+    CRASH_POINT(db_days);
+    return rc;
 }
 
 /* In a transaction. */

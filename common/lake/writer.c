@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/clock.h"
+#include "base/crash.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/num.h"
@@ -317,6 +318,7 @@ static rc_t write_files(struct lake_writer *w, const struct lake_range *range, c
         tmp_name(&tmp, w, w->n_manifest);
         if ((rc = export_write(&w->export, f, tmp.data, e)))
             break;
+        CRASH_POINT(lake_file);
         rc = fill_manifest(&w->manifest[w->n_manifest], tmp.data, range, f, count_schemas(w, p, f) > 1, e);
         w->n_manifest += rc == OK;
     }
@@ -358,11 +360,15 @@ static rc_t publish(struct lake_writer *w, struct err *e)
 {
     CLEANUP(buf_done) struct buf tmp = {0};
     rc_t rc = sync_lake(w, e);
+    CRASH_POINT(lake_sync);
     for (size_t i = 0; i < w->n_manifest && !rc; i++) {
         tmp_name(&tmp, w, i);
         rc = put_in_place(w, tmp.data, w->manifest[i].path.p, e);
+        CRASH_POINT(lake_rename);
     }
-    return rc ? rc : sync_lake(w, e);
+    rc = rc ? rc : sync_lake(w, e);
+    CRASH_POINT(lake_publish);
+    return rc;
 }
 
 static size_t count_files(struct lake_writer *w, const struct lake_range *ranges, size_t n)
@@ -399,6 +405,7 @@ rc_t lake_flush(struct lake_writer *w, const struct lake_range *ranges, size_t n
         }
         if (!rc)
             rc = make_folders(w, e);
+        CRASH_POINT(lake_folders);
         if (!rc)
             rc = publish(w, e);
     }

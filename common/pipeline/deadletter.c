@@ -1,6 +1,7 @@
 /* Dead letters of one pipeline, from note to durable. */
 #include <stdio.h>
 #include "base/clock.h"
+#include "base/crash.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/time.h"
@@ -177,12 +178,15 @@ rc_t dead_letters_prepare(struct dead_letters *d, struct db *db, struct pipeline
         if (d->held[i]->sent || !among(d->held[i], parts, n))
             continue;
         rc = send_one(d, d->held[i], e);
+        CRASH_POINT(letter_produce);
         sent += rc == OK;
     }
     struct err waited = {{0}};
     rc_t acked = sent ? acks_wait(&d->acks, SEND_TIMEOUT_US, rc ? &waited : e) : OK;
     if (rc == OK)
         rc = acked;
+    if (sent)
+        CRASH_POINT(letter_ack);
     if (rc == E_INVALID)
         rc = refused(d, e);
     for (size_t i = 0; rc == OK && i < d->n; i++)
@@ -217,6 +221,8 @@ rc_t dead_letters_write(struct dead_letters *d, struct db *db, struct pipeline_p
                                              .size = (int64_t)l->value.n};
     }
     rc_t rc = n_rows ? dead_letters_add(db, out, n_rows, e) : OK;
+    if (n_rows)
+        CRASH_POINT(letter_row);
     mem_free(out);
     return rc;
 }

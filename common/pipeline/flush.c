@@ -1,6 +1,7 @@
 /* One flush: intent, prepare, then ledger and effects in one transaction; an ambiguous COMMIT is settled by reading. */
 #include <time.h>
 #include "pipeline/internal.h"
+#include "base/crash.h"
 #include "db/endpoint.h"
 #include "db/ledger.h"
 #include "log/log.h"
@@ -90,8 +91,10 @@ static rc_t transact(struct pipeline *p, size_t n, struct err *e)
         if (rc == E_CONFLICT)
             fenced(p, part);
     }
+    CRASH_POINT(flush_lock);
     if (rc == OK)
         rc = p->cfg.ops->write(p->cfg.self, p->db, p->flushing, n, e);
+    CRASH_POINT(flush_write);
     for (size_t i = 0; rc == OK && i < n; i++) {
         struct part *part = full(p->flushing[i]);
         const struct ledger_step step = {.next_offset = part->pub.position,
@@ -100,6 +103,7 @@ static rc_t transact(struct pipeline *p, size_t n, struct err *e)
                                          .mark = part->known.offset >= 0 ? &part->known : NULL};
         rc = ledger_move(p->db, p->cfg.name, part->pub.topic, part->pub.partition, &step, e);
     }
+    CRASH_POINT(flush_move);
     if (rc == OK)
         return db_commit(p->db, e);
     db_rollback(p->db);
@@ -153,7 +157,9 @@ static void committed(struct pipeline *p, size_t n)
         at[i] = (struct bus_partition){part->pub.topic, part->pub.partition, part->pub.next_offset};
         p->cfg.ops->done(p->cfg.self, &part->pub, true);
     }
+    CRASH_POINT(flush_done);
     bus_consumer_note(p->bus, at, n);
+    CRASH_POINT(flush_note);
     mem_free(at);
 }
 
@@ -166,10 +172,13 @@ rc_t pipeline_flush(struct pipeline *p, bool *ret_more, struct err *e)
     if (*ret_more)
         n = 1;
     rc_t rc = p->cfg.intent ? intend(p, n, e) : OK;
+    CRASH_POINT(flush_intend);
     if (rc == OK)
         rc = p->cfg.ops->prepare(p->cfg.self, p->db, p->flushing, n, e);
+    CRASH_POINT(flush_prepare);
     if (rc == OK)
         rc = transact(p, n, e);
+    CRASH_POINT(flush_commit);
     if (rc == E_UNKNOWN)
         rc = settle_patiently(p, n, e);
     if (rc == OK)

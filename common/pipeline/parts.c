@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <unistd.h>
 #include "pipeline/internal.h"
+#include "base/crash.h"
 #include "db/ledger.h"
 #include "log/log.h"
 #include "metrics/metrics.h"
@@ -209,7 +210,10 @@ static rc_t claim_all(struct pipeline *p, struct bus_partition *lows, struct bus
         lows[n_start].topic = part->pub.topic;
         lows[n_start++].partition = part->pub.partition;
     }
-    return rc ? rc : bus_consumer_start(p->bus, lows, n_start, e);
+    CRASH_POINT(claim);
+    rc = rc ? rc : bus_consumer_start(p->bus, lows, n_start, e);
+    CRASH_POINT(claim_start);
+    return rc;
 }
 
 void parts_claim(struct pipeline *p)

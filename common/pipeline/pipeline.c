@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "pipeline/internal.h"
+#include "base/crash.h"
 #include "db/ledger.h"
 #include "log/log.h"
 #include "metrics/metrics.h"
@@ -269,6 +270,7 @@ static void on_revoked(struct pipeline *p, bool lost)
     parts_drop(p);
     p->paused = false;
     p->stall_us = p->stalled_until_us = 0;
+    CRASH_POINT(release);
     if (bus_consumer_release(p->bus, &e))
         log_event(LOG_WARN, "release_failed", LF_STR("pipeline", p->cfg.name), LF_ERR(&e));
 }

@@ -1,4 +1,5 @@
 /* The topics of a pipeline: asked for, made when missing with their ledger rows, subscribed to. */
+#include "base/crash.h"
 #include "db/ledger.h"
 #include "pipeline/internal.h"
 
@@ -27,8 +28,10 @@ static rc_t topic_prepare(struct pipeline *p, struct topic_state *t, struct err 
 {
     int32_t n = 0;
     rc_t rc = bus_topic_ensure(p->cfg.producer, t->name, 0, &n, TOPIC_TIMEOUT_US, e);
+    CRASH_POINT(topic_ensure);
     if (rc == OK && n != t->n_partitions)
         rc = ledger_ensure(p->db, p->cfg.name, t->name, t->project_id, n, e);
+    CRASH_POINT(topic_ledger);
     if (rc == OK) {
         t->n_partitions = n;
         t->ready = true;

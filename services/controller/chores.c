@@ -5,6 +5,7 @@
 #include <string.h>
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/crash.h"
 #include "base/mem.h"
 #include "base/time.h"
 #include "db/window.h"
@@ -150,6 +151,7 @@ static rc_t fold_window(struct db *db, const struct window *w, struct err *e)
         rc = OK;
     } else if (!rc && f.n_folded) {
         rc = slots_fold(db, f.read, f.n_read, f.folded, f.n_folded, e);
+        CRASH_POINT(fold_write);
     }
     for (size_t i = 0; i < n; i++)
         buf_done(&f.bodies[i]);

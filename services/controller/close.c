@@ -6,6 +6,7 @@
 #include <string.h>
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/crash.h"
 #include "base/mem.h"
 #include "base/time.h"
 #include "db/endpoint.h"
@@ -211,6 +212,7 @@ static rc_t put_revision(struct closer *c, struct db *db, struct batch *b, const
         .reference_version = reference,
     };
     rc_t rc = window_put(db, &put, w->traceparent, e);
+    CRASH_POINT(close_put);
     if (rc)
         return rc;
     b->did.closed++;
@@ -251,6 +253,7 @@ static rc_t close_window(struct closer *c, struct db *db, struct batch *b, const
     }
     struct window known = {0};
     rc = pending_take(db, w, &known, e);
+    CRASH_POINT(close_take);
     if (rc)
         return rc == E_NOTFOUND ? OK : rc; /* another leader was first */
     int64_t late = 0;
@@ -300,6 +303,8 @@ static rc_t fill_batch(struct closer *c, struct db *db, struct batch *b, const s
             rc = close_window(c, db, b, &now, &w[i], e);
     if (!rc && b->n)
         rc = outbox_add(db, b->rows, b->n, e);
+    if (b->n)
+        CRASH_POINT(close_outbox);
     return rc;
 }
 
@@ -318,6 +323,7 @@ static rc_t close_batch(struct closer *c, struct db *db, const struct close_scop
         db_rollback(db);
     else
         rc = db_commit(db, e);
+    CRASH_POINT(close_commit);
     if (!rc)
         count(&b, r);
     mem_free(b.rows);

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include "base/clock.h"
+#include "base/crash.h"
 #include "base/mem.h"
 #include "db/lakefile.h"
 #include "db/window.h"
@@ -175,6 +176,7 @@ static rc_t produce_one(struct relay *r, const struct outbox_row *row, struct it
     const struct bus_header trace = {.name = "traceparent", .value = row->traceparent};
     atomic_fetch_add(&r->open, 1);
     rc_t rc = bus_produce(r->producer, topic, row->key, row->payload, &trace, row->traceparent.n ? 1 : 0, delivered, it, e);
+    CRASH_POINT(relay_produce);
     if (rc)
         atomic_fetch_sub(&r->open, 1);
     return rc;
@@ -298,7 +300,9 @@ static rc_t settle_batch(struct relay *r, struct db *db, struct err *e)
                 t->retry_us = 0;
         }
     }
+    CRASH_POINT(relay_ack);
     rc_t rc = n ? outbox_delete(db, ids, n, e) : OK;
+    CRASH_POINT(relay_delete);
     if (!rc)
         rc = bury_refused(r, db, e);
     mem_free(ids);
@@ -328,6 +332,8 @@ rc_t relay_step(struct relay *r, struct db *db, bool *ret_busy, struct err *e)
     rc = read_batch(r, db, e);
     if (rc)
         return rc;
+    if (r->n)
+        CRASH_POINT(relay_read);
     produce_batch(r);
     *ret_busy = r->n > 0 && atomic_load(&r->open) == 0 && !r->waited && clock_mono_us() >= r->not_before_us;
     if (r->n == 0)

@@ -1,6 +1,7 @@
 /* The lake sink: events become Parquet rows, flushed when there are many or when they are old enough.
  * The range of a flush is promised in the ledger first (pipeline intent), so a replay writes the same files. */
 #include "base/clock.h"
+#include "base/crash.h"
 #include "base/mem.h"
 #include "base/time.h"
 #include "db/lakefile.h"
@@ -136,7 +137,9 @@ static rc_t write_manifest(void *self, struct db *db, struct pipeline_part *cons
         else
             lake_unlink(l->writer, l->files[i].path);
     }
-    return rc == OK && n_out ? manifest_add(db, out, n_out, clock_now_us(), e) : rc;
+    rc = rc == OK && n_out ? manifest_add(db, out, n_out, clock_now_us(), e) : rc;
+    CRASH_POINT(lake_manifest);
+    return rc;
 }
 
 static void done(void *self, const struct pipeline_part *part, bool committed)

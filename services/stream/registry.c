@@ -1,6 +1,7 @@
 /* Endpoints in memory: loaded at first sight, read again when the database says they changed. */
 #include <stdio.h>
 #include "base/clock.h"
+#include "base/crash.h"
 #include "base/mem.h"
 #include "db/project.h"
 #include "json/doc.h"
@@ -207,6 +208,7 @@ static rc_t register_new(struct registry *r, struct db *db, int32_t project_id, 
     const char *alias = ev->uid_alias.n ? arena_dup(a, ev->uid_alias.p, ev->uid_alias.n) : NULL;
     bool created;
     rc_t rc = endpoint_register(db, &in, alias, r->st->options.max_endpoints, ret, &created, e);
+    CRASH_POINT(endpoint_register);
     if (rc == E_LIMIT)
         return reject_set(why, REJECT_TOO_MANY_ENDPOINTS, "endpoint_id", 0,
                           "the project has as many self-registered endpoints as it may (ENDPOINTS_MAX)");
@@ -292,6 +294,7 @@ static rc_t extend(struct registry *r, struct db *db, struct known *k, const str
         endpoint_schema_done(&row);
         row = (struct endpoint_schema){0};
         rc = schema_put(db, k->ep.project_id, k->ep.id, buf_str(&doc), named, &row, e);
+        CRASH_POINT(schema_extend);
         buf_done(&doc);
         if (rc == E_CONFLICT) /* deleted a moment ago: the next refresh says so */
             rc = err_prefix(e, E_AGAIN, "endpoint %s: ", k->ep.uid);

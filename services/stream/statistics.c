@@ -3,6 +3,7 @@
  * its rows to the window that is now pending. */
 #include <stdlib.h>
 #include "base/clock.h"
+#include "base/crash.h"
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/time.h"
@@ -191,6 +192,7 @@ static rc_t write_slots(struct db *db, struct acc *const *accs, size_t n, struct
                                    .body = {bodies.data + at[i], at[i + 1] - at[i]}};
     }
     rc_t rc = slots_append(db, out, n, e);
+    CRASH_POINT(slots_append);
     buf_done(&bodies);
     mem_free(at);
     mem_free(out);
@@ -226,6 +228,7 @@ static rc_t write_pending(struct db *db, struct acc *const *accs, size_t n, stru
             w[n_out++] = w[i];
     }
     rc_t rc = n_out ? pending_add(db, w, n_out, e) : OK;
+    CRASH_POINT(pending_add);
     mem_free(w);
     return rc;
 }

@@ -1,6 +1,7 @@
 /* The batch as rows: one upsert for results and metrics, one for statistics; then a notice to readers. */
 #include <limits.h>
 #include "base/clock.h"
+#include "base/crash.h"
 #include "base/mem.h"
 #include "base/time.h"
 #include "db/result.h"
@@ -99,6 +100,7 @@ rc_t store_write(const struct batch *b, struct db *db, struct pipeline_part *con
     rc_t rc = write_results(k, select_items(b, parts, n, false, k), db, e);
     if (!rc)
         rc = write_statistics(k, select_items(b, parts, n, true, k), db, e);
+    CRASH_POINT(results_write);
     mem_free((void *)k);
     return rc;
 }
@@ -135,6 +137,7 @@ void store_publish(const struct batch *b, const struct pipeline_part *part)
     jw_object_end(&w);
     if (seen.len)
         cache_publish(b->cache, RESULTS_CHANNEL, buf_str(&text));
+    CRASH_POINT(results_publish);
     buf_done(&text);
     map_done(&seen);
 }

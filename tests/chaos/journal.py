@@ -2,7 +2,8 @@
 
     {"sent": [[id, uid, when_us, latency_us, [[a, b], ...], [y, ...]], ...]}     before the first byte leaves
     {"acked": [id, ...]}                                                       after the system said it is durable
-    {"poison": [[text of the body, reason], ...]}                              records that must become dead letters
+    {"poison": [[body, reason]]}      each attempt to send a record that must become a dead letter
+    {"poisoned": [[body, reason]]}    it was acknowledged
 
 An event that was sent and not acknowledged may be there or not; if it is there, it is there once.
 """
@@ -35,8 +36,8 @@ class Journal:
 
 
 def read(path):
-    """({id: Event}, {acknowledged ids}, [(body, reason)])"""
-    sent, acked, poison = {}, set(), []
+    """({id: Event}, {acknowledged ids}, {(body, reason): [attempts, acknowledged]})"""
+    sent, acked, poison = {}, set(), collections.defaultdict(lambda: [0, 0])
     with open(path, encoding="utf-8") as lines:
         for line in lines:
             for kind, items in json.loads(line).items():
@@ -45,5 +46,6 @@ def read(path):
                 elif kind == "acked":
                     acked.update(items)
                 else:
-                    poison += map(tuple, items)
-    return sent, acked, poison
+                    for item in items:
+                        poison[tuple(item)][kind == "poisoned"] += 1
+    return sent, acked, dict(poison)

@@ -3,6 +3,7 @@
 Some events come late, some are sent again although they were acknowledged, some are given up after one failure.
 What each thread sends follows from the seed; when it sends it does not.
 """
+import hashlib
 import json
 import random
 import threading
@@ -12,16 +13,25 @@ import requests
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
+import poison
 import serving
 from journal import Event
 
 ANSWER_S = 15
+STRANGER_S = 3
 
 
 def wire(event):
-    """As V2ModelServer pushes it."""
-    made = serving.event(event.uid, event.inputs, event.outputs, event.when_us, event.id, microsec=event.latency_us)
-    return json.dumps(made)
+    """As V2ModelServer pushes it; of an endpoint nobody has made, as a graph's step does: it names the columns."""
+    if event.uid.startswith("5"):
+        return json.dumps(serving.step_event(event.uid, event.inputs, event.outputs, event.when_us, event.id, names=["a", "b"],
+                                             output_names=["y"], microsec=event.latency_us))
+    return json.dumps(serving.event(event.uid, event.inputs, event.outputs, event.when_us, event.id, microsec=event.latency_us))
+
+
+def stranger(seed):
+    """A uid that registers itself, another one every few seconds."""
+    return "5" + hashlib.md5(f"{seed}/{int(time.time() // STRANGER_S)}".encode()).hexdigest()[1:]
 
 
 class Load:
@@ -30,12 +40,12 @@ class Load:
     http: gives the port of now; topic and brokers: for senders that use Kafka themselves."""
 
     def __init__(self, journal, seed, uids, http=None, brokers=None, topic=None, http_threads=1, kafka_threads=0, batch=12,
-                 pause_s=0.02, late=0.03, late_us=6_000_000, twice=0.05, give_up=0.03, total=None):
+                 pause_s=0.02, late=0.03, late_us=6_000_000, twice=0.05, give_up=0.03, poisonous=0.02, strange=0.01, total=None):
         self.j, self.uids, self.http, self.brokers, self.topic = journal, uids, http, brokers, topic
         self.batch, self.pause_s, self.late, self.late_us = batch, pause_s, late, late_us
-        self.twice, self.give_up, self.total = twice, give_up, total
+        self.twice, self.give_up, self.total, self.poisonous, self.strange, self.seed = twice, give_up, total, poisonous, strange, seed
         self.odd = []  # answers that no sender should get
-        self.refused = 0
+        self.refused = self.poisoned = self.cut = 0  # cut: taken, and never answered
         self.failure = None
         self._stop = threading.Event()
         self._session = threading.local()
@@ -63,7 +73,7 @@ class Load:
         for t in self._threads:
             t.join(max(0.0, end - time.monotonic()))
             if t.is_alive():
-                raise AssertionError(f"events were not acknowledged within {seconds} s of the end of the faults")
+                raise AssertionError(f"events were not acknowledged within {seconds} s of the end of the faults: {self.odd[-3:]}")
         if self.failure:
             raise self.failure
 
@@ -72,7 +82,7 @@ class Load:
         rows = rng.choice((1, 1, 2, 3))
         now = time.time_ns() // 1000
         when = now - rng.randrange(self.late_us) if rng.random() < self.late else now
-        return [Event(f"{n}-{i}", rng.choice(self.uids), when + i, rng.randrange(200, 5000),
+        return [Event(f"{n}-{i}", stranger(self.seed) if rng.random() < self.strange else rng.choice(self.uids), when + i, rng.randrange(200, 5000),
                       [[rng.gauss(0, 1), float(rng.randrange(40))] for _ in range(rows)],
                       [float(rng.random() < 0.5) for _ in range(rows)]) for i in range(self.batch)]
 
@@ -87,6 +97,8 @@ class Load:
         while not self._stop.is_set() and (self.total is None or n < self.total):
             events = self._make(rng, f"{name}-{n}")
             n += 1
+            if rng.random() < self.poisonous:
+                self._poison(rng, f"{name}-{n}", send)
             self.j.note("sent", events)
             if self._until_acked(events, send, rng.random() < self.give_up):
                 self.j.note("acked", [e.id for e in events])
@@ -104,12 +116,27 @@ class Load:
             time.sleep(0.05)
         return False
 
+    def _poison(self, rng, marker, send):
+        """One record that is refused; sent until it is acknowledged, each attempt journaled."""
+        kind = rng.choice(poison.OVER_HTTP if send == self._post else list(poison.KINDS))
+        reason, make = poison.KINDS[kind]
+        body, uid = make(rng.choice(self.uids), f"bad-{marker}"), rng.choice(self.uids)
+        item = [body.decode(errors="replace"), reason]
+
+        def attempt(_):
+            self.j.note("poison", [item])
+            return send([(uid, body)])
+        if self._until_acked(None, attempt, False):
+            self.j.note("poisoned", [item])
+            self.poisoned += 1
+
     # --- two ways; True: acknowledged, all of them ---
     def _post(self, events):
-        body = "\n".join(map(wire, events))
+        body = "\n".join(wire(e) if isinstance(e, Event) else e[1].decode() for e in events)
         try:
             answer = requests.post(f"http://127.0.0.1:{self.http()}/p", data=body, timeout=ANSWER_S)
-        except requests.exceptions.RequestException:
+        except requests.exceptions.RequestException as e:
+            self.cut += "RemoteDisconnected" in repr(e)
             return False
         if answer.status_code == 202:
             if answer.json().get("accepted") == len(events) or len(events) == 1:
@@ -125,7 +152,8 @@ class Load:
             if producer is None:
                 producer = self._session.producer = KafkaProducer(bootstrap_servers=self.brokers, acks="all", retries=3,
                                                                   request_timeout_ms=5000, max_block_ms=5000)
-            sent = [producer.send(self.topic, wire(e).encode(), key=e.uid.encode()) for e in events]
+            records = [(e.uid, wire(e).encode()) if isinstance(e, Event) else e for e in events]
+            sent = [producer.send(self.topic, body, key=uid.encode()) for uid, body in records]
             producer.flush(10)
             for s in sent:
                 s.get(0)

@@ -61,7 +61,7 @@ def run(case, kind, targets, seed, n, settle_s=60):
             with Load(j, seed, t.uids, **{**t.senders, **case.load(kind)}) as load:
                 r = Run(t, seed, n, load)
                 case.run(r)
-                load.finish()
+                load.finish(40)
             case.after(r)
             report = settle(t, path, settle_s)
             if report.ok:
@@ -71,7 +71,8 @@ def run(case, kind, targets, seed, n, settle_s=60):
             line["ok"] = report.ok and not why and report.acked > 0
             line["refused"] = load.refused
         except (AssertionError, RuntimeError) as e:
-            why = why + [str(e)[:2000]]
+            ended = [f"{s.tag} ended with {s.child.returncode}" for s in t.services.values() if s.child and s.child.poll() is not None]
+            why = why + ended + [str(e)[:2000]]
         line["injections"] = r.injections if r else 0
         if not line["ok"]:
             logs = t.logs()

@@ -10,14 +10,14 @@ from store import Lake, Store
 
 # What is done to the database, and a word of what must be said.
 SPOILED = (
-    ("DELETE FROM slots WHERE rowid = (SELECT min(rowid) FROM slots)", "the Parquet"),
+    ("DELETE FROM slots WHERE rowid = (SELECT min(rowid) FROM slots)", "Parquet"),
     ("UPDATE slots SET rows = rows + 1 WHERE rowid = (SELECT min(rowid) FROM slots)", "its bytes"),
     ("INSERT INTO slots SELECT project_id, endpoint_id, slot_start_us, slot_us, segment, schema_version, reference_version, topic, "
      "partition, flush_offset + 1000000, requests, rows, errors, estimated, format, body FROM slots LIMIT 1", "the Parquet rows make"),
-    ("DELETE FROM windows WHERE rowid = (SELECT max(rowid) FROM windows)", "window"),
-    ("UPDATE windows SET rows = rows - 1 WHERE rowid = (SELECT max(rowid) FROM windows)", "window"),
-    ("UPDATE windows SET revision = revision + 1 WHERE rowid = (SELECT max(rowid) FROM windows)", "revision"),
-    ("DELETE FROM results WHERE rowid = (SELECT min(rowid) FROM results)", "results of"),
+    ("DELETE FROM windows WHERE rowid = (SELECT max(rowid) FROM windows WHERE rows > 0)", "window"),
+    ("UPDATE windows SET rows = rows - 1 WHERE rowid = (SELECT max(rowid) FROM windows WHERE rows > 0)", "window"),
+    ("UPDATE windows SET revision = revision + 1 WHERE rowid = (SELECT max(rowid) FROM windows WHERE rows > 0)", "revision"),
+    ("DELETE FROM results WHERE metric_id IN (SELECT id FROM metrics WHERE name = 'general_drift')", "results of"),
     ("UPDATE results SET value = value + 0.001 WHERE status >= 0", "is right"),
     ("UPDATE results SET status = status + 1 WHERE status >= 0", "is right"),
     ("DELETE FROM manifest WHERE rowid = (SELECT min(rowid) FROM manifest)", "in no manifest"),

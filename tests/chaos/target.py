@@ -14,9 +14,9 @@ from checker import Setup
 from store import Lake, Store
 
 PERIOD_US = 2_000_000
-# Small intervals: many flushes, files and windows in a short time.
+# Small intervals: many flushes, files and windows in a short time. No sweep: it would mend what closing had missed.
 FAST = dict(LATENESS="500ms", STATISTICS_INTERVAL="150ms", LAKE_AGE="700ms", LAKE_AGE_PER_FILE="0s", TICK_INTERVAL="200ms",
-            MIN_SAMPLES="1", SWEEP_INTERVAL="1s", TOPIC_PARTITIONS="2", CONSUMER_SESSION="6s")
+            MIN_SAMPLES="1", SWEEP_INTERVAL="1d", FOLD_AFTER="3s", TOPIC_PARTITIONS="2", CONSUMER_SESSION="6s")
 SERVICES = ("stream", "controller", "writer", "histogram-drift-app", "api")
 N_ENDPOINTS = 4
 
@@ -50,8 +50,8 @@ class Target:
                 if attempt == 19:
                     raise
 
-    def call(self, method, path, body=None):
-        answer = requests.request(method, f"http://127.0.0.1:{self.api()}/api/v1/projects/p{path}", json=body, timeout=20)
+    def call(self, method, path, body=None, project="p"):
+        answer = requests.request(method, f"http://127.0.0.1:{self.api()}/api/v1/projects/{project}{path}", json=body, timeout=20)
         assert answer.status_code in (200, 201), f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
@@ -72,7 +72,7 @@ class Target:
                 self.call("PUT", f"/model-endpoints/{uid}/reference", {"columns": ["a", "b", "y"], "labels": ["y"], "data": rows})
                 training[uid] = {n: numpy.array([r[k] for r in rows], dtype=float) for k, n in enumerate("aby")}
         self.setup = Setup(period_us, training)
-        mm.wait_for(lambda: self.store().rows("SELECT 1 FROM ledger WHERE pipeline LIKE 'app:%'"), 30, "the app reads its topic")
+        mm.wait_for(lambda: self.store().rows("SELECT 1 FROM ledger WHERE pipeline = 'app:histogram-data-drift'"), 30, "the app reads its topic")
         return self
 
     @property

@@ -1,0 +1,247 @@
+/* LD_PRELOAD: system calls that fail as a bad or full disk makes them fail. FAULT_IO=CALL:N:HOW[:COUNT], FAULT_PATH=PREFIX.
+ *
+ *   CALL  write (pwrite, writev, … too) fsync (fdatasync, syncfs) rename open (with O_CREAT) truncate close
+ *   N     the Nth such call on a file below PREFIX is the first to fail; COUNT calls fail (1; 0: all from there on)
+ *   HOW   EIO ENOSPC EROFS EDQUOT, or short: half is written and told, then ENOSPC; torn: half is written, then the process ends
+ *
+ * Sockets, pipes and other folders are left alone. What was done is written to FAULT_LOG, a byte a fault. */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum call { WRITE, FSYNC, RENAME, OPEN, TRUNCATE, CLOSE, CALLS };
+enum how { ERROR, SHORT, TORN };
+
+static struct {
+    enum call call;
+    long n, count;
+    enum how how;
+    int error;
+    char prefix[512], log[512];
+} plan;
+static atomic_long seen;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static int index_of(const char *const *names, size_t n, const char *word)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(names[i], word) == 0)
+            return (int)i;
+    abort(); /* a fault that is none would pass for nothing */
+}
+
+static void read_plan(void)
+{
+    static const char *const calls[CALLS] = {"write", "fsync", "rename", "open", "truncate", "close"};
+    static const char *const hows[] = {"EIO", "ENOSPC", "EROFS", "EDQUOT", "short", "torn"};
+    static const int errors[] = {EIO, ENOSPC, EROFS, EDQUOT, ENOSPC, 0};
+    const char *text = getenv("FAULT_IO"), *prefix = getenv("FAULT_PATH"), *log = getenv("FAULT_LOG");
+    char call[16], how[16];
+    long n = 0, count = 1;
+    plan.call = CALLS;
+    if (!text || !prefix)
+        return;
+    if (sscanf(text, "%15[a-z]:%ld:%15[a-zA-Z]:%ld", call, &n, how, &count) < 3)
+        abort();
+    int h = index_of(hows, sizeof hows / sizeof *hows, how);
+    plan.n = n;
+    plan.count = count;
+    plan.how = h == 4 ? SHORT : h == 5 ? TORN : ERROR;
+    plan.error = errors[h];
+    (void)snprintf(plan.prefix, sizeof plan.prefix, "%s", prefix);
+    (void)snprintf(plan.log, sizeof plan.log, "%s", log ? log : "");
+    plan.call = (enum call)index_of(calls, CALLS, call);
+}
+
+static void tell(void)
+{
+    int fd = plan.log[0] ? (int)syscall(SYS_openat, AT_FDCWD, plan.log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)
+                         : -1;
+    if (fd >= 0) {
+        (void)syscall(SYS_write, fd, "x", 1);
+        (void)syscall(SYS_close, fd);
+    }
+}
+
+static int below(const char *path)
+{
+    return strncmp(path, plan.prefix, strlen(plan.prefix)) == 0;
+}
+
+static int fd_below(int fd)
+{
+    char link[64], path[1024];
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    path[n > 0 ? n : 0] = '\0';
+    return n > 0 && below(path);
+}
+
+static int path_below(int dir, const char *path)
+{
+    return *path == '/' ? below(path) : dir == AT_FDCWD ? 0 : fd_below(dir);
+}
+
+/* 1: this call is to fail. Only after `where` said that it is one of ours. */
+static int strikes(enum call call)
+{
+    long at = atomic_fetch_add(&seen, 1) + 1;
+    (void)call;
+    if (at < plan.n || (plan.count && at >= plan.n + plan.count))
+        return 0;
+    tell();
+    return 1;
+}
+
+static int chosen(enum call call)
+{
+    (void)pthread_once(&once, read_plan);
+    return plan.call == call;
+}
+
+static int fails_fd(enum call call, int fd)
+{
+    int saved = errno, yes = chosen(call) && fd_below(fd) && strikes(call);
+    errno = yes ? plan.error : saved;
+    return yes;
+}
+
+#define REAL(type, name, ...)                                                                                          \
+    static type (*real)(__VA_ARGS__);                                                                                  \
+    if (!real)                                                                                                         \
+    *(void **)&real = dlsym(RTLD_NEXT, #name)
+
+/* Half of it, for what is short or torn. Returns what the call is to return. */
+static ssize_t half(int fd, const void *data, size_t n, off_t at, int has_at)
+{
+    if (plan.how == ERROR)
+        return -1;
+    size_t part = n / 2;
+    ssize_t put = has_at ? (ssize_t)syscall(SYS_pwrite64, fd, data, part, at) : (ssize_t)syscall(SYS_write, fd, data, part);
+    if (plan.how == TORN)
+        _exit(137);
+    return put > 0 ? put : -1;
+}
+
+ssize_t write(int fd, const void *data, size_t n)
+{
+    REAL(ssize_t, write, int, const void *, size_t);
+    return fails_fd(WRITE, fd) ? half(fd, data, n, 0, 0) : real(fd, data, n);
+}
+
+ssize_t pwrite(int fd, const void *data, size_t n, off_t at)
+{
+    REAL(ssize_t, pwrite, int, const void *, size_t, off_t);
+    return fails_fd(WRITE, fd) ? half(fd, data, n, at, 1) : real(fd, data, n, at);
+}
+
+ssize_t pwrite64(int fd, const void *data, size_t n, off64_t at)
+{
+    REAL(ssize_t, pwrite64, int, const void *, size_t, off64_t);
+    return fails_fd(WRITE, fd) ? half(fd, data, n, at, 1) : real(fd, data, n, at);
+}
+
+ssize_t writev(int fd, const struct iovec *v, int n)
+{
+    REAL(ssize_t, writev, int, const struct iovec *, int);
+    return fails_fd(WRITE, fd) ? half(fd, v[0].iov_base, v[0].iov_len, 0, 0) : real(fd, v, n);
+}
+
+int fsync(int fd)
+{
+    REAL(int, fsync, int);
+    return fails_fd(FSYNC, fd) ? -1 : real(fd);
+}
+
+int fdatasync(int fd)
+{
+    REAL(int, fdatasync, int);
+    return fails_fd(FSYNC, fd) ? -1 : real(fd);
+}
+
+int syncfs(int fd)
+{
+    REAL(int, syncfs, int);
+    return fails_fd(FSYNC, fd) ? -1 : real(fd);
+}
+
+int ftruncate(int fd, off_t n)
+{
+    REAL(int, ftruncate, int, off_t);
+    return fails_fd(TRUNCATE, fd) ? -1 : real(fd, n);
+}
+
+int ftruncate64(int fd, off64_t n)
+{
+    REAL(int, ftruncate64, int, off64_t);
+    return fails_fd(TRUNCATE, fd) ? -1 : real(fd, n);
+}
+
+int close(int fd)
+{
+    REAL(int, close, int);
+    int bad = fails_fd(CLOSE, fd), rc = real(fd);
+    if (bad)
+        errno = plan.error;
+    return bad ? -1 : rc;
+}
+
+static int fails_path(enum call call, int dir, const char *path)
+{
+    int saved = errno, yes = chosen(call) && path_below(dir, path) && strikes(call);
+    errno = yes ? plan.error : saved;
+    return yes;
+}
+
+int rename(const char *from, const char *to)
+{
+    REAL(int, rename, const char *, const char *);
+    return fails_path(RENAME, AT_FDCWD, to) ? -1 : real(from, to);
+}
+
+int renameat(int from_dir, const char *from, int to_dir, const char *to)
+{
+    REAL(int, renameat, int, const char *, int, const char *);
+    return fails_path(RENAME, to_dir, to) ? -1 : real(from_dir, from, to_dir, to);
+}
+
+static mode_t mode_of(int flags, va_list args)
+{
+    return flags & (O_CREAT | O_TMPFILE) ? (mode_t)va_arg(args, int) : 0;
+}
+
+#define OPEN_CALL(name)                                                                                                \
+    int name(const char *path, int flags, ...)                                                                         \
+    {                                                                                                                  \
+        REAL(int, name, const char *, int, ...);                                                                       \
+        va_list args;                                                                                                  \
+        va_start(args, flags);                                                                                         \
+        mode_t mode = mode_of(flags, args);                                                                            \
+        va_end(args);                                                                                                  \
+        return (flags & O_CREAT) && fails_path(OPEN, AT_FDCWD, path) ? -1 : real(path, flags, mode);                   \
+    }
+#define OPENAT_CALL(name)                                                                                              \
+    int name(int dir, const char *path, int flags, ...)                                                                \
+    {                                                                                                                  \
+        REAL(int, name, int, const char *, int, ...);                                                                  \
+        va_list args;                                                                                                  \
+        va_start(args, flags);                                                                                         \
+        mode_t mode = mode_of(flags, args);                                                                            \
+        va_end(args);                                                                                                  \
+        return (flags & O_CREAT) && fails_path(OPEN, dir, path) ? -1 : real(dir, path, flags, mode);                   \
+    }
+
+OPEN_CALL(open)
+OPEN_CALL(open64)
+OPENAT_CALL(openat)
+OPENAT_CALL(openat64)
