@@ -87,9 +87,11 @@ static rc_t transact(struct pipeline *p, size_t n, struct err *e)
         struct part *part = full(p->flushing[i]);
         struct ledger_row row = {0};
         rc = ledger_lock(p->db, p->cfg.name, part->pub.topic, part->pub.partition, part->epoch, &row, e);
-        ledger_row_done(&row);
         if (rc == E_CONFLICT)
             fenced(p, part);
+        else if (rc == OK && row.next_offset != part->pub.next_offset) /* an earlier COMMIT came after all */
+            rc = err_set(e, E_UNKNOWN, "%s/%d is at another offset", part->pub.topic, part->pub.partition);
+        ledger_row_done(&row);
     }
     CRASH_POINT(flush_lock);
     if (rc == OK)
@@ -110,24 +112,24 @@ static rc_t transact(struct pipeline *p, size_t n, struct err *e)
     return rc;
 }
 
-/* The answer to COMMIT was lost. All rows moved in one transaction, so the first one tells for all. */
+/* The answer to COMMIT was lost. All rows moved in one transaction, so the first one tells for all. The row is locked: the
+ * server may have got the COMMIT and not be done with it, or get it only now, after our connection has ended. */
 static rc_t settle(struct pipeline *p, size_t n, struct err *e)
 {
     for (size_t i = 0; i < n; i++) {
         struct part *part = full(p->flushing[i]);
         struct ledger_row row = {0};
-        rc_t rc = ledger_get(p->db, p->cfg.name, part->pub.topic, part->pub.partition, &row, e);
-        bool ours = rc == OK && row.owner_epoch == part->epoch;
-        bool moved = rc == OK && row.next_offset == part->pub.position;
+        rc_t rc = ledger_lock(p->db, p->cfg.name, part->pub.topic, part->pub.partition, part->epoch, &row, e);
+        int64_t at = row.next_offset;
         ledger_row_done(&row);
-        if (rc)
+        if (rc && rc != E_CONFLICT)
             return rc == E_NOTFOUND ? E_FATAL : E_UNKNOWN;
-        if (!ours) {
+        if (rc || (at != part->pub.position && at != part->pub.next_offset)) {
             fenced(p, part);
             return err_set(e, E_CONFLICT, "%s/%d has another owner", part->pub.topic, part->pub.partition);
         }
         if (part->pub.position > part->pub.next_offset)
-            return moved ? OK : err_set(e, E_AGAIN, "the transaction was not committed");
+            return at == part->pub.position ? OK : err_set(e, E_AGAIN, "the transaction was not committed");
     }
     return err_set(e, E_AGAIN, "only frontiers were to move");
 }

@@ -3,6 +3,7 @@ import subprocess
 import time
 
 import mm
+from network import Cuts
 from points import Memory, Points
 from scene import Case
 from tamper import Tamper
@@ -175,7 +176,7 @@ class Poison(Case):
 
 
 CASES = {c.name: c for c in (Clean(), Tamper(), Kill(), Points(), KillKafka(), KillPostgres(), KillRedis(), KillAll(), Freeze(),
-                             Stop(), Memory(), Poison())}
+                             Stop(), Memory(), Poison(), Cuts())}
 # What `make test` runs in its four minutes: test, target, injections.
 SMOKE = (("C1", "embedded", 0), ("K1", "stack", 4), ("K1", "embedded", 3), ("K2", "embedded", 12), ("K2", "stack", 6), ("K4", "stack", 2),
-         ("K7", "stack", 2), ("S1", "stack", 2), ("P1", "stack", 200))
+         ("K7", "stack", 2), ("S1", "stack", 2), ("P1", "stack", 200), ("N3", "stack", 12))

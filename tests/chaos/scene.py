@@ -54,6 +54,7 @@ def run(case, kind, targets, seed, n, settle_s=60):
         path = os.path.join(t.folder, "journal")
         r = None
         try:
+            case.start(t)
             t.start(*t.names)
             t.wait_ready()
             t.prepare(seed, case.period_us)
@@ -73,6 +74,8 @@ def run(case, kind, targets, seed, n, settle_s=60):
         except (AssertionError, RuntimeError) as e:
             ended = [f"{s.tag} ended with {s.child.returncode}" for s in t.services.values() if s.child and s.child.poll() is not None]
             why = why + ended + [str(e)[:2000]]
+        finally:
+            case.end()
         line["injections"] = r.injections if r else 0
         if not line["ok"]:
             logs = t.logs()
@@ -95,6 +98,12 @@ class Case:
 
     def load(self, kind):
         return {}
+
+    def start(self, t):
+        """Before the processes are started."""
+
+    def end(self):
+        """Whatever happened."""
 
     def run(self, r):
         raise NotImplementedError
