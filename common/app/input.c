@@ -250,14 +250,36 @@ static rc_t load_counts(struct input_loader *l, struct db *db, int32_t project_i
     return rc;
 }
 
-static rc_t named_files(struct db *db, int32_t project_id, const struct window_event *ev, struct arena *arena,
+/* Rows of files that are gone are missing; the app goes on with the others. */
+static rc_t named_files(struct input_loader *l, struct db *db, int32_t project_id, const struct window_event *ev,
                         struct app_input *in, struct err *e)
 {
-    const struct window_source s = {.db = db, .project_id = project_id, .endpoint_id = in->endpoint->id, .ev = ev};
+    const struct window_source s = {
+        .loader = l, .db = db, .project_id = project_id, .endpoint_id = in->endpoint->id, .ev = ev};
     struct str *files = NULL;
-    rc_t rc = window_files(&s, arena, &files, &in->n_files, e);
+    int64_t gone = 0;
+    rc_t rc = window_files(&s, in->arena, &files, &in->n_files, &gone, e);
     in->files = files;
+    int64_t more = in->window && gone > (int64_t)in->window->rows ? (int64_t)in->window->rows : gone; /* files are of an hour */
+    if (!rc && more > in->rows_missing)
+        in->rows_missing = more;
     return rc;
+}
+
+/* What is not there may be gone with its endpoint, which was deleted a moment ago. */
+static rc_t explain(struct db *db, const struct app_input *in, rc_t rc, struct reject *why, struct err *e)
+{
+    struct endpoint ep = {0};
+    struct err words = *e;
+    if (rc == E_NOTFOUND && in->endpoint) {
+        rc = endpoint_get_id(db, in->endpoint->id, &ep, e);
+        endpoint_done(&ep);
+        if (rc == E_NOTFOUND)
+            return reject_set(why, REJECT_UNKNOWN_ENDPOINT, "endpoint_id", 0, "the endpoint was deleted");
+        if (rc)
+            return rc;
+    }
+    return reject_set(why, REJECT_APP_FAILED, NULL, 0, "its input cannot be read: %.120s", words.text);
 }
 
 rc_t input_load(struct input_loader *l, struct db *db, int32_t project_id, const struct window_event *ev,
@@ -277,13 +299,18 @@ rc_t input_load(struct input_loader *l, struct db *db, int32_t project_id, const
         rc = load_endpoint(l, db, project_id, ev->endpoint_id, &in.endpoint, e);
     if (rc == E_NOTFOUND)
         return reject_set(why, REJECT_UNKNOWN_ENDPOINT, "endpoint_id", 0, "the project has no such endpoint");
+    struct slot *window = NULL;
+    if (!rc)
+        rc = load_counts(l, db, project_id, ev, &in, &window, e);
     if (!rc && ev->n_files)
-        rc = named_files(db, project_id, ev, arena, &in, e);
-    if (!rc)
-        rc = load_counts(l, db, project_id, ev, &in, ret_window, e);
+        rc = named_files(l, db, project_id, ev, &in, e);
+    if (rc)
+        slot_free(window);
     if (rc == E_INVALID || rc == E_NOTFOUND || rc == E_LIMIT)
-        return reject_set(why, REJECT_APP_FAILED, NULL, 0, "its input cannot be read: %.120s", e->text);
-    if (!rc)
-        *ret = in;
-    return rc;
+        return explain(db, &in, rc, why, e);
+    if (rc)
+        return rc;
+    *ret = in;
+    *ret_window = window;
+    return OK;
 }

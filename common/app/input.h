@@ -50,7 +50,9 @@ rc_t input_load(struct input_loader *l, struct db *db, int32_t project_id, const
 /* ---- window.c: the sum of a window's slots ---- */
 /* Sums rows of the version in force; slots that have rows of another one are recounted from the lake. *ret_missing: rows that no file has. */
 rc_t window_sum(const struct window_source *s, struct slot *into, int64_t *ret_missing, struct err *e) MUST_CHECK;
-/* The event's files (all when it names none) that the manifest has for the endpoint and the window, each once; in a. */
-rc_t window_files(const struct window_source *s, struct arena *a, struct str **ret, size_t *n, struct err *e) MUST_CHECK;
+/* The event's files (all when it names none) that the manifest has for the endpoint and the window, each once; in a. Of those that
+ * are gone for good *ret_gone_rows says how many rows they had. */
+rc_t window_files(const struct window_source *s, struct arena *a, struct str **ret, size_t *n, int64_t *ret_gone_rows,
+                  struct err *e) MUST_CHECK;
 /* A lake's value as statistics count it; type: the schema's. */
 struct stat_value window_value(const struct lake_column *c, enum column_type type, size_t row);

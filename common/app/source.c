@@ -25,7 +25,8 @@ static rc_t live_rows(struct app_source *src, const struct app_input *in, const 
     struct live_source *s = (struct live_source *)src;
     struct str *files = NULL;
     size_t n_files = 0;
-    rc_t rc = window_files(&s->window, in->arena, &files, &n_files, e);
+    int64_t gone = 0; /* in->rows_missing has them */
+    rc_t rc = window_files(&s->window, in->arena, &files, &n_files, &gone, e);
     const char **paths = arena_array(in->arena, n_files + 1, sizeof *paths);
     for (size_t i = 0; i < n_files; i++)
         paths[i] = arena_dup(in->arena, files[i].p, files[i].n);

@@ -132,22 +132,36 @@ static bool is_named(const struct window_event *ev, struct str path)
     return ev->n_files == 0;
 }
 
-/* An event comes from anybody who may write to the topic: a path counts only when the manifest has it for this endpoint. */
-rc_t window_files(const struct window_source *s, struct arena *a, struct str **ret, size_t *n, struct err *e)
+/* An event comes from anybody who may write to the topic: a path counts only when the manifest has it for this endpoint. One
+ * that is gone for good is left out; while the lake is away nobody can tell. */
+rc_t window_files(const struct window_source *s, struct arena *a, struct str **ret, size_t *n, int64_t *ret_gone_rows,
+                  struct err *e)
 {
     struct manifest_row *rows = NULL;
     CLEANUP(db_rows_freep) struct db_rows *held = NULL;
     size_t found = 0, kept = 0;
+    int64_t gone = 0;
     rc_t rc = manifest_files(s->db, s->project_id, s->endpoint_id, s->ev->start_us, s->ev->end_us, &rows, &found, &held, e);
     if (rc)
         return rc;
     struct str *files = arena_array(a, found + 1, sizeof *files);
-    for (size_t i = 0; i < found; i++)
-        if (is_named(s->ev, rows[i].path))
-            files[kept++] = arena_str(a, rows[i].path);
+    for (size_t i = 0; !rc && i < found; i++) {
+        struct str path = arena_str(a, rows[i].path);
+        bool there = true;
+        if (!is_named(s->ev, path))
+            continue;
+        rc = lake_has_file(s->loader->lake, path.p, &there, e);
+        if (!there)
+            gone += rows[i].rows;
+        else
+            files[kept++] = path;
+    }
     mem_free(rows);
+    if (rc)
+        return rc;
     *ret = files;
     *n = kept;
+    *ret_gone_rows = gone;
     return OK;
 }
 
@@ -156,7 +170,8 @@ static rc_t recount(struct recount *rc, struct err *e)
     struct arena mem = {0};
     struct str *files = NULL;
     size_t n = 0;
-    rc_t r = window_files(rc->src, &mem, &files, &n, e);
+    int64_t gone = 0; /* seen by what is counted */
+    rc_t r = window_files(rc->src, &mem, &files, &n, &gone, e);
     if (!r && n) {
         const char **paths = arena_array(&mem, n + 1, sizeof *paths);
         for (size_t i = 0; i < n; i++)

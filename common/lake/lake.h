@@ -116,8 +116,8 @@ void lake_reader_free(struct lake_reader *r);
 /* Rows of [start, end) of event time from these files, restricted to columns, batch by batch (≤ 2048 rows). Column c of a batch
  * is doubles (missing = NaN with its mask bit) or strings; the type is the file's and may differ from batch to batch. Columns
  * that a file lacks are all-missing NUMBERs. Metadata columns can be asked for too. Paths are the manifest's: below LAKE_DIR, none
- * absolute, no "." or "..". What fn fails with ends the reading and is answered. E_NOTFOUND: a file is gone; E_INVALID: it cannot be
- * read, or is no such path; E_AGAIN: LAKE_DIR is away, or memory is short. */
+ * absolute, no "." or "..". What fn fails with ends the reading and is answered. E_NOTFOUND: a file is gone; E_INVALID: it is no
+ * Parquet, or no such path; E_AGAIN: the lake is away, the disk fails, or memory is short. */
 struct lake_column {
     enum column_type type;
     const double *num;            /* NUMBER, BOOL */
@@ -132,3 +132,5 @@ struct lake_batch {
 typedef rc_t lake_batch_fn(void *arg, const struct lake_batch *b, struct err *e);
 rc_t lake_read(struct lake_reader *r, const char *const *paths, size_t n_paths, const char *const *columns,
                size_t n_columns, int64_t start_us, int64_t end_us, lake_batch_fn *fn, void *arg, struct err *e) MUST_CHECK;
+/* Whether it is there; *ret false: it is gone for good. E_AGAIN: not known, the lake is away (lake_root_check). */
+rc_t lake_has_file(const struct lake_config *cfg, const char *path, bool *ret, struct err *e) MUST_CHECK;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "base/map.h"
 #include "base/mem.h"
+#include "lake/clear.h"
 #include "lake/lake_duck.h"
 
 #define UNIQUE_MAX 9 /* lake_file_names never needed more in a schema that a person made */
@@ -80,10 +81,11 @@ static void add_path(struct buf *out, const struct lake_reader *r, const char *p
     duck_quote(out, whole.data, '\'');
 }
 
-/* A file that is there and cannot be read will not be better next time: only want of memory passes. */
+/* Bytes that are no Parquet will not be better next time; want of memory and what the disk says (EIO, a file that is away) pass. */
 static rc_t read_failed(struct err *e, const char *path, duckdb_error_type type, const char *words)
 {
-    return err_set(e, type == DUCKDB_ERROR_OUT_OF_MEMORY ? E_AGAIN : E_INVALID, "reading %.120s: %s", path, words);
+    bool passes = type == DUCKDB_ERROR_OUT_OF_MEMORY || type == DUCKDB_ERROR_IO;
+    return err_set(e, passes ? E_AGAIN : E_INVALID, "reading %.120s: %s", path, words);
 }
 
 /* A column's kind by Parquet's type of it. */
@@ -155,15 +157,30 @@ static bool is_below_root(const char *path)
     return true;
 }
 
-static rc_t file_exists(const struct lake_reader *r, const char *path, struct err *e)
+rc_t lake_has_file(const struct lake_config *cfg, const char *path, bool *ret, struct err *e)
 {
     CLEANUP(buf_done) struct buf whole = {0};
     if (!is_below_root(path))
         return err_set(e, E_INVALID, "no path of the lake: %.150s", path);
-    if (access(r->cfg.root, X_OK) != 0)
-        return err_set(e, E_AGAIN, "the lake's folder %.150s: %s", r->cfg.root, strerror(errno));
-    buf_addf(&whole, "%s/%s", r->cfg.root, path);
-    return access(whole.data, F_OK) == 0 ? OK : err_set(e, E_NOTFOUND, "no file %.200s", path);
+    buf_addf(&whole, "%s/%s", cfg->root, path);
+    bool there = access(whole.data, R_OK) == 0;
+    if (!there && errno != ENOENT && errno != ENOTDIR)
+        return err_set(e, E_AGAIN, "%.200s: %s", path, strerror(errno));
+    if (!there) { /* or is all of the lake away? */
+        CLEANUP(mem_freep) char *project = mem_dup(path, strcspn(path, "/"));
+        rc_t rc = lake_root_check(cfg->root, project, e);
+        if (rc)
+            return rc;
+    }
+    *ret = there;
+    return OK;
+}
+
+static rc_t file_exists(const struct lake_reader *r, const char *path, struct err *e)
+{
+    bool there = false;
+    rc_t rc = lake_has_file(&r->cfg, path, &there, e);
+    return rc || there ? rc : err_set(e, E_NOTFOUND, "no file %.200s", path);
 }
 
 static rc_t group_file(struct lake_reader *r, const char *path, const struct wanted *want, struct group **groups,

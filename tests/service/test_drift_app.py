@@ -213,6 +213,63 @@ def test_rows_from_before_the_reference_are_recounted_from_the_lake(world, scene
     assert scene.app.metric("modelmon_app_rows_missing_total") == 0
 
 
+def of_two_references(world, scene):
+    """A window that is counted from the lake. Gives its files."""
+    with world.service("stream", **scene.stream_env) as stream:
+        rows = scene.rng.normal(size=(200, 2))
+        scene.serve(rows[:80], stream, lake=True)
+        scene.train()
+        mm.wait_for(lambda: world.rows("SELECT 1 FROM slots WHERE reference_version = 1") or one_more(scene, stream, rows), 30)
+        mm.wait_for(lambda: world.one("SELECT COALESCE(sum(rows), 0) AS n FROM manifest")["n"] == scene.sent, 30)
+    return [pathlib.Path(world.lake) / r["path"] for r in world.rows("SELECT path FROM manifest ORDER BY start_offset")]
+
+
+def away(file, lake):
+    lake.rename(lake.with_suffix(".away"))
+    return lambda: lake.with_suffix(".away").rename(lake)
+
+
+def not_mounted(file, lake):
+    back = away(file, lake)
+    lake.mkdir()
+    return lambda: (lake.rmdir(), back())
+
+
+def cannot_be_read(file, lake):
+    """Opens, and then its bytes cannot be read: as with EIO."""
+    file.rename(file.with_suffix(".away"))
+    file.mkdir()
+    return lambda: (file.rmdir(), file.with_suffix(".away").rename(file))
+
+
+@pytest.mark.parametrize("fault", [away, not_mounted, cannot_be_read])
+def test_a_lake_that_is_away_for_a_while_is_waited_for(world, scene, fault):
+    files = of_two_references(world, scene)
+    back = fault(files[0], pathlib.Path(world.lake))
+    scene.send(scene.window())
+    stalls = lambda: scene.app.metric("modelmon_pipeline_stalls_total")
+    mm.wait_for(lambda: stalls() >= 3, 30, "it comes again and again")
+    assert f"app:{APP}" in scene.app.get("/readyz").text and "degraded" in scene.app.get("/readyz").text
+    assert not scene.records() and not world.rows("SELECT 1 FROM dead_letters")
+    back()
+    (answer,) = scene.answers(1)
+    extra = json.loads(answer["general_drift"]["result_extra_data"])
+    assert extra["samples"] == scene.sent and "rows_missing" not in extra
+    assert not world.rows("SELECT 1 FROM dead_letters")
+
+
+def test_rows_whose_file_is_gone_for_good_are_said_to_be_missing(world, scene):
+    files = of_two_references(world, scene)
+    lost = world.one("SELECT rows FROM manifest ORDER BY start_offset LIMIT 1")["rows"]
+    files[0].unlink()
+    scene.send(scene.window())
+    (answer,) = scene.answers(1)
+    extra = json.loads(answer["general_drift"]["result_extra_data"])
+    assert extra["rows_missing"] == lost and extra["samples"] == scene.sent - lost
+    assert scene.app.metric("modelmon_app_rows_missing_total") == lost
+    assert not world.rows("SELECT 1 FROM dead_letters"), "nothing has failed"
+
+
 def test_a_window_names_only_files_of_its_endpoint(world, scene):
     """Paths that the manifest does not have are no paths; a file that cannot be read costs its own windows alone."""
     with world.service("stream", **scene.stream_env) as stream:
