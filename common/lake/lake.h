@@ -91,6 +91,7 @@ struct lake_held lake_held(const struct lake_writer *w);
 struct lake_range {
     struct lake_part part;
     int64_t start_offset, end_offset;
+    bool again; /* a flush of it was begun in an earlier life: what that put in place under other names goes */
 };
 /* Writes everything held of these partitions: all files under temporary names, one syncfs, renames, one syncfs. Rows stay held
  * until lake_forget, so a repeat writes the same files again. ret: manifest rows (the writer's until its next flush or

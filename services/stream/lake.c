@@ -98,7 +98,8 @@ static rc_t prepare(void *self, struct db *db, struct pipeline_part *const *part
     size_t n_ranges = 0;
     for (size_t i = 0; i < n; i++)
         if (parts[i]->position > parts[i]->next_offset)
-            ranges[n_ranges++] = (struct lake_range){part_of(parts[i]), parts[i]->next_offset, parts[i]->position};
+            ranges[n_ranges++] = (struct lake_range){part_of(parts[i]), parts[i]->next_offset, parts[i]->position,
+                                                     parts[i]->schema_seq != 0};
     l->n_files = 0;
     metric_set(metrics_at(&metrics, M_HELD, 0, 0), (double)lake_held(l->writer).bytes);
     rc_t rc = n_ranges ? drop_deleted(s, db, e) : OK;

@@ -66,7 +66,7 @@ static struct timing write_lake(struct lake_writer *w, size_t n_files, size_t ro
         must(lake_add(w, &part, (int64_t)i, &ep, &ev, LAKE_T0, &nulled, &e), &e);
     }
     t.add_us = (double)(clock_cpu_us() - cpu);
-    struct lake_range range = {part, 0, (int64_t)total};
+    struct lake_range range = {part, 0, (int64_t)total, false};
     int64_t mono = clock_mono_us();
     cpu = clock_cpu_us();
     must(lake_flush(w, &range, 1, &t.m, &t.n, &e), &e);
@@ -247,7 +247,7 @@ static int sample(const char *dir)
         ev.estimated_prediction_count = 30;
         must(lake_add(w, &part, i, &ep, &ev, LAKE_T0, &nulled, &e), &e);
     }
-    struct lake_range range = {part, 0, 100};
+    struct lake_range range = {part, 0, 100, false};
     struct manifest_row *m;
     must(lake_flush(w, &range, 1, &m, &n, &e), &e);
     for (size_t i = 0; i < n; i++)

@@ -155,7 +155,7 @@ static char *rows_of(struct place *p, const char *const *paths, size_t n, const 
 
 static struct manifest_row *flush(struct place *p, int64_t start, int64_t end, size_t want)
 {
-    struct lake_range range = {part0, start, end};
+    struct lake_range range = {part0, start, end, false};
     struct manifest_row *m = NULL;
     struct err e;
     size_t n = 0;
@@ -407,6 +407,42 @@ static void test_hours_and_schemas_split(void **state)
     schema_done(&s2);
 }
 
+/* After a crash the range is decoded again, with the schemas that were pinned: those may be others than at the first attempt. */
+static void test_another_attempt_leaves_nothing_of_the_first(void **state)
+{
+    struct place *p = *state;
+    struct schema s1 = number_schema(1), s2 = number_schema(1);
+    struct err e;
+    struct manifest_row *m = NULL;
+    size_t n = 0;
+    s2.version = 12;
+    for (int two_first = 0; two_first < 2; two_first++) { /* -s1 and -s12, then one without; and the other way round */
+        int64_t at = two_first * 10, hour = LAKE_T0 + two_first * HOUR;
+        add(p, &part0, at, &s1, hour, "a", 1);
+        add(p, &part0, at + 1, two_first ? &s2 : &s1, hour, "b", 2);
+        (void)flush(p, at, at + 2, two_first ? 2 : 1);
+        lake_forget(p->w, NULL);
+        add(p, &part0, at + 2, &s1, hour, "after", 3);
+        (void)flush(p, at + 2, at + 3, 1);
+        int before = count_files(p);
+        lake_forget(p->w, NULL);
+        add(p, &part0, at, &s1, hour, "a", 1);
+        add(p, &part0, at + 1, two_first ? &s1 : &s2, hour, "b", 2);
+        const struct lake_range again = {part0, at, at + 2, true};
+        ok(lake_flush(p->w, &again, 1, &m, &n, &e), &e);
+        assert_int_equal(n, two_first ? 1 : 2);
+        assert_int_equal(count_files(p), two_first ? before - 1 : before + 1);
+        for (size_t i = 0; i < n; i++) {
+            bool there = false;
+            ok(lake_has_file(&p->cfg, m[i].path.p, &there, &e), &e);
+            assert_true(there);
+        }
+        lake_forget(p->w, NULL);
+    }
+    schema_done(&s1);
+    schema_done(&s2);
+}
+
 static void test_partitions_are_apart(void **state)
 {
     struct place *p = *state;
@@ -414,7 +450,7 @@ static void test_partitions_are_apart(void **state)
     struct err e;
     add(p, &part0, 0, &s, LAKE_T0, "a", 1);
     add(p, &part1, 50, &s, LAKE_T0, "b", 2);
-    struct lake_range ranges[] = {{part0, 0, 1}, {part1, 50, 51}};
+    struct lake_range ranges[] = {{part0, 0, 1, false}, {part1, 50, 51, false}};
     struct manifest_row *m;
     size_t n;
     ok(lake_flush(p->w, ranges, 2, &m, &n, &e), &e);
@@ -439,7 +475,7 @@ static void test_generations_are_apart(void **state)
     struct place *p = *state;
     struct schema s = number_schema(1);
     struct err e;
-    struct lake_range ranges[] = {{part0, 0, 1}, {part0, 0, 1}};
+    struct lake_range ranges[] = {{part0, 0, 1, false}, {part0, 0, 1, false}};
     ranges[1].part.generation = 2;
     struct manifest_row *m;
     char *paths[2];
@@ -573,7 +609,7 @@ static void test_full_disk(void **state)
     struct schema s = number_schema(20);
     struct lake_endpoint ep = lake_endpoint(1, UID, &s);
     struct value in[20], out[] = {number(1)};
-    struct lake_range range = {part0, 0, 50000};
+    struct lake_range range = {part0, 0, 50000, false};
     struct manifest_row *m = NULL;
     struct err e;
     size_t n = 0, nulled;
@@ -669,6 +705,7 @@ int main(void)
         TEST(test_times_as_text),
         TEST(test_replay_writes_the_same),
         TEST(test_hours_and_schemas_split),
+        TEST(test_another_attempt_leaves_nothing_of_the_first),
         TEST(test_partitions_are_apart),
         TEST(test_generations_are_apart),
         TEST(test_names_that_collide),
