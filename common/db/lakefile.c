@@ -117,21 +117,3 @@ rc_t dead_letters_add(struct db *db, const struct dead_letter *rows, size_t n, s
     }
     return add(db, "stage_dead_letters", "dead_letters", LETTER, insert, values, n, LETTER_COLS, e);
 }
-
-rc_t dead_letters_offsets(struct db *db, struct str topic, int32_t partition, int64_t from, int64_t to,
-                          int32_t generation, int64_t **ret, size_t *n, struct err *e)
-{
-    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
-    rc_t rc = db_exec(
-        db,
-        "SELECT DISTINCT \"offset\" FROM dead_letters WHERE topic = $1 AND partition = $2 AND \"offset\" >= $3 "
-        "AND \"offset\" < $4 AND generation = $5 ORDER BY 1",
-        DB_PARAMS(DBV_TEXT(topic), DBV_I64(partition), DBV_I64(from), DBV_I64(to), DBV_I64(generation)), &rows, e);
-    if (rc)
-        return rc;
-    *n = db_rows_n(rows);
-    *ret = mem_array(*n + 1, sizeof **ret);
-    for (size_t i = 0; i < *n; i++)
-        (*ret)[i] = db_i64(rows, i, 0);
-    return OK;
-}

@@ -26,6 +26,3 @@ struct dead_letter {
     int32_t generation;  /* of the log that offset is of */
 };
 rc_t dead_letters_add(struct db *db, const struct dead_letter *rows, size_t n, struct err *e) MUST_CHECK; /* ON CONFLICT nothing */
-/* Offsets of [from, to) of one topic's partition, of one generation of its log, that have a row, ascending; *ret for mem_free. */
-rc_t dead_letters_offsets(struct db *db, struct str topic, int32_t partition, int64_t from, int64_t to,
-                          int32_t generation, int64_t **ret, size_t *n, struct err *e) MUST_CHECK;

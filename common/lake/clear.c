@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/num.h"
 #include "base/time.h"
+#include "db/ledger.h"
 #include "lake/lake_path.h"
 
 #define DIGITS 20 /* of an offset */
@@ -58,7 +59,21 @@ static bool cut_number(struct str *s, size_t digits, int64_t *ret)
     return true;
 }
 
-/* <topic>-<partition>-<start>-<end>[-sN].parquet */
+/* Cuts "-<mark><digits>" off the end of *s when it is there. */
+static int64_t cut_marked(struct str *s, char mark)
+{
+    int64_t got = 0;
+    size_t at = s->n;
+    while (at > 0 && s->p[at - 1] >= '0' && s->p[at - 1] <= '9')
+        at--;
+    if (at < 3 || at == s->n || s->p[at - 1] != mark || s->p[at - 2] != '-' ||
+        num_i64((struct str){s->p + at, s->n - at}, &got) != OK)
+        return 0;
+    s->n = at - 2;
+    return got;
+}
+
+/* <topic>-<partition>[-gN]-<start>-<end>[-sN].parquet */
 static bool read_name(const char *name, struct lake_found *f)
 {
     static const char suffix[] = ".parquet";
@@ -67,14 +82,14 @@ static bool read_name(const char *name, struct lake_found *f)
     if (s.n <= sizeof suffix - 1 || strcmp(s.p + s.n - (sizeof suffix - 1), suffix) != 0)
         return false;
     s.n -= sizeof suffix - 1;
-    size_t at = s.n;
-    while (at > 0 && s.p[at - 1] >= '0' && s.p[at - 1] <= '9')
-        at--;
-    if (at > 2 && at < s.n && s.p[at - 1] == 's' && s.p[at - 2] == '-')
-        s.n = at - 2;
-    if (!cut_number(&s, DIGITS, &f->end_offset) || !cut_number(&s, DIGITS, &f->start_offset) ||
-        !cut_number(&s, 0, &partition) || s.n == 0 || partition > INT32_MAX)
+    (void)cut_marked(&s, 's');
+    if (!cut_number(&s, DIGITS, &f->end_offset) || !cut_number(&s, DIGITS, &f->start_offset))
         return false;
+    int64_t generation = cut_marked(&s, 'g');
+    if (!cut_number(&s, 0, &partition) || s.n == 0 || partition > INT32_MAX || generation > INT32_MAX)
+        return false;
+    f->start_offset = ledger_key((int32_t)generation, f->start_offset);
+    f->end_offset = ledger_key((int32_t)generation, f->end_offset);
     f->topic = s;
     f->partition = (int32_t)partition;
     return true;

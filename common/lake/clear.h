@@ -11,7 +11,7 @@ struct lake_found {   /* a file below a key's folder */
     bool named; /* as the lake names its files; else the rest is not set */
     struct str topic;
     int32_t partition;
-    int64_t start_offset, end_offset;
+    int64_t start_offset, end_offset; /* ledger_keys */
 };
 enum lake_fate {
     LAKE_KEPT,

@@ -388,7 +388,7 @@ static void remove_other_attempts(struct lake_writer *w, const struct lake_range
     for (size_t i = 0; i < w->n_manifest; i++)
         for (size_t k = 0; k < n; k++)
             if (ranges[k].again && ranges[k].part.partition == w->manifest[i].partition &&
-                ranges[k].start_offset == w->manifest[i].start_offset &&
+                ledger_key(ranges[k].part.generation, ranges[k].start_offset) == w->manifest[i].start_offset &&
                 str_eqz(w->manifest[i].topic, ranges[k].part.topic))
                 remove_siblings(w, &ours, w->manifest[i].path);
     map_done(&ours);

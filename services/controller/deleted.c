@@ -43,7 +43,7 @@ static bool has_ended(const struct owner *o, const struct lake_found *f)
 {
     for (size_t i = 0; i < o->n_ledger; i++)
         if (o->ledger[i].partition == f->partition && str_eqz(f->topic, o->ledger[i].topic))
-            return o->ledger[i].next_offset >= f->end_offset;
+            return ledger_key(o->ledger[i].generation, o->ledger[i].next_offset) >= f->end_offset;
     return true; /* nobody writes there any more */
 }
 

@@ -116,11 +116,8 @@ static rc_t prepare(void *self, struct db *db, struct pipeline_part *const *part
 }
 
 /* Of an endpoint that was deleted meanwhile no row is written, and no file stays. */
-static rc_t write_manifest(void *self, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e)
+static rc_t write_manifest(const struct lake *l, struct db *db, struct err *e)
 {
-    (void)parts;
-    (void)n;
-    struct lake *l = ((struct sink *)self)->own;
     if (!l->n_files)
         return OK;
     CLEANUP(mem_freep) struct manifest_row *out = mem_array(l->n_files, sizeof *out);
@@ -143,6 +140,13 @@ static rc_t write_manifest(void *self, struct db *db, struct pipeline_part *cons
     return rc;
 }
 
+static rc_t write_all(void *self, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e)
+{
+    struct sink *s = self;
+    rc_t rc = sink_write_refused(s, db, parts, n, e);
+    return rc ? rc : write_manifest(s->own, db, e);
+}
+
 static void done(void *self, const struct pipeline_part *part, bool committed)
 {
     struct lake *l = ((struct sink *)self)->own;
@@ -150,6 +154,7 @@ static void done(void *self, const struct pipeline_part *part, bool committed)
         metric_add(metrics_at(&metrics, M_FILES, 0, 0), (int64_t)l->n_files);
     l->n_files = 0; /* of all the partitions of a flush: counted with the first */
     l->flushed_mono_us = clock_mono_us();
+    sink_done(part);
     struct lake_part gone = part ? part_of(part) : (struct lake_part){0};
     lake_forget(l->writer, part ? &gone : NULL);
 }
@@ -161,7 +166,7 @@ static void free_own(struct sink *s)
     mem_free(l);
 }
 
-static const struct pipeline_ops ops = {sink_record, due, prepare, write_manifest, done};
+static const struct pipeline_ops ops = {sink_record, due, prepare, write_all, done};
 
 rc_t lake_open(struct sink **ret, struct stream *st, struct err *e)
 {

@@ -2,7 +2,8 @@
 #include <stdio.h>
 #include "base/clock.h"
 #include "base/mem.h"
-#include "db/lakefile.h"
+#include "db/ledger.h"
+#include "db/refused.h"
 #include "dedupe.h"
 #include "event/cloudevent.h"
 #include "metrics/metrics.h"
@@ -66,11 +67,49 @@ static rc_t topics(void *self, struct db *db, const struct pipeline_topic **ret,
     return registry_refresh(s->registry, s->db, e); /* after the list: it knows every project of it */
 }
 
+/* Of a partition, from its assignment on. */
+struct memory {
+    struct dedupe *seen;
+    struct pairing *pairs;
+    size_t waiting;   /* of pairs, as counted in the sink's */
+    int64_t *refused; /* ledger_keys of the warm-up that were refused */
+    size_t n_refused, at;
+    bool asked;
+    int64_t *fresh; /* ledger_keys refused since the last flush */
+    size_t n_fresh, cap_fresh;
+};
+
+static struct memory *memory_of(const struct sink *s, struct pipeline_part *part)
+{
+    struct memory *m = part->user;
+    if (!m) {
+        m = part->user = mem_alloc(sizeof *m);
+        m->seen = dedupe_new(s->st->options.dedupe_records);
+        m->pairs = pairing_new(s->st->options.pair_records, s->st->options.pair_wait_us, (size_t)s->st->options.pair_bytes);
+    }
+    return m;
+}
+
+static int64_t key_of(const struct pipeline_part *part, int64_t offset)
+{
+    return ledger_key(part->generation, offset);
+}
+
+static void note_refused(struct memory *m, int64_t offset)
+{
+    if (m->n_fresh == m->cap_fresh) {
+        m->cap_fresh = m->cap_fresh ? m->cap_fresh * 2 : 64;
+        m->fresh = mem_grow(m->fresh, m->cap_fresh, sizeof *m->fresh);
+    }
+    m->fresh[m->n_fresh++] = offset;
+}
+
 static rc_t reject(struct sink *s, const struct pipeline_record *r, const struct reject *why)
 {
     if (r->warmup)
         return OK;
     count(s, REJECTED);
+    note_refused(memory_of(s, r->part), key_of(r->part, r->offset));
     if (s->dead)
         dead_letters_note(s->dead, r, why);
     return OK;
@@ -89,27 +128,6 @@ static rc_t check_time(const struct sink *s, const struct pipeline_record *r, co
     if (ev->when_us < r->timestamp_us - o->max_age_us)
         return reject_set(why, REJECT_BAD_TIME, "when", 0, "the time is older than EVENT_MAX_AGE");
     return OK;
-}
-
-/* Of a partition, from its assignment on. */
-struct memory {
-    struct dedupe *seen;
-    struct pairing *pairs;
-    size_t waiting;   /* of pairs, as counted in the sink's */
-    int64_t *refused; /* offsets of the warm-up that are dead letters */
-    size_t n_refused, at;
-    bool asked;
-};
-
-static struct memory *memory_of(const struct sink *s, struct pipeline_part *part)
-{
-    struct memory *m = part->user;
-    if (!m) {
-        m = part->user = mem_alloc(sizeof *m);
-        m->seen = dedupe_new(s->st->options.dedupe_records);
-        m->pairs = pairing_new(s->st->options.pair_records, s->st->options.pair_wait_us, (size_t)s->st->options.pair_bytes);
-    }
-    return m;
 }
 
 static void identity(const struct inference_event *ev, uint64_t hash[2])
@@ -133,15 +151,16 @@ static rc_t was_refused(struct sink *s, const struct pipeline_record *r, bool *r
 {
     struct memory *m = memory_of(s, r->part);
     if (!m->asked) {
-        rc_t rc = dead_letters_offsets(s->db, str_of(r->part->topic), r->part->partition, r->offset,
-                                       r->part->next_offset, r->part->generation, &m->refused, &m->n_refused, e);
+        rc_t rc = refused_list(s->db, s->name, r->part->topic, r->part->partition, key_of(r->part, r->offset),
+                               &m->refused, &m->n_refused, e);
         if (rc)
             return rc;
         m->asked = true;
     }
-    while (m->at < m->n_refused && m->refused[m->at] < r->offset)
+    int64_t key = key_of(r->part, r->offset);
+    while (m->at < m->n_refused && m->refused[m->at] < key)
         m->at++;
-    *ret = m->at < m->n_refused && m->refused[m->at] == r->offset;
+    *ret = m->at < m->n_refused && m->refused[m->at] == key;
     return OK;
 }
 
@@ -327,6 +346,30 @@ rc_t sink_record(void *self, const struct pipeline_record *r, struct err *e)
     return rc;
 }
 
+static int64_t horizon(const struct stream_options *o)
+{
+    return o->dedupe_records + 2 * o->pair_records;
+}
+
+rc_t sink_write_refused(struct sink *s, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e)
+{
+    rc_t rc = OK;
+    for (size_t i = 0; rc == OK && i < n; i++) {
+        const struct memory *m = parts[i]->user;
+        if (m && m->n_fresh)
+            rc = refused_add(db, s->name, parts[i]->topic, parts[i]->partition, parts[i]->position, m->fresh,
+                             m->n_fresh, parts[i]->position - horizon(&s->st->options), e);
+    }
+    return rc;
+}
+
+void sink_done(const struct pipeline_part *part)
+{
+    struct memory *m = part ? part->user : NULL; /* without a part their memories go too */
+    if (m)
+        m->n_fresh = 0;
+}
+
 void sink_count_deleted(const struct sink *s, int64_t n)
 {
     metric_add(metrics_at(&metrics, M_DELETED, s->label, 0), n);
@@ -350,6 +393,7 @@ static void part_free(void *self, struct pipeline_part *part)
     dedupe_free(m->seen);
     pairing_free(m->pairs);
     mem_free(m->refused);
+    mem_free(m->fresh);
     mem_free(m);
     part->user = NULL;
 }
@@ -365,6 +409,7 @@ rc_t sink_open(struct sink **ret, struct stream *st, const struct sink_def *def,
 {
     struct sink *s = mem_alloc(sizeof *s);
     *s = (struct sink){.st = st,
+                       .name = def->name,
                        .take = def->take,
                        .take_label = def->take_label,
                        .free_own = def->free_own,
@@ -386,7 +431,7 @@ rc_t sink_open(struct sink **ret, struct stream *st, const struct sink_def *def,
                                                      .self = s,
                                                      .topics = topics,
                                                      .part_free = part_free,
-                                                     .warmup_records = st->options.dedupe_records + 2 * st->options.pair_records,
+                                                     .warmup_records = horizon(&st->options),
                                                      .intent = def->intent,
                                                      .frontier = true,
                                                      .skip_lost = st->options.skip_lost,

@@ -8,6 +8,7 @@
 
 struct sink {
     struct stream *st;
+    const char *name; /* the pipeline's */
     struct pipeline *pipeline;
     struct cache *cache;
     struct db *db; /* of lookups while records are handled; the pipeline has its own */
@@ -40,5 +41,8 @@ struct sink_def {
 };
 rc_t sink_open(struct sink **ret, struct stream *st, const struct sink_def *def, struct err *e) MUST_CHECK;
 rc_t sink_record(void *self, const struct pipeline_record *r, struct err *e) MUST_CHECK; /* ops.record of both */
+/* What both do in ops.write and ops.done. */
+rc_t sink_write_refused(struct sink *s, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e) MUST_CHECK;
+void sink_done(const struct pipeline_part *part);
 void sink_count_deleted(const struct sink *s, int64_t rows); /* of endpoints that are no more */
 bool sink_has(struct pipeline_part *const *parts, size_t n, const struct pipeline_part *part);

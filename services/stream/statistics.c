@@ -307,6 +307,8 @@ static rc_t write_all(void *self, struct db *db, struct pipeline_part *const *pa
     rc_t rc = dead_letters_write(s->dead, db, parts, n, e);
     if (rc == OK)
         rc = labels_write(t->labels, db, parts, n, e);
+    if (rc == OK)
+        rc = sink_write_refused(s, db, parts, n, e);
     return rc == OK && n_accs ? write_accs(t, db, accs, n_accs, e) : rc;
 }
 
@@ -329,6 +331,7 @@ static void done(void *self, const struct pipeline_part *part, bool committed)
     }
     t->n = kept;
     t->since_mono_us = 0;
+    sink_done(part);
     dead_letters_done(s->dead, part);
     labels_done(t->labels, part);
 }

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "db/lakefile.h"
+#include "db/refused.h"
 #include "db/ledger.h"
 #include "db/project.h"
 #include "db/result.h"
@@ -903,10 +904,35 @@ static void dead_letters_are_kept_once(void **state)
                      1);
 }
 
+static void refused_records_are_kept_over_the_horizon(void **state)
+{
+    (void)state;
+    int64_t early[] = {9, 3, 4, 5, 4}, later[] = {30, 12, 8 /* half of a pair of the flush before */}, *got = NULL;
+    size_t n = 0;
+    ok(refused_add(t.db, "lake", "t", 0, 10, early, 5, 0, &e));
+    ok(refused_add(t.db, "lake", "t", 1, 10, early, 5, 0, &e));
+    ok(refused_add(t.db, "statistics", "t", 0, 10, early, 1, 0, &e));
+    ok(refused_add(t.db, "lake", "t", 0, 31, later, 3, 10, &e)); /* a flush that ended there may have the horizon's first */
+    ok(refused_list(t.db, "lake", "t", 0, 4, &got, &n, &e));
+    const int64_t want[] = {4, 5, 8, 9, 12, 30};
+    assert_int_equal(n, 6);
+    assert_memory_equal(got, want, sizeof want);
+    mem_free(got);
+    ok(refused_add(t.db, "lake", "t", 0, 40, later, 1, 11, &e));
+    ok(refused_list(t.db, "lake", "t", 0, 0, &got, &n, &e));
+    assert_int_equal(n, 4); /* 8, 8, 12, 30 */
+    assert_true(got[0] == 8 && got[1] == 8 && got[3] == 30);
+    mem_free(got);
+    ok(refused_list(t.db, "lake", "other", 0, 0, &got, &n, &e));
+    assert_int_equal(n, 0);
+    mem_free(got);
+}
+
 int main(void)
 {
     int failed = 0;
     const struct CMUnitTest everywhere[] = {
+        cmocka_unit_test_setup_teardown(refused_records_are_kept_over_the_horizon, setup, teardown),
         cmocka_unit_test_setup_teardown(rows_begin_unowned, setup, teardown),
         cmocka_unit_test_setup_teardown(an_older_owner_is_fenced, setup, teardown),
         cmocka_unit_test_setup_teardown(a_frontier_is_the_least, setup, teardown),
