@@ -5,7 +5,7 @@
 #include "http/request.h"
 #include "metrics/metrics.h"
 
-enum { C_REQUESTS, C_SECONDS, C_REFUSED, C_CONNECTIONS };
+enum { C_REQUESTS, C_SECONDS, C_REFUSED, C_CONNECTIONS, C_BUSY };
 #define ROUTES 64 /* more than any service has */
 
 static const struct metric_row rows[] = {
@@ -33,6 +33,9 @@ static const struct metric_row rows[] = {
                                                          [REFUSED_DRAINING] = "draining",
                                                          NULL}}}},
     [C_CONNECTIONS] = {.name = "modelmon_http_connections", .kind = METRIC_GAUGE, .help = "Open connections."},
+    [C_BUSY] = {.name = "modelmon_http_busy",
+                .kind = METRIC_GAUGE,
+                .help = "Requests that are not answered whole, as of the last change; asking counts."},
 };
 static struct metric_set set = METRIC_SET(rows);
 
@@ -49,6 +52,11 @@ void counters_refuse(enum refusal why)
 void counters_connections(size_t n)
 {
     metric_set(metrics_at(&set, C_CONNECTIONS, 0, 0), (double)n);
+}
+
+void counters_busy(size_t n)
+{
+    metric_set(metrics_at(&set, C_BUSY, 0, 0), (double)n);
 }
 
 size_t counters_route(const struct http_route *row)

@@ -52,7 +52,9 @@ static void count_out(struct connection *c)
     c->counted = false;
     if (c->request.suspended)
         atomic_fetch_sub(&s->suspended, 1);
-    if (atomic_fetch_sub(&s->busy, 1) == 1 && atomic_load(&s->quiesced)) {
+    size_t was = atomic_fetch_sub(&s->busy, 1);
+    counters_busy(was - 1);
+    if (was == 1 && atomic_load(&s->quiesced)) {
         (void)pthread_mutex_lock(&s->lock);
         (void)pthread_cond_broadcast(&s->changed); /* http_server_stop waits for it */
         (void)pthread_mutex_unlock(&s->lock);
@@ -117,7 +119,7 @@ void *intake_request_line(void *cls, const char *target, struct MHD_Connection *
     hide_query(target);
     atomic_store(&c->phase, (int)RECEIVING);
     if (!c->counted)
-        atomic_fetch_add(&s->busy, 1);
+        counters_busy(atomic_fetch_add(&s->busy, 1) + 1);
     c->counted = true;
     return r;
 }

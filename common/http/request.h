@@ -121,5 +121,6 @@ enum refusal {
 void counters_register(void);
 void counters_refuse(enum refusal why);
 void counters_connections(size_t n);
+void counters_busy(size_t n);
 void counters_answered(const struct http_request *r);
 size_t counters_route(const struct http_route *row);
