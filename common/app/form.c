@@ -8,6 +8,7 @@
 #include "app/topics.h"
 #include "base/crash.h"
 #include "event/inference.h"
+#include "log/log.h"
 
 #define BATCH_MAX 10000u /* events in one request */
 #define HANDLED (SIZE_MAX / 2)
@@ -32,8 +33,10 @@ static void fail(struct form_post *p, rc_t rc, const char *words)
 static void delivered(void *arg, size_t n, rc_t rc, const char *words)
 {
     struct form_post *p = arg;
-    if (rc)
-        fail(p, rc, words ? words : "the bus did not acknowledge");
+    if (rc) {
+        log_warn("not_durable", LF_STR("function", p->form->function), LF_STR("error", words ? words : ""));
+        fail(p, rc, rc == E_INVALID ? "it is larger than the brokers take" : "the bus did not acknowledge");
+    }
     release(p, n);
 }
 
@@ -53,6 +56,12 @@ static void refuse(struct form_post *p, const struct form_place *at, const struc
 
 /* ---- to the bus ---- */
 
+/* A sender gets no words of a library. */
+static const char *words_of(rc_t rc, const struct err *e)
+{
+    return !err_quotes(e) ? e->text : rc == E_INVALID ? "it is larger than the bus takes" : "the bus does not take it now";
+}
+
 /* What became of each that waited. */
 static void settle(struct form_post *p, size_t n, const struct err *e)
 {
@@ -61,11 +70,11 @@ static void settle(struct form_post *p, size_t n, const struct err *e)
         rc_t rc = p->waiting->list[i].rc;
         p->sent += rc == OK;
         if (rc == E_INVALID) { /* larger than the bus takes */
-            (void)reject_set(&why, REJECT_TOO_LARGE, "", 0, "%s", e->text);
+            (void)reject_set(&why, REJECT_TOO_LARGE, "", 0, "%s", words_of(rc, e));
             refuse(p, &p->waiting->places[i], &why);
             p->accepted--;
         } else if (rc) {
-            fail(p, rc, e->text);
+            fail(p, rc, words_of(rc, e));
         }
     }
 }
@@ -121,9 +130,9 @@ static rc_t send_alone(struct form_post *p, const struct form_event *ev, struct 
                            : bus_produce_lent(to, p->topic, ev->key, raw, &header, n, &p->receipt, &e);
     p->sent += rc == OK;
     if (rc == E_INVALID) /* larger than the bus takes */
-        return reject_set(why, REJECT_TOO_LARGE, "", 0, "%s", e.text);
+        return reject_set(why, REJECT_TOO_LARGE, "", 0, "%s", words_of(rc, &e));
     if (rc)
-        fail(p, rc, e.text);
+        fail(p, rc, words_of(rc, &e));
     return rc;
 }
 

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define ROOM (sizeof((struct err *)NULL)->text - 1) /* the last byte says whether the text quotes */
+
 /* A cut must not leave half a UTF-8 character: these texts end up in JSON. */
 static void cut_to_character(char *text, size_t len)
 {
@@ -22,11 +24,12 @@ static void cut_to_character(char *text, size_t len)
 PRINTF(2, 0) static void format(struct err *e, const char *fmt, va_list args)
 {
     struct err made;
-    int n = vsnprintf(made.text, sizeof made.text, fmt, args);
+    int n = vsnprintf(made.text, ROOM, fmt, args);
     if (n < 0)
         made.text[0] = '\0';
-    else if ((size_t)n >= sizeof made.text)
-        cut_to_character(made.text, sizeof made.text - 1);
+    else if ((size_t)n >= ROOM)
+        cut_to_character(made.text, ROOM - 1);
+    made.text[ROOM] = '\0';
     *e = made;
 }
 
@@ -41,6 +44,23 @@ rc_t err_set(struct err *e, rc_t rc, const char *fmt, ...)
     return rc;
 }
 
+rc_t err_quote(struct err *e, rc_t rc, const char *fmt, ...)
+{
+    if (e == NULL)
+        return rc;
+    va_list args;
+    va_start(args, fmt);
+    format(e, fmt, args);
+    va_end(args);
+    e->text[ROOM] = 1;
+    return rc;
+}
+
+bool err_quotes(const struct err *e)
+{
+    return e->text[ROOM] != '\0';
+}
+
 rc_t err_prefix(struct err *e, rc_t rc, const char *fmt, ...)
 {
     if (e == NULL)
@@ -50,7 +70,8 @@ rc_t err_prefix(struct err *e, rc_t rc, const char *fmt, ...)
     va_start(args, fmt);
     format(e, fmt, args);
     va_end(args);
-    size_t used = strlen(e->text), room = sizeof e->text - 1 - used, n = strlen(old.text);
+    e->text[ROOM] = old.text[ROOM];
+    size_t used = strlen(e->text), room = ROOM - 1 - used, n = strlen(old.text);
     size_t take = n < room ? n : room;
     memcpy(e->text + used, old.text, take);
     e->text[used + take] = '\0';

@@ -1,6 +1,7 @@
 /* Result codes and the error text that goes with them.
  * A code says what the caller should do; struct err says what happened, in words for a person. */
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef enum {
@@ -15,7 +16,7 @@ typedef enum {
 } rc_t;
 
 struct err {
-    char text[256];
+    char text[256]; /* its last byte is err_quotes's */
 };
 
 #define PRINTF(fmt_at, args_at) __attribute__((format(printf, fmt_at, args_at)))
@@ -25,6 +26,10 @@ struct err {
 /* Writes the text (cut to fit, always terminated) and returns rc, so that a failing function can
  * `return err_set(e, E_INVALID, "…")`. e may be NULL. */
 rc_t err_set(struct err *e, rc_t rc, const char *fmt, ...) PRINTF(3, 4);
+/* The same for a text with the words of a server or library in it, which err_quotes then tells: they are for logs and /readyz,
+ * not for who sent a request. */
+rc_t err_quote(struct err *e, rc_t rc, const char *fmt, ...) PRINTF(3, 4);
+bool err_quotes(const struct err *e);
 /* Puts words in front of what is there: "reading manifest: " + old text. Returns rc. */
 rc_t err_prefix(struct err *e, rc_t rc, const char *fmt, ...) PRINTF(3, 4);
 const char *rc_name(rc_t rc);

@@ -10,7 +10,7 @@
 
 static rc_t failed(rd_kafka_resp_err_t err, const char *doing, struct err *e)
 {
-    return err ? err_set(e, kafka_rc(err), "%s: %s", doing, rd_kafka_err2str(err)) : OK;
+    return err ? err_quote(e, kafka_rc(err), "%s: %s", doing, rd_kafka_err2str(err)) : OK;
 }
 
 /* err of the whole, or the first one that a partition has. */
@@ -65,8 +65,8 @@ static rc_t assign_seek(void *self, const struct bus_partition *part, struct err
 static rc_t look_failed(rd_kafka_resp_err_t err, struct err *e)
 {
     if (err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION || err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
-        return err_set(e, E_NOTFOUND, "asking for offsets: %s", rd_kafka_err2str(err));
-    return err_set(e, E_AGAIN, "asking for offsets: %s", rd_kafka_err2str(err));
+        return err_quote(e, E_NOTFOUND, "asking for offsets: %s", rd_kafka_err2str(err));
+    return err_quote(e, E_AGAIN, "asking for offsets: %s", rd_kafka_err2str(err));
 }
 
 /* One ListOffsets a broker: librdkafka sends the "time" as it is, and -1 and -2 mean end and begin in the protocol.

@@ -152,7 +152,7 @@ static rc_t subscribe(struct kafka_consumer *c, char *const *topics, size_t n, s
             rd_kafka_topic_partition_list_add(list, topics[i], RD_KAFKA_PARTITION_UA);
     rd_kafka_resp_err_t err = n ? rd_kafka_subscribe(c->rk, list) : rd_kafka_unsubscribe(c->rk);
     rd_kafka_topic_partition_list_destroy(list);
-    return err ? err_set(e, kafka_rc(err), "subscribing: %s", rd_kafka_err2str(err)) : OK;
+    return err ? err_quote(e, kafka_rc(err), "subscribing: %s", rd_kafka_err2str(err)) : OK;
 }
 
 static rc_t consumer_topics(void *self, const char *const *topics, size_t n, struct err *e)

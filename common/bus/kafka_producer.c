@@ -415,7 +415,7 @@ static rc_t producer_produce(void *self, const struct bus_message *m, struct err
     mem_free(d);
     if (err == RD_KAFKA_RESP_ERR__FATAL)
         atomic_store(&p->broken, true);
-    return err_set(e, kafka_message_rc(err), "producing to %.100s: %s", m->topic, rd_kafka_err2str(err));
+    return err_quote(e, kafka_message_rc(err), "producing to %.100s: %s", m->topic, rd_kafka_err2str(err));
 }
 
 /* Lock held. Sets the code of each; gives the first that is none. */

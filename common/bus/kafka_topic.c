@@ -33,7 +33,7 @@ static rc_t verdict(rd_kafka_event_t *ev, const char *topic, struct err *e)
     if (!err || err == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
         return OK;
     const char *why = n ? rd_kafka_topic_result_error_string(topics[0]) : NULL;
-    return err_set(e, kafka_rc(err), "making topic %.100s: %s", topic, why ? why : rd_kafka_err2str(err));
+    return err_quote(e, kafka_rc(err), "making topic %.100s: %s", topic, why ? why : rd_kafka_err2str(err));
 }
 
 static rc_t create(rd_kafka_t *rk, const struct bus_config *cfg, const char *topic, int32_t partitions,
@@ -78,7 +78,7 @@ static rc_t count(rd_kafka_t *rk, const char *topic, int32_t *ret, int64_t end_u
 {
     rd_kafka_topic_t *rkt = rd_kafka_topic_new(rk, topic, NULL);
     if (!rkt)
-        return err_set(e, E_INVALID, "topic %.100s: %s", topic, rd_kafka_err2str(rd_kafka_last_error()));
+        return err_quote(e, E_INVALID, "topic %.100s: %s", topic, rd_kafka_err2str(rd_kafka_last_error()));
     int32_t n = 0;
     rd_kafka_queue_t *pause = rd_kafka_queue_new(rk); /* nothing comes here: a wait that needs no sleep */
     for (int64_t left; (left = end_us - clock_mono_us()) > 0 && n == 0;) {

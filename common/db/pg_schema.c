@@ -44,7 +44,7 @@ static rc_t create_on(const struct pg *pg, PGconn **conn, struct err *e)
                     "WHERE NOT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1::text)",
                     pg_dbname(pg), &sql, &why);
     if (rc)
-        return err_set(e, rc, "%s", why.text);
+        return err_quote(e, rc, "%s", why.text);
     if (!sql)
         return E_AGAIN; /* it is there and does not let us in: e says why already */
     rc = admin(pg, conn, sql, NULL, NULL, e);

@@ -90,7 +90,7 @@ rc_t pg_lost(struct pg *pg, const char *doing, struct err *e)
     pg->conn = NULL;
     forget(pg);
     pg->next_attempt_us = clock_mono_us() + BACKOFF_MIN_US;
-    return err_set(e, E_AGAIN, "connection to PostgreSQL lost: %s", pg->last_error);
+    return err_quote(e, E_AGAIN, "connection to PostgreSQL lost: %s", pg->last_error);
 }
 
 static void ignore_notice(void *arg, const PGresult *res)
@@ -177,7 +177,7 @@ PGconn *pg_connect_to(struct pg *pg, const char *dbname, struct err *e)
         return conn;
     }
     snprintf(pg->last_error, sizeof pg->last_error, "%.*s", first_line(why), why);
-    (void)err_set(e, E_AGAIN, "connecting to PostgreSQL: %s", pg->last_error);
+    (void)err_quote(e, E_AGAIN, "connecting to PostgreSQL: %s", pg->last_error);
     PQfinish(conn);
     return NULL;
 }
@@ -187,8 +187,8 @@ static rc_t reconnect(struct pg *pg, struct err *e)
     int64_t now = clock_mono_us();
     pg->tried = now >= pg->next_attempt_us;
     if (!pg->tried)
-        return err_set(e, E_AGAIN, "no connection to PostgreSQL, next attempt in %lld ms: %s",
-                       (long long)((pg->next_attempt_us - now + 999) / 1000), pg->last_error);
+        return err_quote(e, E_AGAIN, "no connection to PostgreSQL, next attempt in %lld ms: %s",
+                         (long long)((pg->next_attempt_us - now + 999) / 1000), pg->last_error);
     PGconn *conn = pg_connect_to(pg, NULL, e);
     if (!conn) {
         int64_t next = pg->backoff_us * 2;
@@ -222,7 +222,7 @@ static rc_t pg_ready(void *self, bool connect, struct err *e)
     look(pg);
     if (pg->conn)
         return OK;
-    return connect ? reconnect(pg, e) : err_set(e, E_AGAIN, "connection to PostgreSQL lost: %s", pg->last_error);
+    return connect ? reconnect(pg, e) : err_quote(e, E_AGAIN, "connection to PostgreSQL lost: %s", pg->last_error);
 }
 
 static int64_t pg_generation(const void *self)
@@ -238,7 +238,7 @@ static rc_t failed(struct pg *pg, const PGresult *res, struct err *e)
     const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
     if (!state)
         return pg_lost(pg, NULL, e);
-    rc_t rc = err_set(e, pg_state_rc(state), "PostgreSQL %s: %s", state, text ? text : "");
+    rc_t rc = err_quote(e, pg_state_rc(state), "PostgreSQL %s: %s", state, text ? text : "");
     if (strcmp(state, "0A000") == 0 || strncmp(state, "26", 2) == 0) {
         map_done(&pg->statements); /* numbers go on: the old ones stay until the connection ends */
         pg->statements = (struct map){0};

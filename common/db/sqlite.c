@@ -37,11 +37,11 @@ static rc_t code_rc(int code)
 
 rc_t sqlite_failed(const struct sqlite *s, int code, struct err *e)
 {
-    const char *more = (code & 0xff) == SQLITE_FULL
-                           ? ": make room on the disk of the database; it then goes on by itself"
-                           : "";
-    return err_set(e, code_rc(code), "SQLite %d: %s%s", code, s->conn ? sqlite3_errmsg(s->conn) : sqlite3_errstr(code),
-                   more);
+    if ((code & 0xff) == SQLITE_FULL)
+        return err_set(e, code_rc(code),
+                       "SQLite %d: the disk is full: make room on the disk of the database; it then goes on by itself",
+                       code);
+    return err_quote(e, code_rc(code), "SQLite %d: %s", code, s->conn ? sqlite3_errmsg(s->conn) : sqlite3_errstr(code));
 }
 
 /* --- the connection --- */

@@ -94,6 +94,16 @@ static rc_t read_strategy(struct call *c, const char **ret, struct err *e)
     return err_set(e, E_INVALID, "creation-strategy: inplace, overwrite, archive or skip is wanted");
 }
 
+/* In a transaction: another create of the name, which may delete this record, comes before all of it or after. */
+static rc_t make(struct call *c, const struct project *p, const struct endpoint *in, const char *strategy,
+                 const struct columns *x, struct endpoint *ret, struct err *e)
+{
+    rc_t rc = endpoint_create(c->db, in, strategy, ret, e);
+    if (rc == OK)
+        rc = store_columns(c, ret, x, e);
+    return rc == OK ? answer_endpoint(c, p, ret->id, e) : rc;
+}
+
 static rc_t create(struct call *c, const struct project *p, struct json *body, const char *strategy, struct err *e)
 {
     struct endpoint in = {0}, made = {0};
@@ -103,11 +113,9 @@ static rc_t create(struct call *c, const struct project *p, struct json *body, c
     if (rc == OK)
         rc = read_columns(c, &in, stats, &x, e);
     if (rc == OK)
-        rc = endpoint_create(c->db, &in, strategy, &made, e);
+        rc = db_begin(c->db, e);
     if (rc == OK)
-        rc = store_columns(c, &made, &x, e);
-    if (rc == OK)
-        rc = answer_endpoint(c, p, made.id, e);
+        rc = call_commit(c, make(c, p, &in, strategy, &x, &made, e), e);
     if (rc == OK)
         c->status = 201;
     columns_done(&x);
@@ -178,7 +186,9 @@ static rc_t change_fields(struct call *c, const struct project *p, const struct 
         rc = take_fields(c, body, ret, in, e);
     if (rc == OK)
         rc = read_columns(c, ret, NULL, x, e);
-    return rc == OK ? endpoint_update(c->db, ret, e) : rc;
+    if (rc == OK)
+        rc = endpoint_update(c->db, ret, e);
+    return rc == OK ? store_columns(c, ret, x, e) : rc;
 }
 
 static rc_t patch(struct call *c, const struct project *p, struct json *body, struct err *e)
@@ -191,8 +201,6 @@ static rc_t patch(struct call *c, const struct project *p, struct json *body, st
         rc = db_begin(c->db, e);
     if (rc == OK)
         rc = call_commit(c, change_fields(c, p, body, &in, &ep, &x, e), e);
-    if (rc == OK)
-        rc = store_columns(c, &ep, &x, e);
     if (rc == OK)
         json_quote(&c->out, str_of(ep.uid)); /* MLRun answers the uid as a JSON string */
     columns_done(&x);

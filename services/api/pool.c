@@ -143,6 +143,13 @@ static struct pool_item *free_item(struct pool *p)
     return NULL;
 }
 
+/* The lock is held. */
+static rc_t not_ready(const struct pool *p, struct err *e)
+{
+    *e = p->why;
+    return E_AGAIN;
+}
+
 rc_t pool_take(struct pool *p, struct pool_item **ret, struct err *e)
 {
     struct timespec until;
@@ -153,7 +160,7 @@ rc_t pool_take(struct pool *p, struct pool_item **ret, struct err *e)
     rc_t rc = OK;
     pthread_mutex_lock(&p->lock);
     if (!p->ready)
-        rc = err_set(e, E_AGAIN, "%s", p->why.text);
+        rc = not_ready(p, e);
     for (; rc == OK && !(item = free_item(p)); waited = true)
         if (pthread_cond_timedwait(&p->freed, &p->lock, &until) == ETIMEDOUT)
             rc = err_set(e, E_AGAIN, "all %zu database connections are busy: raise API_POOL", p->n);

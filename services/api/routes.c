@@ -3,6 +3,9 @@
 #include "api.h"
 
 #include <assert.h>
+#include <inttypes.h>
+#include <sys/random.h>
+#include "base/clock.h"
 #include "log/log.h"
 #include "page.h"
 
@@ -48,15 +51,16 @@ struct answer {
     rc_t rc;
     int status;
     const char *code, *title;
+    const char *words; /* instead of those of a server, which are for the log */
 };
 static const struct answer answers[] = {
-    {E_INVALID, 400, "invalid", "That request is not right"},
-    {E_NOTFOUND, 404, "not_found", "Nothing is here"},
-    {E_CONFLICT, 409, "conflict", "Somebody was faster"},
-    {E_LIMIT, 400, "limit", "That is too much at once"},
-    {E_AGAIN, 503, "unavailable", "The database cannot be reached"},
-    {E_UNKNOWN, 503, "unavailable", "The database went away during the request"},
-    {E_FATAL, 500, "internal", "Something is wrong in here"},
+    {E_INVALID, 400, "invalid", "That request is not right", "the database does not take a value of this request"},
+    {E_NOTFOUND, 404, "not_found", "Nothing is here", "it is not there"},
+    {E_CONFLICT, 409, "conflict", "Somebody was faster", "somebody else changed or deleted the same: look again"},
+    {E_LIMIT, 400, "limit", "That is too much at once", "that is too much at once"},
+    {E_AGAIN, 503, "unavailable", "The database cannot be reached", "the database does not answer: see /readyz"},
+    {E_UNKNOWN, 503, "unavailable", "The database went away during the request", "the database went away during the request"},
+    {E_FATAL, 500, "internal", "Something is wrong in here", "an internal error"},
 };
 
 static const struct answer *answer_of(rc_t rc)
@@ -76,14 +80,29 @@ static void page_headers(struct http_request *r)
     http_add_header(r, "X-Frame-Options", "DENY");
 }
 
+/* What the log has and the answer has not; both have the id. */
+static const char *told_by_log(struct call *c, const struct api_route *route, const struct answer *a, const struct err *e)
+{
+    uint64_t random = 0;
+    if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
+        random = (uint64_t)clock_now_us();
+    const char *id = arena_printf(c->arena, "%016" PRIx64, random);
+    if (a->status == 500)
+        log_error("request_failed", LF_STR("id", id), LF_STR("method", route->method), LF_STR("path", route->pattern),
+                  LF_ERR(e));
+    else
+        log_warn("request_refused", LF_STR("id", id), LF_STR("method", route->method), LF_STR("path", route->pattern),
+                 LF_ERR(e));
+    http_add_header(c->r, "X-Request-Id", id);
+    return arena_printf(c->arena, "%s (id %s in the log of the api service)", a->words, id);
+}
+
 static void fail(struct call *c, const struct api_route *route, rc_t rc, const struct err *e)
 {
     const struct answer *a = answer_of(rc);
     const char *text = e->text;
-    if (a->status == 500) {
-        log_error("request_failed", LF_STR("method", route->method), LF_STR("path", route->pattern), LF_ERR(e));
-        text = "an internal error; the log of the api service has the details";
-    }
+    if (a->status == 500 || err_quotes(e))
+        text = told_by_log(c, route, a, e);
     if (route->flags & API_HTML) {
         if (a->status == 503)
             http_add_header(c->r, "Retry-After", "2");

@@ -308,7 +308,7 @@ static int64_t round_once(struct controller *c)
     struct err e = {{0}};
     int64_t wait = c->opts.tick_us;
     rc_t rc = tick(c, &r, &wait, &e);
-    answer(requests, n, rc, &r, e.text);
+    answer(requests, n, rc, &r, rc && err_quotes(&e) ? "the database does not answer: see /readyz" : e.text);
     c->db_ready = c->db_ready && rc == OK;
     note_database(c, rc, &e);
     if (rc == E_FATAL)

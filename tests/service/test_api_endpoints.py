@@ -434,3 +434,17 @@ def test_patches_at_once_lose_nothing(api, project):
             now = api.get(path(project, "/m")).json
             told = {field: now[parts[field]][field] for field in fields}
             assert told == {field: value(i) for field, value in fields.items()}
+
+
+@pytest.mark.parametrize("strategy, left", [("overwrite", 1), ("inplace", 1), ("archive", 5), ("skip", 1)])
+def test_creates_at_once(api, project, strategy, left):
+    """Sixteen of one name at the same time: each is whole, and after all the others or before them."""
+    body = record(project, "m", spec={"feature_names": ["a", "b"], "label_names": ["y"]})
+    with concurrent.futures.ThreadPoolExecutor(16) as threads:
+        for _ in range(3):
+            answers = list(threads.map(lambda _: api.post(path(project, creation_strategy=strategy), body), range(16)))
+            assert [a.status for a in answers] == [201] * 16, [a.text for a in answers if a.status != 201]
+            assert all(a.json["spec"]["feature_names"] == ["a", "b"] for a in answers)
+    project_id = api.sql("SELECT id FROM projects WHERE name = %s", project)[0][0]
+    assert api.sql("SELECT count(*) FROM endpoints WHERE project_id = %s", project_id) == [(left,)]
+    assert len(api.get(path(project, latest_only=True)).json["endpoints"]) == 1

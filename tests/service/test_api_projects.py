@@ -249,3 +249,20 @@ def test_many_at_once(api):
     with concurrent.futures.ThreadPoolExecutor(24) as threads:
         assert all(threads.map(one, range(300)))
     assert len(api.get(base).json["endpoints"]) == 4
+
+
+def test_what_is_wrong_inside_is_in_the_log_under_the_answers_id():
+    with Api() as api:
+        name = api.project()
+        api.sql("ALTER TABLE endpoints RENAME TO away")
+        for path in (f"/api/v1/projects/{name}/model-endpoints", f"/ui/p/{name}"):
+            answer = api.get(path)
+            assert answer.status == 500
+            number = answer.headers["X-Request-Id"]
+            assert re.fullmatch("[0-9a-f]{16}", number) and number in answer.text
+            assert not re.search("postgres|relation|endpoints.* does not exist|42P01", answer.text.split("</style>")[-1], re.I), answer.text
+            with open(api.log) as log:
+                (line,) = [json.loads(line) for line in log if number in line]
+            assert line["ev"] == "request_failed" and line["level"] == "error" and "42P01" in line["error"]
+        api.sql("ALTER TABLE away RENAME TO endpoints")
+        assert api.get(f"/api/v1/projects/{name}/model-endpoints").status == 200
