@@ -1,4 +1,4 @@
-# One image a service: docker build --target stream -t modelmon/stream:dev .
+# One image a service: docker build --target stream --build-arg VERSION="$(scripts/version)" -t modelmon/stream:dev .
 # Each holds its program, the libraries that it loads, and nothing else; uid 10001; its root may be read-only. A new
 # service is one more block at the end.
 ARG DEBIAN=debian:trixie-slim
@@ -11,12 +11,13 @@ RUN apt-get update && apt-get install -y --no-install-recommends \
 WORKDIR /src
 COPY scripts/duckdb scripts/
 RUN scripts/duckdb /opt/duckdb && install -D -m 755 /opt/duckdb/lib/libduckdb.so /usr/lib/modelmon/libduckdb.so
-COPY Makefile ./
-COPY scripts/embed scripts/image-root scripts/
+COPY Makefile VERSION ./
+COPY scripts/embed scripts/image-root scripts/version scripts/
 COPY common common
 COPY services services
 ARG JOBS=2
-RUN make -j"$JOBS" all DUCKDB=/opt/duckdb RPATH=/usr/lib/modelmon \
+ARG VERSION=
+RUN make -j"$JOBS" all VERSION="$VERSION" DUCKDB=/opt/duckdb RPATH=/usr/lib/modelmon \
     && for p in build/bin/*; do scripts/image-root "$p" "/image/${p##*/}" || exit 1; done
 
 FROM scratch AS runtime

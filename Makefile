@@ -64,6 +64,9 @@ objs = $(patsubst %,$1/%.o,$(common:.c=) $(if $(migrations),build/gen/migrations
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
+# The one place where a version comes from: scripts/version, or `make VERSION=...`.
+$(if $(filter-out help setup clean,$(MAKECMDGOALS)),$(shell VERSION='$(VERSION)' scripts/version build/gen/version.c))
+
 ifeq ($(wildcard $(DUCKDB)/lib/libduckdb.so),)
 $(if $(filter-out help setup demo test% chaos% up down bench fuzz clean,$(MAKECMDGOALS)),$(warning run `make setup` first))
 endif
@@ -151,7 +154,8 @@ others = $(if $(filter modelmon,$2),$(foreach s,$(filter-out modelmon,$(services
 # A service: its own objects and what it needs of the library. $(call service,NAME,PLACE,VARIANT,LINK)
 define service
 $2/$1: $(patsubst %.c,$3/%.o,$(wildcard services/$1/*.c)) \
-        $(if $(filter $1,$(assets)),$3/build/gen/assets_$1.o) $(call others,$3,$1) $3/libmodelmon.a
+        $(if $(filter $1,$(assets)),$3/build/gen/assets_$1.o) $(call others,$3,$1) $3/build/gen/version.o \
+        $3/libmodelmon.a
 	$$(call link,$$($4))
 endef
 $(foreach s,$(services),$(eval $(call service,$s,$(BIN),$(REL),LINK_REL)))

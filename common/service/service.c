@@ -22,10 +22,7 @@
 #include "service/parts.h"
 #include "service/probe.h"
 #include "service/routes.h"
-
-#ifndef MODELMON_VERSION
-#define MODELMON_VERSION "0.1.0-dev"
-#endif
+#include "service/version.h"
 
 #define BEAT_US (2 * USEC_PER_SEC)
 
@@ -102,7 +99,7 @@ static struct metric_set metrics = METRIC_SET(rows);
 
 const char *service_version(void)
 {
-    return MODELMON_VERSION;
+    return build_version;
 }
 
 struct loop *service_loop(struct service *s)

@@ -37,6 +37,15 @@ static void errors_are_cut_between_characters(void **state)
         (void)err_prefix(&e, OK, "\xC3\xA9");
     assert_true(strlen(e.text) < sizeof e.text);
     assert_true(text_is_utf8(str_of(e.text)));
+    assert_false(err_quotes(&e));
+    assert_int_equal(err_quote(&e, E_AGAIN, "server: %s", text), E_AGAIN);
+    assert_true(err_quotes(&e) && strlen(e.text) < sizeof e.text - 1);
+    assert_int_equal(err_prefix(&e, E_AGAIN, "asking: "), E_AGAIN);
+    assert_true(err_quotes(&e)); /* still, and in a copy */
+    struct err copy = e;
+    assert_true(err_quotes(&copy));
+    assert_int_equal(err_set(&e, E_AGAIN, "ours"), E_AGAIN);
+    assert_false(err_quotes(&e));
     assert_int_equal(err_set(NULL, E_NOTFOUND, "x"), E_NOTFOUND);
     assert_string_equal(rc_name(E_UNKNOWN), "unknown outcome");
 }
