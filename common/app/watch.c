@@ -9,7 +9,7 @@
 
 static void look_at_bus(void *arg)
 {
-    struct watch *w = arg;
+    struct bus_watch *w = arg;
     struct err away = {{0}};
     bool up = bus_producer_up(w->producer);
     bus_away_words(w->brokers, &away);
@@ -17,22 +17,28 @@ static void look_at_bus(void *arg)
         loop_timer_every(w->timer, LOOK_US);
     w->met = w->met || up;
     if (up)
-        health_set(w->bus, HEALTH_OK, "%s", "");
+        health_set(w->health, HEALTH_OK, "%s", "");
     else if (w->met || ++w->looks > FIRST_LOOKS)
-        health_set(w->bus, HEALTH_DOWN, "%s; posted events get 503", away.text);
+        health_set(w->health, HEALTH_DOWN, "%s; posted events get 503", away.text);
+}
+
+void bus_watch_open(struct bus_watch *w, struct service *s, const char *name, struct bus_producer *producer,
+                    const struct bus_config *bus)
+{
+    w->producer = producer;
+    w->brokers = bus->brokers;
+    w->health = health_add(service_health(s), name, HEALTH_REQUIRED, GRACE_US);
+    w->timer = loop_timer_new(service_loop(s), look_at_bus, w);
+    loop_timer_every(w->timer, FIRST_LOOK_US);
 }
 
 void watch_open(struct watch *w, struct service *s, struct bus_producer *producer, const struct bus_config *bus,
                 const struct cache_config *cache)
 {
     struct health *h = service_health(s);
-    w->producer = producer;
-    w->brokers = bus->brokers;
     w->database = health_add(h, "database", HEALTH_REQUIRED, GRACE_US);
-    w->bus = health_add(h, "bus", HEALTH_REQUIRED, GRACE_US);
+    bus_watch_open(&w->bus, s, "bus", producer, bus);
     w->cache = cache->url && cache->url[0] ? health_add(h, "cache", HEALTH_OPTIONAL, 0) : NULL;
-    w->timer = loop_timer_new(service_loop(s), look_at_bus, w);
-    loop_timer_every(w->timer, FIRST_LOOK_US);
 }
 
 void watch_database(struct watch *w, rc_t rc, const struct err *e)

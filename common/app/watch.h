@@ -4,15 +4,23 @@
 #include "cache/cache.h"
 #include "service/service.h"
 
-struct watch {
-    struct health_dep *database, *bus, *cache;
+struct bus_watch {
+    struct health_dep *health;
     struct bus_producer *producer;
     const char *brokers;
     struct loop_timer *timer;
     bool met;  /* the bus has been up: it is looked at less often from then on */
     int looks; /* before that */
 };
-/* cache_url empty: none is watched. Looks at the bus from the service's loop. */
+/* Looks at the bus from the service's loop; name: of the dependency. */
+void bus_watch_open(struct bus_watch *w, struct service *s, const char *name, struct bus_producer *producer,
+                    const struct bus_config *bus);
+
+struct watch {
+    struct health_dep *database, *cache;
+    struct bus_watch bus;
+};
+/* cache_url empty: none is watched. */
 void watch_open(struct watch *w, struct service *s, struct bus_producer *producer, const struct bus_config *bus,
                 const struct cache_config *cache);
 /* What the pipeline's thread saw when it last asked. */

@@ -21,38 +21,35 @@ static void cut_to_character(char *text, size_t len)
         text[at - 1] = '\0';
 }
 
-PRINTF(2, 0) static void format(struct err *e, const char *fmt, va_list args)
+PRINTF(3, 0) static void format(struct err *e, bool quotes, const char *fmt, va_list args)
 {
     struct err made;
+    if (e == NULL)
+        return;
     int n = vsnprintf(made.text, ROOM, fmt, args);
     if (n < 0)
         made.text[0] = '\0';
     else if ((size_t)n >= ROOM)
         cut_to_character(made.text, ROOM - 1);
-    made.text[ROOM] = '\0';
+    made.text[ROOM] = quotes;
     *e = made;
 }
 
 rc_t err_set(struct err *e, rc_t rc, const char *fmt, ...)
 {
-    if (e == NULL)
-        return rc;
     va_list args;
     va_start(args, fmt);
-    format(e, fmt, args);
+    format(e, false, fmt, args);
     va_end(args);
     return rc;
 }
 
 rc_t err_quote(struct err *e, rc_t rc, const char *fmt, ...)
 {
-    if (e == NULL)
-        return rc;
     va_list args;
     va_start(args, fmt);
-    format(e, fmt, args);
+    format(e, true, fmt, args);
     va_end(args);
-    e->text[ROOM] = 1;
     return rc;
 }
 
@@ -68,9 +65,8 @@ rc_t err_prefix(struct err *e, rc_t rc, const char *fmt, ...)
     struct err old = *e;
     va_list args;
     va_start(args, fmt);
-    format(e, fmt, args);
+    format(e, err_quotes(&old), fmt, args);
     va_end(args);
-    e->text[ROOM] = old.text[ROOM];
     size_t used = strlen(e->text), room = ROOM - 1 - used, n = strlen(old.text);
     size_t take = n < room ? n : room;
     memcpy(e->text + used, old.text, take);

@@ -18,7 +18,8 @@ int64_t kafka_or(int64_t value, int64_t otherwise)
     return value ? value : otherwise;
 }
 
-rc_t kafka_rc(rd_kafka_resp_err_t err)
+/* Of one message: what is wrong with its topic can be mended, what is wrong with its size cannot. */
+rc_t kafka_message_rc(rd_kafka_resp_err_t err)
 {
     switch ((int)err) {
     case RD_KAFKA_RESP_ERR_NO_ERROR:
@@ -27,6 +28,15 @@ rc_t kafka_rc(rd_kafka_resp_err_t err)
     case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
     case RD_KAFKA_RESP_ERR_INVALID_RECORD:
     case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
+        return E_INVALID;
+    default:
+        return E_AGAIN;
+    }
+}
+
+rc_t kafka_rc(rd_kafka_resp_err_t err)
+{
+    switch ((int)err) {
     case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
     case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
     case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
@@ -41,23 +51,7 @@ rc_t kafka_rc(rd_kafka_resp_err_t err)
     case RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID:
         return E_FATAL;
     default:
-        return E_AGAIN;
-    }
-}
-
-/* Of one message: what is wrong with its topic can be mended, what is wrong with its size cannot. */
-rc_t kafka_message_rc(rd_kafka_resp_err_t err)
-{
-    switch ((int)err) {
-    case RD_KAFKA_RESP_ERR_NO_ERROR:
-        return OK;
-    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
-    case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
-    case RD_KAFKA_RESP_ERR_INVALID_RECORD:
-    case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
-        return E_INVALID;
-    default:
-        return E_AGAIN;
+        return kafka_message_rc(err);
     }
 }
 

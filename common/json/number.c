@@ -5,6 +5,7 @@
  *   more than 19 digits, or a tie   once more with w + 1; if that rounds to another double, base/num reads the text.
  * The method is Eisel's and Lemire's (D. Lemire, "Number parsing at a gigabyte per second", 2021). */
 #include "json/number.h"
+#include "json/scan.h"
 
 #include <string.h>
 
@@ -39,16 +40,6 @@ static inline bool is_digit(char c)
     return (unsigned char)(c - '0') < 10;
 }
 
-static uint64_t load8(const char *p)
-{
-    uint64_t v;
-    memcpy(&v, p, 8);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    v = __builtin_bswap64(v);
-#endif
-    return v;
-}
-
 /* Eight digits, one a byte, the first in the lowest byte, already minus '0'. */
 static uint64_t eight_digits(uint64_t v)
 {
@@ -64,7 +55,7 @@ static inline const char *read_digits(const char *p, const char *end, uint64_t *
 {
     uint64_t v = *w;
     while (end - p >= 8) {
-        uint64_t x = load8(p) ^ UINT64_C(0x3030303030303030);
+        uint64_t x = scan_load8(p) ^ UINT64_C(0x3030303030303030);
         uint64_t other = ((x + UINT64_C(0x7676767676767676)) | x) & UINT64_C(0x8080808080808080);
         if (other == 0) {
             v = v * 100000000 + eight_digits(x);

@@ -5,16 +5,6 @@
 
 #define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
 
-static uint64_t load8(const char *p)
-{
-    uint64_t v;
-    memcpy(&v, p, 8);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    v = __builtin_bswap64(v);
-#endif
-    return v;
-}
-
 /* High bit of each byte that is quote, backslash, control or not ASCII. Exact up to the first such byte, which is
  * all that is looked at: borrows only run upwards. */
 static uint64_t special_bytes(uint64_t v)
@@ -34,7 +24,7 @@ static const char *skip_plain(const char *p, const char *end)
     }
 #endif
     while (end - p >= 8) {
-        uint64_t special = special_bytes(load8(p));
+        uint64_t special = special_bytes(scan_load8(p));
         if (special)
             return p + __builtin_ctzll(special) / 8;
         p += 8;

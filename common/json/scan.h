@@ -2,7 +2,20 @@
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <string.h>
 #include "json/reader.h"
+
+/* Eight bytes, the first in the lowest byte. */
+static inline uint64_t scan_load8(const char *p)
+{
+    uint64_t v;
+    memcpy(&v, p, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    v = __builtin_bswap64(v);
+#endif
+    return v;
+}
 
 #ifdef __SSE2__
 #include <emmintrin.h>

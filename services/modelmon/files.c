@@ -162,6 +162,18 @@ static rc_t check_labels(const struct training_file *t, const char *path, struct
     return OK;
 }
 
+/* What was read is the caller's, if it is right. */
+static rc_t settle(rc_t rc, struct training_file *t, const char *path, struct training_file *ret, struct err *e)
+{
+    if (rc == OK)
+        rc = check_labels(t, path, e);
+    if (rc)
+        training_file_done(t);
+    else
+        *ret = *t;
+    return rc;
+}
+
 static rc_t read_training(struct training_file *t, struct lake_table *table, const char *path, bool percentiles,
                           struct err *e)
 {
@@ -193,13 +205,7 @@ rc_t training_file_read(struct training_file *ret, const char *path, const char 
         again = rc == E_AGAIN; /* once: the types of its columns are known then */
     }
     lake_table_free(table);
-    if (rc == OK)
-        rc = check_labels(&t, path, e);
-    if (rc)
-        training_file_done(&t);
-    else
-        *ret = t;
-    return rc;
+    return settle(rc, &t, path, ret, e);
 }
 
 rc_t training_file_statistics(struct training_file *ret, const char *path, const char *labels, struct err *e)
@@ -221,13 +227,7 @@ rc_t training_file_statistics(struct training_file *ret, const char *path, const
         rc = err_set(e, E_INVALID, "%s: an object of features is wanted: {\"age\": {\"count\": …, \"hist\": […]}}", path);
     if (rc == OK && (rc = reference_from_json(&t.reference, stats, t.labels, t.n_labels, e)) != OK)
         rc = err_prefix(e, rc, "%s: ", path);
-    if (rc == OK)
-        rc = check_labels(&t, path, e);
-    if (rc)
-        training_file_done(&t);
-    else
-        *ret = t;
-    return rc;
+    return settle(rc, &t, path, ret, e);
 }
 
 static bool is_object(const char *path)

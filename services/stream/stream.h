@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include "app/form.h"
+#include "app/watch.h"
 #include "bus/bus.h"
 #include "cache/cache.h"
 #include "db/project.h"
@@ -55,10 +56,8 @@ struct stream {
 
     struct service *service;
     struct bus_producer *producer;
-    struct loop_timer *look; /* at Kafka */
-    bool met_kafka;
-    int looks;                         /* before that */
-    struct health_dep *kafka, *loaded; /* loaded: the projects, once */
+    struct bus_watch kafka;
+    struct health_dep *loaded; /* the projects, once */
     struct projects projects;
     struct form form;
     struct sink *sinks[2]; /* statistics, lake: those that run */

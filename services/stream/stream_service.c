@@ -99,25 +99,6 @@ static const struct config_key keys[] = {
     {.env = "SKIP_LOST_OFFSETS", .def = "false", .type = CONFIG_BOOL, AT(skip_lost), .help = "When the bus no longer retains what is next: false stops the partition, true goes on at the earliest record."},
 };
 
-#define LOOK_US (250 * USEC_PER_MSEC)
-#define FIRST_LOOKS 12                     /* before it is said that it is not there */
-#define FIRST_LOOK_US (20 * USEC_PER_MSEC) /* until Kafka has been up: a start waits for it */
-
-static void watch_kafka(void *arg)
-{
-    struct stream *st = arg;
-    struct err away = {{0}};
-    bool up = bus_producer_up(st->producer);
-    bus_away_words(st->bus.brokers, &away);
-    if (up && !st->met_kafka)
-        loop_timer_every(st->look, LOOK_US);
-    st->met_kafka = st->met_kafka || up;
-    if (up)
-        health_set(st->kafka, HEALTH_OK, "%s", "");
-    else if (st->met_kafka || ++st->looks > FIRST_LOOKS)
-        health_set(st->kafka, HEALTH_DOWN, "%s; posted events get 503", away.text);
-}
-
 static rc_t open_sinks(struct stream *st, struct err *e)
 {
     rc_t rc = st->options.sinks & SINK_STATISTICS ? statistics_open(&st->sinks[0], st, e) : OK;
@@ -134,15 +115,13 @@ static rc_t open_stream(struct service *s, void *self, struct err *e)
     struct stream *st = self;
     st->service = s;
     projects_init(&st->projects);
-    st->kafka = health_add(service_health(s), "kafka", HEALTH_REQUIRED, 5 * USEC_PER_SEC);
     st->loaded = health_add(service_health(s), "projects", HEALTH_REQUIRED, 0);
     health_set(st->loaded, HEALTH_STARTING, "the database has not been read yet; posted events get 503");
     rc_t rc = bus_producer_open(&st->producer, &st->bus, e);
     if (rc)
         return rc;
+    bus_watch_open(&st->kafka, s, "kafka", st->producer, &st->bus);
     trigger_open(st);
-    st->look = loop_timer_new(service_loop(s), watch_kafka, st);
-    loop_timer_every(st->look, FIRST_LOOK_US);
     return open_sinks(st, e);
 }
 
