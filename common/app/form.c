@@ -59,7 +59,9 @@ static void refuse(struct form_post *p, const struct form_place *at, const struc
 /* A sender gets no words of a library. */
 static const char *words_of(rc_t rc, const struct err *e)
 {
-    return !err_quotes(e) ? e->text : rc == E_INVALID ? "it is larger than the bus takes" : "the bus does not take it now";
+    return !err_quotes(e)    ? e->text
+           : rc == E_INVALID ? "it is larger than the bus takes"
+                             : "the bus does not take it now";
 }
 
 /* What became of each that waited. */
