@@ -10,8 +10,6 @@
 #include "base/clock.h"
 #include "http/request.h"
 
-#define LAST_US USEC_PER_SEC /* for the rest of a request, once the server stops */
-
 /* Payload bytes the kernel has taken from the peer so far. */
 static uint64_t bytes_received(int fd)
 {

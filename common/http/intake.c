@@ -49,12 +49,14 @@ static void count_out(struct connection *c)
     struct http_server *s = c->server;
     if (!c->counted)
         return;
-    c->counted = false;
+    bool accepted = c->accepted;
+    c->counted = c->accepted = false;
     if (c->request.suspended)
         atomic_fetch_sub(&s->suspended, 1);
+    bool last = accepted && atomic_fetch_sub(&s->accepted, 1) == 1;
     size_t was = atomic_fetch_sub(&s->busy, 1);
     counters_busy(was - 1);
-    if (was == 1 && atomic_load(&s->quiesced)) {
+    if ((was == 1 || last) && atomic_load(&s->quiesced)) {
         (void)pthread_mutex_lock(&s->lock);
         (void)pthread_cond_broadcast(&s->changed); /* http_server_stop waits for it */
         (void)pthread_mutex_unlock(&s->lock);
@@ -280,9 +282,17 @@ static bool take_head(struct http_request *r, const char *method, const char *ve
     return true;
 }
 
+static void accept_request(struct connection *c)
+{
+    if (!c->accepted)
+        atomic_fetch_add(&c->server->accepted, 1);
+    c->accepted = true;
+}
+
 static enum MHD_Result queue(struct http_request *r)
 {
     struct connection *c = r->connection;
+    accept_request(c);
     if (r->suspended) {
         r->suspended = false;
         atomic_fetch_sub(&c->server->suspended, 1);
@@ -313,6 +323,7 @@ static enum MHD_Result take_body(struct http_request *r, const char *data, size_
 static enum MHD_Result handle(struct http_request *r)
 {
     struct http_server *s = r->connection->server;
+    accept_request(r->connection);
     atomic_store(&r->connection->phase, (int)HANDLING);
     if (r->seen > (size_t)s->options->body_max)
         refuse_length(r);

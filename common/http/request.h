@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include "base/buf.h"
+#include "base/clock.h"
 #include "http/guard.h"
 #include "http/route.h"
 #include "http/server.h"
@@ -55,7 +56,7 @@ struct connection {
     _Atomic uint32_t generation; /* counts requests, so that the watchdog sees a new WAITING */
     uint32_t seen_generation;    /* the watchdog's */
     uint64_t base_bytes;         /* the watchdog's: received when this WAITING was first seen */
-    bool counted;                /* in the server's busy */
+    bool counted, accepted;      /* in the server's counts of these names (counted: busy) */
     struct http_request request;
 };
 
@@ -76,7 +77,8 @@ struct http_server {
     atomic_bool draining, quiesced;
     _Atomic int64_t quiesced_us;
     _Atomic size_t busy, suspended;
-    pthread_mutex_t lock; /* of the list of connections, and what the condition is about */
+    _Atomic size_t accepted; /* of the busy ones: those that came whole, or were answered before */
+    pthread_mutex_t lock;    /* of the list of connections, and what the condition is about */
     pthread_cond_t changed;
     struct connection *connections;
     size_t connection_count;
@@ -88,6 +90,7 @@ struct http_server {
 /* A connection's, of the library. Larger than guard.h lets a head be, so that it is mostly us who answer one that is larger, and
  * that the records which the library makes of headers and cookies fit. */
 #define POOL_MEMORY 65536
+#define LAST_US USEC_PER_SEC /* for the rest of a request, once the server stops */
 
 /* libmicrohttpd's callbacks; cls is the server. */
 void intake_connection(void *cls, struct MHD_Connection *mhd, void **context, enum MHD_ConnectionNotificationCode what);

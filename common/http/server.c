@@ -253,18 +253,27 @@ size_t http_server_busy(const struct http_server *s)
     return atomic_load(&s->busy);
 }
 
+/* Those that were accepted have until then; what has not come whole by LAST_US, or hangs in the library, is given up before. */
+static void wait_for_requests(struct http_server *s, int64_t until)
+{
+    int64_t last = atomic_load(&s->quiesced_us) + LAST_US + USEC_PER_SEC / 4;
+    (void)pthread_mutex_lock(&s->lock);
+    while (atomic_load(&s->busy) > 0) {
+        int64_t end = atomic_load(&s->accepted) == 0 && last < until ? last : until;
+        struct timespec ts = {.tv_sec = end / USEC_PER_SEC, .tv_nsec = end % USEC_PER_SEC * 1000};
+        if (clock_mono_us() >= end)
+            break;
+        (void)pthread_cond_timedwait(&s->changed, &s->lock, &ts); /* all is looked at again */
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
 rc_t http_server_stop(struct http_server *s, int64_t wait_us)
 {
     if (s == NULL)
         return OK;
     http_server_quiesce(s);
-    int64_t until = clock_mono_us() + wait_us;
-    struct timespec ts = {.tv_sec = until / USEC_PER_SEC, .tv_nsec = until % USEC_PER_SEC * 1000};
-    int rc = 0;
-    (void)pthread_mutex_lock(&s->lock);
-    while (atomic_load(&s->busy) > 0 && rc != ETIMEDOUT)
-        rc = pthread_cond_timedwait(&s->changed, &s->lock, &ts);
-    (void)pthread_mutex_unlock(&s->lock);
+    wait_for_requests(s, clock_mono_us() + wait_us);
     if (atomic_load(&s->suspended) > 0)
         return E_AGAIN;
     free_server(s);

@@ -171,14 +171,18 @@ def attack(service, target, times):
 
 
 def assert_well(service):
-    mm.wait_for(lambda: service.metric("modelmon_http_busy") == 1 and service.metric("modelmon_http_connections") <= 2, 20, "no request is left")
+    def left():
+        busy, connections = service.metric("modelmon_http_busy"), service.metric("modelmon_http_connections")
+        assert busy == 1 and connections <= 2, f"{busy} requests on {connections} connections"
+        return True
+    mm.wait_for(left, 20, "no request is left")
     assert service.metric("modelmon_http_refused_total", reason="head") > 100
     code, seconds = service.term()
     assert code == 0 and seconds < 2, (code, seconds, service.text()[-2000:])
 
 
 def test_events_over_http():
-    with mm.World() as w, w.service("stream", SINKS="none", HTTP_DEADLINE="1s") as stream:
+    with mm.World() as w, w.service("stream", SINKS="none", HTTP_DEADLINE="1s", HTTP_IDLE="2s") as stream:
         stream.wait_ready()
         w.project("p")
         w.make_topic(w.topic("p"))  # a sink would have done it
@@ -193,7 +197,7 @@ def test_events_over_http():
 
 
 def test_the_api():
-    with mm.World() as w, w.service("api") as api:
+    with mm.World() as w, w.service("api", HTTP_DEADLINE="1s", HTTP_IDLE="2s") as api:
         api.wait_ready()
         w.project("p")
         hidden = head("PUT /api/v1/projects/smuggled HTTP/1.1", "Host: h", "Content-Length: 2") + b"{}"
