@@ -439,7 +439,8 @@ def test_patches_at_once_lose_nothing(api, project):
 @pytest.mark.parametrize("strategy, left", [("overwrite", 1), ("inplace", 1), ("archive", 5), ("skip", 1)])
 def test_creates_at_once(api, project, strategy, left):
     """Sixteen of one name at the same time: each is whole, and after all the others or before them."""
-    body = record(project, "m", spec={"feature_names": ["a", "b"], "label_names": ["y"]})
+    stats = {name: {"count": 9, "mean": 1.5, "min": 1, "max": 2, "hist": [[4, 5], [1, 1.5, 2]]} for name in ("a", "b")}
+    body = record(project, "m", spec={"feature_names": ["a", "b"], "label_names": ["y"], "feature_stats": stats})
     with concurrent.futures.ThreadPoolExecutor(16) as threads:
         for _ in range(3):
             answers = list(threads.map(lambda _: api.post(path(project, creation_strategy=strategy), body), range(16)))
