@@ -35,7 +35,8 @@ static void delivered(void *arg, size_t n, rc_t rc, const char *words)
     struct form_post *p = arg;
     if (rc) {
         log_warn("not_durable", LF_STR("function", p->form->function), LF_STR("error", words ? words : ""));
-        fail(p, rc, rc == E_INVALID ? "it is larger than the brokers take" : "the bus did not acknowledge: /readyz says why");
+        fail(p, rc,
+             rc == E_INVALID ? "it is larger than the brokers take" : "the bus did not acknowledge: /readyz says why");
     }
     release(p, n);
 }
