@@ -6,84 +6,34 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "db/endpoint_rows.h"
+#include "db/query.h"
 
 #define GONE_SETTLE_US (3 * USEC_PER_SEC) /* a change is committed so soon after its number was drawn */
 
-#define MAX_VALUES 1000 /* of all filters together */
-
-struct query {
-    struct buf sql;
-    struct db_value values[MAX_VALUES];
-    size_t n;
-    bool full;
-};
-
-static size_t add(struct query *q, struct db_value v)
-{
-    if (q->n == MAX_VALUES) {
-        q->full = true;
-        return q->n;
-    }
-    q->values[q->n++] = v;
-    return q->n;
-}
-
-static void add_in(struct query *q, const char *column, const struct str *values, size_t n)
-{
-    if (!n)
-        return;
-    buf_addf(&q->sql, " AND %s IN (", column);
-    for (size_t i = 0; i < n; i++)
-        buf_addf(&q->sql, "%s$%zu", i ? ", " : "", add(q, DBV_TEXT(values[i])));
-    buf_addc(&q->sql, ')');
-}
-
-/* "k=v": that value; "k": any. All must hold. */
-static void add_labels(struct query *q, const struct db_dialect *d, const struct str *labels, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        const char *eq = labels[i].n ? memchr(labels[i].p, '=', labels[i].n) : NULL;
-        struct str key = {labels[i].p, eq ? (size_t)(eq - labels[i].p) : labels[i].n};
-        size_t at = add(q, DBV_TEXT(key));
-        if (!eq) {
-            buf_addf(&q->sql, " AND %s$%zu%s", d->labels.has[0], at, d->labels.has[1]);
-            continue;
-        }
-        struct str value = {eq + 1, labels[i].n - key.n - 1};
-        buf_addf(&q->sql, " AND %s$%zu%s$%zu%s", d->labels.is[0], at, d->labels.is[1], add(q, DBV_TEXT(value)),
-                 d->labels.is[2]);
-    }
-}
-
-static void add_number(struct query *q, const char *condition, int64_t v)
-{
-    buf_addf(&q->sql, " AND %s $%zu", condition, add(q, DBV_I64(v)));
-}
-
 static void build(struct query *q, const struct db_dialect *d, const struct endpoint_filter *f)
 {
-    buf_addf(&q->sql, "SELECT " ENDPOINT " FROM endpoints WHERE project_id = $%zu", add(q, DBV_I64(f->project_id)));
-    add_in(q, "name", f->names, f->n_names);
-    add_in(q, "uid", f->uids, f->n_uids);
-    add_in(q, "function_name", f->function_names, f->n_function_names);
-    add_in(q, "function_tag", f->function_tags, f->n_function_tags);
-    add_in(q, "model_name", f->model_names, f->n_model_names);
-    add_labels(q, d, f->labels, f->n_labels);
+    buf_addf(&q->sql, "SELECT " ENDPOINT " FROM endpoints WHERE project_id = $%zu", query_add(q, DBV_I64(f->project_id)));
+    query_in(q, "name", f->names, f->n_names);
+    query_in(q, "uid", f->uids, f->n_uids);
+    query_in(q, "function_name", f->function_names, f->n_function_names);
+    query_in(q, "function_tag", f->function_tags, f->n_function_tags);
+    query_in(q, "model_name", f->model_names, f->n_model_names);
+    query_labels(q, d, f->labels, f->n_labels);
     if (f->mode >= 0)
-        add_number(q, "mode =", f->mode);
+        query_number(q, "mode =", f->mode);
     if (f->top_level)
         buf_addz(&q->sql, " AND endpoint_type IN (1, 2, 4, 5)");
     if (f->latest_only)
         buf_addz(&q->sql, " AND latest");
     if (f->created_from_us)
-        add_number(q, "created_us >=", f->created_from_us);
+        query_number(q, "created_us >=", f->created_from_us);
     if (f->created_to_us)
-        add_number(q, "created_us <=", f->created_to_us);
+        query_number(q, "created_us <=", f->created_to_us);
     if (f->after_id)
-        add_number(q, "id >", f->after_id);
+        query_number(q, "id >", f->after_id);
     buf_addz(&q->sql, " ORDER BY id");
     if (f->limit)
-        buf_addf(&q->sql, " LIMIT $%zu", add(q, DBV_I64((int64_t)f->limit)));
+        buf_addf(&q->sql, " LIMIT $%zu", query_add(q, DBV_I64((int64_t)f->limit)));
 }
 
 static void read_all(const struct db_rows *rows, struct endpoint **ret, size_t *n)
@@ -96,12 +46,10 @@ static void read_all(const struct db_rows *rows, struct endpoint **ret, size_t *
 
 rc_t endpoints_list(struct db *db, const struct endpoint_filter *f, struct endpoint **ret, size_t *n, struct err *e)
 {
-    CLEANUP(mem_freep) struct query *q = mem_alloc(sizeof *q);
+    CLEANUP(query_freep) struct query *q = query_new();
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
     build(q, db->dialect, f);
-    rc_t rc = q->full ? err_set(e, E_INVALID, "more than %d values to filter by", MAX_VALUES)
-                      : db_exec(db, q->sql.data, q->values, q->n, &rows, e);
-    buf_done(&q->sql);
+    rc_t rc = query_run(q, db, &rows, e);
     if (!rc)
         read_all(rows, ret, n);
     return rc;

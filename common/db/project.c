@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "db/driver.h"
+#include "db/endpoint.h"
 
 #define PROJECT                                                                                                        \
     "id, name, artifact_path, document, base_period_us, created_us, updated_us, monitoring, default_app, "             \
@@ -112,6 +113,32 @@ rc_t project_lock(struct db *db, const struct project *def, struct project *ret,
     if (!rc)
         *ret = project_read(after, 0);
     return rc;
+}
+
+static rc_t delete_locked(struct db *db, int32_t id, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *seq = NULL;
+    int64_t found = 0;
+    rc_t rc = endpoints_lock(db, e);
+    if (!rc)
+        rc = db_run(db,
+                    "INSERT INTO deleted_endpoints (endpoint_id, project_id, project, uid, deleted_us, due_us) "
+                    "SELECT e.id, e.project_id, p.name, e.uid, $2, $2 FROM endpoints e JOIN projects p "
+                    "ON p.id = e.project_id WHERE e.project_id = $1",
+                    DB_PARAMS(DBV_I64(id), DBV_I64(clock_now_us())), NULL, e);
+    if (!rc)
+        rc = db_run(db, "DELETE FROM projects WHERE id = $1", DB_PARAMS(DBV_I64(id)), &found, e);
+    if (!rc && !found)
+        return err_set(e, E_NOTFOUND, "no such project");
+    /* last: who sees it move looks soon after (endpoints_gone) */
+    return rc ? rc : db_exec(db, "SELECT nextval('change_seq')", NULL, 0, &seq, e);
+}
+
+rc_t project_delete(struct db *db, int32_t id, struct err *e)
+{
+    bool own = false;
+    rc_t rc = db_scope_begin(db, &own, e);
+    return rc ? rc : db_scope_end(db, own, delete_locked(db, id, e), e);
 }
 
 /* --- apps --- */

@@ -22,6 +22,10 @@ rc_t project_put(struct db *db, struct project *inout, struct err *e) MUST_CHECK
 /* Inside a transaction: the project of that name, made with `def`'s settings when there is none, and locked to the transaction's end. */
 rc_t project_lock(struct db *db, const struct project *def, struct project *ret, struct err *e) MUST_CHECK;
 
+/* The project with its apps, stored objects and endpoint records, at once for everybody; the rows of its endpoints in other tables
+ * go afterwards (deletion.h). */
+rc_t project_delete(struct db *db, int32_t id, struct err *e) MUST_CHECK;
+
 struct app_row {
     int32_t id, project_id;
     char *name;

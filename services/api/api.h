@@ -31,12 +31,19 @@ struct api {
     struct cache_config cache;
     struct pool *pool;
     struct service *service;
-    struct http_route rows[32]; /* made from api_routes[] */
+    struct http_route rows[96]; /* made from api_routes[] */
+};
+
+/* The pairs of a query. */
+struct call_query {
+    struct str *names, *values;
+    size_t n;
 };
 
 struct call {
     const struct api *api;
     struct http_request *r;
+    const struct call_query *query; /* NULL: the request's own; else in its place (a page token's) */
     struct arena *arena;
     struct pool_item *item; /* NULL for routes that need no database */
     struct db *db;          /* item's */
@@ -63,10 +70,13 @@ void api_rows(struct api *a);              /* fills a->rows */
 void api_routes_markdown(struct buf *out); /* the reference of README.md */
 
 /* ---- the request, read with words (call.c). Names are of the query. ---- */
+bool call_value(struct call *c, const char *name, size_t nth, struct str *ret); /* the nth of a repeated key */
 /* Missing leaves *ret as it is. MLRun sends True and False. alias may be NULL: an older name of the same. */
 rc_t call_bool(struct call *c, const char *name, const char *alias, bool *ret, struct err *e) MUST_CHECK;
 /* ISO-8601 with an offset; without one E_INVALID. */
 rc_t call_time(struct call *c, const char *name, int64_t *ret_us, struct err *e) MUST_CHECK;
+/* The same for clients that leave the offset out: UTC. */
+rc_t call_time_naive(struct call *c, const char *name, int64_t *ret_us, struct err *e) MUST_CHECK;
 rc_t call_i64(struct call *c, const char *name, int64_t min, int64_t max, int64_t *ret, struct err *e) MUST_CHECK;
 /* All values of a repeated key, in the call's arena. At most API_LIST_MAX. */
 rc_t call_list(struct call *c, const char *name, const struct str **ret, size_t *n, struct err *e) MUST_CHECK;
@@ -93,6 +103,43 @@ rc_t get_client_spec(struct call *c, struct err *e); /* project.c */
 rc_t get_healthz(struct call *c, struct err *e);
 rc_t get_project(struct call *c, struct err *e);
 rc_t put_project(struct call *c, struct err *e);
+rc_t list_projects(struct call *c, struct err *e); /* projects.c */
+rc_t post_project(struct call *c, struct err *e);
+rc_t patch_project(struct call *c, struct err *e);
+rc_t delete_project(struct call *c, struct err *e);
+rc_t put_artifact(struct call *c, struct err *e); /* artifact.c */
+rc_t get_artifact(struct call *c, struct err *e);
+rc_t list_artifacts(struct call *c, struct err *e);
+rc_t delete_artifact(struct call *c, struct err *e);
+rc_t delete_artifacts(struct call *c, struct err *e);
+rc_t list_artifact_tags(struct call *c, struct err *e);
+rc_t post_function(struct call *c, struct err *e); /* function.c */
+rc_t get_function(struct call *c, struct err *e);
+rc_t list_functions(struct call *c, struct err *e);
+rc_t delete_function(struct call *c, struct err *e);
+rc_t post_run(struct call *c, struct err *e); /* run.c */
+rc_t patch_run(struct call *c, struct err *e);
+rc_t get_run(struct call *c, struct err *e);
+rc_t list_runs(struct call *c, struct err *e);
+rc_t delete_run(struct call *c, struct err *e);
+rc_t delete_runs(struct call *c, struct err *e);
+rc_t post_feature_set(struct call *c, struct err *e); /* feature.c */
+rc_t put_feature_set(struct call *c, struct err *e);
+rc_t patch_feature_set(struct call *c, struct err *e);
+rc_t get_feature_set(struct call *c, struct err *e);
+rc_t list_feature_sets(struct call *c, struct err *e);
+rc_t delete_feature_set(struct call *c, struct err *e);
+rc_t delete_all_of_feature_set(struct call *c, struct err *e);
+rc_t post_feature_vector(struct call *c, struct err *e);
+rc_t put_feature_vector(struct call *c, struct err *e);
+rc_t patch_feature_vector(struct call *c, struct err *e);
+rc_t get_feature_vector(struct call *c, struct err *e);
+rc_t list_feature_vectors(struct call *c, struct err *e);
+rc_t delete_feature_vector(struct call *c, struct err *e);
+rc_t delete_all_of_feature_vector(struct call *c, struct err *e);
+rc_t get_task(struct call *c, struct err *e); /* task.c */
+rc_t list_tasks(struct call *c, struct err *e);
+rc_t post_verification(struct call *c, struct err *e);
 rc_t post_endpoint(struct call *c, struct err *e); /* endpoint_write.c */
 rc_t patch_endpoint(struct call *c, struct err *e);
 rc_t delete_endpoint(struct call *c, struct err *e);

@@ -7,11 +7,25 @@
 #include "base/time.h"
 #include "event/names.h"
 
+bool call_value(struct call *c, const char *name, size_t nth, struct str *ret)
+{
+    const struct call_query *q = c->query;
+    if (!q)
+        return http_query(c->r, name, nth, ret);
+    for (size_t i = 0; i < q->n; i++) {
+        if (!str_eqz(q->names[i], name) || nth-- > 0)
+            continue;
+        *ret = q->values[i];
+        return true;
+    }
+    return false;
+}
+
 struct str call_str(struct call *c, const char *name, const char *alias)
 {
     struct str v = {0};
-    if (!http_query(c->r, name, 0, &v) && alias)
-        (void)http_query(c->r, alias, 0, &v); /* neither: v stays empty */
+    if (!call_value(c, name, 0, &v) && alias)
+        (void)call_value(c, alias, 0, &v); /* neither: v stays empty */
     return v;
 }
 
@@ -40,6 +54,14 @@ rc_t call_time(struct call *c, const char *name, int64_t *ret_us, struct err *e)
     return OK;
 }
 
+rc_t call_time_naive(struct call *c, const char *name, int64_t *ret_us, struct err *e)
+{
+    struct str s = call_str(c, name, NULL);
+    if (s.n && time_parse(s, 0, ret_us) != OK)
+        return err_set(e, E_INVALID, "%s: an ISO 8601 time is wanted", name);
+    return OK;
+}
+
 rc_t call_i64(struct call *c, const char *name, int64_t min, int64_t max, int64_t *ret, struct err *e)
 {
     struct str s = call_str(c, name, NULL);
@@ -54,13 +76,13 @@ rc_t call_list(struct call *c, const char *name, const struct str **ret, size_t 
 {
     size_t count = 0;
     struct str v;
-    while (http_query(c->r, name, count, &v))
+    while (call_value(c, name, count, &v))
         count++;
     if (count > API_LIST_MAX)
         return err_set(e, E_LIMIT, "%s: at most %d values", name, API_LIST_MAX);
     struct str *list = arena_array(c->arena, count + 1, sizeof *list);
     for (size_t i = 0; i < count; i++)
-        (void)http_query(c->r, name, i, &list[i]);
+        (void)call_value(c, name, i, &list[i]);
     *ret = list;
     *n = count;
     return OK;

@@ -11,6 +11,7 @@
 #include "base/num.h"
 #include "base/time.h"
 #include "event/names.h"
+#include "project.h"
 
 #define MINUTE_US (60 * USEC_PER_SEC)
 #define DEFAULT_PERIOD_US (10 * MINUTE_US)
@@ -61,7 +62,7 @@ static struct json *child(struct json *j, const char *key)
     return json_type(m) == JSON_OBJECT ? m : json_set_object(j, key);
 }
 
-static void answer_project(struct call *c, const struct project *p)
+struct json *project_show(const struct project *p)
 {
     struct err ignored = {0};
     struct json *j = NULL;
@@ -85,8 +86,13 @@ static void answer_project(struct call *c, const struct project *p)
     if (p->reference_auto)
         json_set_i64(m, "reference_auto", p->reference_auto > 0 ? p->reference_auto : 0);
     json_set_strz(json_set_object(j, "status"), "state", "online");
+    return j;
+}
+
+static void answer_project(struct call *c, const struct project *p)
+{
+    CLEANUP(json_freep) struct json *j = project_show(p);
     call_answer(c, 200, j);
-    json_free(j);
 }
 
 rc_t get_project(struct call *c, struct err *e)
@@ -234,21 +240,23 @@ static rc_t change_project(struct call *c, struct str name, struct json *body, s
     return rc;
 }
 
-rc_t put_project(struct call *c, struct err *e)
+rc_t project_store(struct call *c, struct str name, struct json *body, struct err *e)
 {
-    struct str name = http_param(c->r, "project");
     struct project p = {0};
-    struct json *body = NULL;
     if (!name_is_project(name))
         return err_set(e, E_INVALID, "project: 1 to 63 of a-z, 0-9 and -, neither first nor last a -");
-    rc_t rc = call_json(c, false, &body, e);
-    if (rc == OK)
-        rc = db_begin(c->db, e);
+    rc_t rc = db_begin(c->db, e);
     if (rc == OK)
         rc = call_commit(c, change_project(c, name, body, &p, e), e);
     if (rc == OK)
         answer_project(c, &p);
-    json_free(body);
     project_done(&p);
     return rc;
+}
+
+rc_t put_project(struct call *c, struct err *e)
+{
+    CLEANUP(json_freep) struct json *body = NULL;
+    rc_t rc = call_json(c, false, &body, e);
+    return rc == OK ? project_store(c, http_param(c->r, "project"), body, e) : rc;
 }

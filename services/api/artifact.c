@@ -1,0 +1,198 @@
+/* Owns the artifact routes (MLRun's v2): what projects log, models among them. A version's uid is the hash of what it says. */
+#include "object.h"
+
+#include <stdio.h>
+#include "base/mem.h"
+#include "base/num.h"
+
+static rc_t read_iter(struct call *c, int64_t def, int64_t *ret, struct err *e)
+{
+    *ret = def;
+    return call_i64(c, "iter", 0, INT32_MAX, ret, e);
+}
+
+/* What the path and the query say is in metadata too: who reads the object alone finds it there. */
+static rc_t complete(struct call *c, struct object *o, struct err *e)
+{
+    struct json *metadata = json_get(o->body, "metadata");
+    struct str tree = call_str(c, "tree", NULL);
+    int64_t iter = 0;
+    rc_t rc = tree.n ? OK : json_opt_str(metadata, "tree", &tree, e);
+    if (rc == OK)
+        rc = json_opt_i64(metadata, "iter", &iter, e);
+    if (rc == OK)
+        rc = read_iter(c, iter, &iter, e);
+    if (rc == OK && (iter < 0 || iter > INT32_MAX || tree.n > OBJECT_NAME_MAX))
+        rc = err_set(e, E_INVALID, "metadata: iter from 0 on, and a tree of at most %d characters are wanted",
+                     OBJECT_NAME_MAX);
+    if (rc != OK)
+        return rc;
+    char hash[41];
+    o->doc.iter = (int)iter;
+    o->doc.tree = mem_dup(tree.n ? tree.p : "", tree.n);
+    json_set_i64(metadata, "iter", iter);
+    json_set_strz(metadata, "tree", o->doc.tree);
+    object_hash(o, hash);
+    o->doc.uid = mem_dupz(hash);
+    json_del(metadata, "tag");
+    return OK;
+}
+
+static rc_t check_tag(struct str tag, struct err *e)
+{
+    return tag.n > OBJECT_NAME_MAX ? err_set(e, E_INVALID, "tag: at most %d characters", OBJECT_NAME_MAX) : OK;
+}
+
+rc_t put_artifact(struct call *c, struct err *e)
+{
+    struct project p = {0};
+    struct object o = {0};
+    const struct str tags[] = {call_str(c, "tag", NULL), STR(OBJECT_LATEST)};
+    rc_t rc = call_project(c, &p, e);
+    if (rc == OK)
+        rc = check_tag(tags[0], e);
+    if (rc == OK)
+        rc = object_read(c, &p, &object_artifact, http_param(c->r, "key"), &o, e);
+    if (rc == OK)
+        rc = complete(c, &o, e);
+    if (rc == OK)
+        rc = object_store(c, &o, tags, 2, e);
+    if (rc == OK) {
+        o.doc.tag = mem_dup(tags[tags[0].n == 0].p, tags[tags[0].n == 0].n);
+        object_answer(c, &p, &object_artifact, &o.doc, NULL);
+    }
+    object_done(&o);
+    project_done(&p);
+    return rc;
+}
+
+/* A client that names a version by its tree sends the tag latest all the same: the version it names may not be that any more. */
+static rc_t one(struct call *c, const struct project *p, struct document_filter *ret, struct err *e)
+{
+    struct document_filter f = {.project_id = p->id,
+                                .kind = object_artifact.kind,
+                                .name = http_param(c->r, "key"),
+                                .uid = call_str(c, "object-uid", "uid"),
+                                .tree = call_str(c, "tree", NULL),
+                                .tag = call_str(c, "tag", NULL)};
+    if ((f.uid.n || f.tree.n) && str_eqz(f.tag, OBJECT_LATEST))
+        f.tag = (struct str){0};
+    rc_t rc = read_iter(c, DOCUMENT_ITER_ANY, &f.iter, e);
+    *ret = f;
+    return rc;
+}
+
+rc_t get_artifact(struct call *c, struct err *e)
+{
+    struct project p = {0};
+    struct document_filter f = {0};
+    rc_t rc = call_project(c, &p, e);
+    if (rc == OK)
+        rc = one(c, &p, &f, e);
+    if (rc == OK && f.tag.n + f.uid.n + f.tree.n == 0)
+        f.tag = STR(OBJECT_LATEST);
+    if (rc == OK)
+        rc = object_answer_found(c, &p, &object_artifact, &f, NULL, e);
+    project_done(&p);
+    return rc;
+}
+
+rc_t delete_artifact(struct call *c, struct err *e)
+{
+    struct project p = {0};
+    struct document_filter f = {0};
+    struct str strategy = call_str(c, "deletion_strategy", "deletion-strategy");
+    rc_t rc = call_project(c, &p, e);
+    if (rc == OK && strategy.n && !str_eqz(strategy, "metadata-only"))
+        rc = err_set(e, E_INVALID, "deletion_strategy: metadata-only is what there is; the data is the client's to delete");
+    if (rc == OK)
+        rc = one(c, &p, &f, e);
+    if (rc == OK)
+        rc = object_delete(c, &f, e);
+    project_done(&p);
+    return rc;
+}
+
+/* ---- lists ---- */
+static rc_t read_category(struct str category, struct document_filter *f, struct err *e)
+{
+    static const struct str known[] = {{"model", 5}, {"dataset", 7}, {"document", 8}, {"llm-prompt", 10}};
+    if (category.n == 0)
+        return OK;
+    for (size_t i = 0; i < 4; i++)
+        if (str_eq(category, known[i])) {
+            f->types = &known[i];
+            f->n_types = 1;
+            return OK;
+        }
+    if (!str_eqz(category, "other"))
+        return err_set(e, E_INVALID, "category: model, dataset, document, llm-prompt or other is wanted");
+    f->types = known;
+    f->n_types = 4;
+    f->not_types = true;
+    return OK;
+}
+
+static rc_t read_more(struct call *c, struct document_filter *f, struct err *e)
+{
+    struct str kind = call_str(c, "kind", NULL);
+    rc_t rc = call_str(c, "producer_uri", "parent").n
+                  ? err_set(e, E_INVALID, "producer_uri and parent: lists are not filtered by them; tree does it")
+                  : read_category(call_str(c, "category", NULL), f, e);
+    if (kind.n) {
+        struct str *types = arena_array(c->arena, 1, sizeof *types);
+        types[0] = kind;
+        f->types = types;
+        f->n_types = 1;
+        f->not_types = false;
+    }
+    f->tree = call_str(c, "tree", NULL);
+    if (rc == OK)
+        rc = read_iter(c, DOCUMENT_ITER_ANY, &f->iter, e);
+    if (rc == OK)
+        rc = call_time_naive(c, "since", &f->updated_from_us, e);
+    if (rc == OK)
+        rc = call_time_naive(c, "until", &f->updated_to_us, e);
+    return rc == OK ? object_days_ago(c, &f->updated_from_us, e) : rc;
+}
+
+rc_t list_artifacts(struct call *c, struct err *e)
+{
+    return object_list(c, &object_artifact, read_more, e);
+}
+
+rc_t delete_artifacts(struct call *c, struct err *e)
+{
+    struct project p = {0};
+    struct document_filter f = {0};
+    rc_t rc = call_project(c, &p, e);
+    if (rc == OK)
+        rc = object_filter(c, &p, &object_artifact, read_more, &f, e);
+    if (rc == OK)
+        rc = object_delete(c, &f, e);
+    project_done(&p);
+    return rc;
+}
+
+rc_t list_artifact_tags(struct call *c, struct err *e)
+{
+    struct project p = {0};
+    char **tags = NULL;
+    size_t n = 0;
+    rc_t rc = call_project(c, &p, e);
+    if (rc == OK)
+        rc = document_tags(c->db, p.id, object_artifact.kind, &tags, &n, e);
+    if (rc == OK) {
+        CLEANUP(json_freep) struct json *j = json_new_object();
+        json_set_strz(j, "project", p.name);
+        struct json *list = json_set_array(j, "tags");
+        for (size_t i = 0; i < n; i++) {
+            json_add_strz(list, tags[i]);
+            mem_free(tags[i]);
+        }
+        call_answer(c, 200, j);
+    }
+    mem_free(tags);
+    project_done(&p);
+    return rc;
+}

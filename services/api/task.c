@@ -1,0 +1,82 @@
+/* Owns background tasks, which clients wait for, and the question whether something is allowed. What takes long elsewhere is done
+ * when the request that began it is answered; the task says how it ended. */
+#include "task.h"
+
+#include <string.h>
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/sha.h"
+
+#define TASK_NAME 33
+
+/* 32 hex digits: a task's name is its uid. */
+static void make_name(struct call *c, const struct project *p, const char *what, char out[TASK_NAME])
+{
+    char hash[41];
+    const char *text = arena_printf(c->arena, "%d/%s/%lld/%lld", p->id, what, (long long)clock_now_us(),
+                                    (long long)clock_mono_us());
+    sha1_hex(text, strlen(text), hash);
+    memcpy(out, hash, TASK_NAME - 1);
+    out[TASK_NAME - 1] = '\0';
+}
+
+rc_t task_put(struct call *c, const struct project *p, const char *kind, struct object *ret, struct err *e)
+{
+    char name[TASK_NAME];
+    make_name(c, p, kind, name);
+    struct object o = {.kind = &object_task,
+                       .body = json_new_object(),
+                       .doc = {.project_id = p->id, .kind = object_task.kind, .name = mem_dupz(name)}};
+    json_set_strz(o.body, "kind", "BackgroundTask");
+    struct json *metadata = json_set_object(o.body, "metadata");
+    json_set_strz(metadata, "name", name);
+    json_set_strz(metadata, "kind", kind);
+    json_set_strz(metadata, "project", p->name);
+    json_set_object(o.body, "spec");
+    json_set_strz(json_set_object(o.body, "status"), "state", "succeeded");
+    rc_t rc = object_store_in(c, &o, NULL, 0, e);
+    if (rc == OK)
+        *ret = o;
+    else
+        object_done(&o);
+    return rc;
+}
+
+rc_t get_task(struct call *c, struct err *e)
+{
+    struct project p = {0};
+    rc_t rc = call_project(c, &p, e);
+    const struct document_filter f = {
+        .project_id = p.id, .kind = object_task.kind, .name = http_param(c->r, "name"), .iter = DOCUMENT_ITER_ANY};
+    if (rc == OK)
+        rc = object_answer_found(c, &p, &object_task, &f, NULL, e);
+    project_done(&p);
+    return rc;
+}
+
+static rc_t read_more(struct call *c, struct document_filter *f, struct err *e)
+{
+    f->state = call_str(c, "state", NULL);
+    rc_t rc = call_time_naive(c, "created_from", &f->created_from_us, e);
+    if (rc == OK)
+        rc = call_time_naive(c, "created_to", &f->created_to_us, e);
+    if (rc == OK)
+        rc = call_time_naive(c, "last_update_time_from", &f->updated_from_us, e);
+    return rc == OK ? call_time_naive(c, "last_update_time_to", &f->updated_to_us, e) : rc;
+}
+
+rc_t list_tasks(struct call *c, struct err *e)
+{
+    return object_list(c, &object_task, read_more, e);
+}
+
+/* Whoever may ask may do: there is no access control yet. */
+rc_t post_verification(struct call *c, struct err *e)
+{
+    CLEANUP(json_freep) struct json *body = NULL;
+    struct str resource, action;
+    rc_t rc = call_json(c, false, &body, e);
+    if (rc == OK)
+        rc = json_need_str(body, "resource", &resource, e);
+    return rc == OK ? json_need_str(body, "action", &action, e) : rc;
+}
