@@ -95,10 +95,10 @@ static rc_t is_there(struct form_post *p)
 static rc_t send_waiting(struct form_post *p)
 {
     struct err e = {{0}};
-    size_t n = p->waiting->n;
-    p->waiting->n = 0;
+    size_t n = p->waiting ? p->waiting->n : 0;
     if (n == 0)
         return OK;
+    p->waiting->n = 0;
     if (is_there(p))
         return E_AGAIN;
     if (bus_produce_many(p->form->producer, p->topic, p->waiting->list, n, &p->receipt, &e))
@@ -111,6 +111,8 @@ static rc_t send_waiting(struct form_post *p)
 
 static rc_t wait_for_more(struct form_post *p, struct str key, struct str raw, struct form_place at)
 {
+    if (!p->waiting)
+        p->waiting = arena_alloc(http_arena(p->request), sizeof *p->waiting);
     struct form_waiting *w = p->waiting;
     size_t i = w->n++;
     if (key.n)
@@ -120,7 +122,7 @@ static rc_t wait_for_more(struct form_post *p, struct str key, struct str raw, s
     return w->n < FORM_WAITING_MAX ? OK : send_waiting(p);
 }
 
-/* With a header, or a record that was made and does not stay; after what came before it. */
+/* A single event, one with a header, or a record that was made and does not stay; after what came before it. */
 static rc_t send_alone(struct form_post *p, const struct form_event *ev, struct str raw, struct reject *why)
 {
     struct bus_producer *to = p->form->producer;
@@ -188,7 +190,7 @@ static rc_t post_event(struct form_post *p, const struct form_call *c, struct st
     rc_t rc = find_topic(p, &ev, why);
     if (rc)
         return rc;
-    bool alone = ev.record.n || ev.trace.n || p->trace.n || ev.key.n > NAME_UID_MAX;
+    bool alone = p->single || ev.record.n || ev.trace.n || p->trace.n || ev.key.n > NAME_UID_MAX;
     if (alone && (rc = send_alone(p, &ev, raw, why)) != OK)
         return rc;
     p->accepted++;
@@ -215,15 +217,12 @@ static void post_all(struct form_post *p)
 {
     struct str raw;
     struct inference_split split;
-    struct form_waiting waiting;
     struct reject why = {0};
     struct buf room = {0};
     rc_t rc = OK;
     const struct form_call call = {p->form->self, p->request, &room};
     inference_split_init(&split, p->body.p, p->body.n, p->lines);
     int more;
-    p->waiting = &waiting;
-    waiting.n = 0;
     while ((more = next_event(p, &split, &raw, &why)) == 1) {
         buf_clear(&room);
         const struct form_place at = {split.index, split.line, split.offset};

@@ -26,7 +26,7 @@ struct form_waiting {
 struct form_post {
     struct http_request *request;
     struct form *form;
-    struct form_waiting *waiting; /* of the handler's thread */
+    struct form_waiting *waiting; /* of the handler's thread; NULL: none has waited yet */
     struct str project;           /* of the path; empty: each event says */
     struct str trace;             /* the request's traceparent */
     struct str body;              /* as ops->body made it … */
