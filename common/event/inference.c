@@ -349,21 +349,6 @@ rc_t inference_decode(struct inference_decoder *d, const char *p, size_t n, stru
     return rc;
 }
 
-rc_t inference_check(struct inference_decoder *d, const char *p, size_t n, struct inference_event *ret, struct reject *why)
-{
-    struct inference_event ev;
-    d->inputs.counted = d->outputs.counted = true;
-    rc_t rc = inference_decode(d, p, n, &ev, why);
-    d->inputs.counted = d->outputs.counted = false;
-    if (rc)
-        return rc;
-    if (ev.is_ingest)
-        return inference_decode(d, p, n, ret, why);
-    ev.inputs = ev.outputs = NULL;
-    *ret = ev;
-    return OK;
-}
-
 rc_t inference_check_project(const struct inference_event *ev, struct str project, struct reject *why)
 {
     if (ev->project.n == 0 || str_eq(ev->project, project))

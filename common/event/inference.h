@@ -101,10 +101,6 @@ void inference_decoder_free(struct inference_decoder *d);
 /* On OK *ret borrows from p and from d until the next decode. E_INVALID: *why says it, *ret is untouched. */
 rc_t inference_decode(struct inference_decoder *d, const char *p, size_t n, struct inference_event *ret,
                       struct reject *why) MUST_CHECK;
-/* The same judgement for whoever passes the record on as it is: quicker, and *ret has its rows counted but no inputs and
- * outputs, unless it is_ingest. */
-rc_t inference_check(struct inference_decoder *d, const char *p, size_t n, struct inference_event *ret,
-                     struct reject *why) MUST_CHECK;
 /* project (of the topic or path) against what the event says: REJECT_PROJECT_MISMATCH. */
 rc_t inference_check_project(const struct inference_event *ev, struct str project, struct reject *why) MUST_CHECK;
 

@@ -116,7 +116,6 @@ static bool read_list_row(struct rows *rows, struct json_reader *r)
     size_t offset = jr_offset(r), before = rows->n_values;
     if (!jr_array(r))
         return false;
-    size_t n = rows->counted ? jr_skip_numbers(r) : 0;
     while (jr_item(r)) {
         if (!read_cell(rows, r))
             return false;
@@ -125,7 +124,7 @@ static bool read_list_row(struct rows *rows, struct json_reader *r)
     }
     if (jr_failed(r))
         return false;
-    n += rows->n_values - before;
+    size_t n = rows->n_values - before;
     if (rows->count++ == 0)
         rows->n_cols = n;
     else if (n != rows->n_cols)

@@ -24,7 +24,6 @@ struct rows {
     struct str *names; /* keys of DICTS and COLUMNS; once settled, else from the schema, or none */
     size_t n_names, cap_names;
     bool by_name_is_set; /* settled: the names are keys, not a schema */
-    bool counted;        /* numbers in LISTS are checked and counted, and not in values */
     bool each_is_row;    /* FLAT: each element is a row of one value */
     bool has_list;       /* FLAT: some element is a list after all */
     struct str text;     /* of lists and columns */

@@ -504,26 +504,6 @@ bool jr_skip(struct json_reader *r, struct str *ret)
     return true;
 }
 
-size_t jr_skip_numbers(struct json_reader *r)
-{
-    struct json_frame *f = &r->frames[r->depth];
-    size_t n = 0;
-    assert(r->depth > 0 && !f->is_object);
-    while (!jr_failed(r) && r->values_left > 0) {
-        const char *p = skip_space(r->at, r->end);
-        if (f->count > 0)
-            p = p < r->end && *p == ',' ? skip_space(p + 1, r->end) : r->end;
-        p = number_plain(p, r->end);
-        if (p == NULL)
-            break;
-        r->at = p;
-        r->values_left--;
-        f->count++;
-        n++;
-    }
-    return n;
-}
-
 enum json_type jr_value(struct json_reader *r, struct json_value *ret)
 {
     enum json_type type = find_value(r);

@@ -122,9 +122,6 @@ bool jr_bool(struct json_reader *r, bool *ret);
 bool jr_null(struct json_reader *r);      /* takes a null; error if it is none */
 bool jr_take_null(struct json_reader *r); /* true: there was a null, taken. false: something else, untouched */
 bool jr_skip(struct json_reader *r, struct str *ret); /* any value, checked whole; ret (may be NULL): its text */
-/* Takes the items of an array as long as they are plain numbers, checked as by jr_number, and tells how many; the first that is
- * not, or the end, is left to jr_item. */
-size_t jr_skip_numbers(struct json_reader *r);
 
 struct json_value {
     bool b;                 /* of a boolean */

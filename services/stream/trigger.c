@@ -49,7 +49,7 @@ static rc_t check_event(const struct form_call *c, struct str raw, struct form_e
     struct inference_event ev;
     if (!thread_decoder)
         thread_decoder = inference_decoder_new();
-    rc_t rc = inference_check(thread_decoder, raw.p, raw.n, &ev, why);
+    rc_t rc = inference_decode(thread_decoder, raw.p, raw.n, &ev, why);
     if (rc == OK)
         rc = check_time(c, &ev, why);
     if (rc)
