@@ -89,7 +89,7 @@ struct http_server {
 
 /* A connection's, of the library. Larger than guard.h lets a head be, so that it is mostly us who answer one that is larger, and
  * that the records which the library makes of headers and cookies fit. */
-#define POOL_MEMORY 65536
+#define POOL_MEMORY 49152
 #define LAST_US USEC_PER_SEC /* for the rest of a request, once the server stops */
 
 /* libmicrohttpd's callbacks; cls is the server. */
