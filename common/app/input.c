@@ -11,6 +11,7 @@
 #define ENDPOINT_TTL_US (30 * USEC_PER_SEC)
 #define ENDPOINTS_MAX 50000u
 #define KEY_MAX 128
+#define HELD_MAX (8u << 20) /* bytes of references and layouts: what is dropped is read again at its next window */
 
 struct known_endpoint {
     struct endpoint ep;
@@ -141,6 +142,7 @@ static rc_t load_reference(struct input_loader *l, struct db *db, const struct e
         if (rc)
             return rc;
         map_put(&l->references, key, r);
+        l->held += reference_bytes(r);
     }
     *ret = r;
     return OK;
@@ -173,6 +175,7 @@ static rc_t load_shape(struct input_loader *l, struct db *db, int64_t endpoint_i
         }
         training_layout(&s->layout, &s->schema, ref);
         map_put(&l->shapes, key, s);
+        l->held += 2 * s->layout.mem.total; /* and the schema, of the same names */
     }
     *ret = s;
     return OK;
@@ -290,9 +293,10 @@ rc_t input_load(struct input_loader *l, struct db *db, int32_t project_id, const
                            .arena = arena,
                            .project = ev->project,
                            .revision = ev->revision > 0 ? (int)ev->revision : 0};
-    if (l->shapes.len > l->shapes_max || l->references.len > l->shapes_max) {
+    if (l->shapes.len > l->shapes_max || l->references.len > l->shapes_max || l->held > HELD_MAX) {
         drop_all(&l->shapes, shape_free);
         drop_all(&l->references, free_reference);
+        l->held = 0;
     }
     rc_t rc = refresh(l, db, e);
     if (!rc)

@@ -36,7 +36,7 @@ struct input_loader {
     struct lake_reader *reader; /* opened at first need */
     struct map endpoints, shapes, references;
     struct live_source source; /* of the window last loaded */
-    size_t shapes_max;
+    size_t shapes_max, held;   /* held: bytes of references and shapes */
     int64_t change_seq, next_refresh_us;
     struct gone_watch gone;
 };

@@ -3,6 +3,9 @@
 #pragma once
 #include <stddef.h>
 
+/* What the heap adds to a piece at most, for those who count what they hold: its header, and rounding up to 16. */
+#define MEM_OVERHEAD 24u
+
 void *mem_alloc(size_t n);                          /* zeroed */
 void *mem_array(size_t count, size_t size);         /* zeroed; overflow checked */
 void *mem_grow(void *p, size_t count, size_t size); /* realloc with overflow check; new part not zeroed */

@@ -51,6 +51,21 @@ void counts_done(struct feature_counts *c)
     *c = (struct feature_counts){0};
 }
 
+size_t counts_bytes(const struct feature_counts *c)
+{
+    size_t n = c->n_cells * sizeof *c->cells;
+    if (c->sketch)
+        n += sizeof *c->sketch + MEM_OVERHEAD + sketch_bytes(c->sketch);
+    if (!c->text)
+        return n;
+    n += sizeof *c->text + MEM_OVERHEAD;
+    if (c->text->cap_texts)
+        n += c->text->cap_texts * sizeof *c->text->texts + MEM_OVERHEAD;
+    for (uint32_t i = 0; i < c->text->n_texts; i++)
+        n += c->text->texts[i].n_text + 1 + MEM_OVERHEAD;
+    return n;
+}
+
 void counts_clear(struct feature_counts *c)
 {
     if (c->n_cells)

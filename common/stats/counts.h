@@ -52,7 +52,8 @@ struct feature_counts {
 void counts_init(struct feature_counts *c, const struct feature_ref *f, uint64_t *cells);
 void counts_done(struct feature_counts *c); /* NULL and {0} are fine */
 void counts_clear(struct feature_counts *c);
-size_t counts_cells(const struct feature_ref *f); /* cells that f needs */
+size_t counts_cells(const struct feature_ref *f);    /* cells that f needs */
+size_t counts_bytes(const struct feature_counts *c); /* of memory that c points at, as the heap has it */
 
 /* f is the reference c was initialised with (NULL: none), always. */
 void counts_add_f64(struct feature_counts *c, const struct feature_ref *f, double x); /* NaN: missing. Categorical: wrong type */

@@ -23,6 +23,11 @@ void reference_free(struct reference *r)
     mem_free(r);
 }
 
+size_t reference_bytes(const struct reference *r)
+{
+    return sizeof *r + r->mem.total + r->cap * sizeof *r->features;
+}
+
 static size_t rounded(size_t n)
 {
     return (n + 15) / 16 * 16;

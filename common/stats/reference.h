@@ -106,6 +106,8 @@ void reference_to_json(const struct reference *r, bool padded, struct buf *out);
  * to features and into them are void. */
 void reference_trim(struct reference *r);
 
+size_t reference_bytes(const struct reference *r); /* of memory */
+
 /* By exact name, else by equal normal form (MLRun's: blanks become _, parentheses go). NULL: not there. */
 const struct feature_ref *reference_find(const struct reference *r, struct str name);
 size_t reference_index(const struct reference *r, struct str name); /* r->n: not there */

@@ -23,6 +23,11 @@ void sketch_done(struct sketch *s)
     *s = (struct sketch){.max_buckets = s->max_buckets};
 }
 
+size_t sketch_bytes(const struct sketch *s)
+{
+    return s->cap ? s->cap * sizeof *s->buckets + MEM_OVERHEAD : 0;
+}
+
 void sketch_clear(struct sketch *s)
 {
     s->n_buckets = 0;

@@ -25,6 +25,7 @@ struct sketch {
 };
 
 void sketch_done(struct sketch *s);          /* frees, leaves an empty one; NULL is fine. {0} is an empty sketch */
+size_t sketch_bytes(const struct sketch *s); /* of memory that s points at, as the heap has it */
 void sketch_clear(struct sketch *s);         /* keeps the memory */
 bool sketch_add(struct sketch *s, double x); /* false: not finite, not counted */
 void sketch_merge(struct sketch *dst, const struct sketch *src);

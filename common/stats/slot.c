@@ -87,6 +87,14 @@ void slot_freep(struct slot **s)
     *s = NULL;
 }
 
+size_t slot_bytes(const struct slot *s)
+{
+    size_t n = sizeof *s + n_columns(s) * sizeof *s->columns + sketch_bytes(&s->latency) + 3 * MEM_OVERHEAD;
+    for (size_t i = 0; i < n_columns(s); i++)
+        n += counts_bytes(&s->columns[i]);
+    return n;
+}
+
 void slot_clear(struct slot *s)
 {
     s->requests = s->rows = s->errors = 0;

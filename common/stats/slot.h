@@ -43,7 +43,8 @@ struct slot {
 struct slot *slot_new(const struct slot_layout *l);
 void slot_free(struct slot *s); /* NULL is fine */
 void slot_freep(struct slot **s);
-void slot_clear(struct slot *s); /* empty again, same layout, memory kept */
+size_t slot_bytes(const struct slot *s); /* of memory, as the heap has it */
+void slot_clear(struct slot *s);         /* empty again, same layout, memory kept */
 
 /* column < n_features + n_labels. Values alone: rows, requests and the rest are the caller's to add to. */
 void slot_add(struct slot *s, size_t column, const struct stat_value *v);

@@ -6,8 +6,7 @@
 
 struct entry {
     uint64_t key[2];
-    int64_t offset;
-    bool moved; /* came again later: the table knows the later one */
+    int64_t offset; /* its complement, below 0: the key came again later, and the table knows the later one */
 };
 struct place {
     uint32_t index; /* into the ring, + 1; 0: free */
@@ -15,9 +14,9 @@ struct place {
 };
 struct dedupe {
     int64_t horizon;
-    struct entry *ring;  /* capacity a power of two */
-    struct place *table; /* 2 × capacity */
-    size_t cap, first, n;
+    struct entry *ring;
+    struct place *table;        /* size a power of two, at least 1.5 × cap */
+    size_t cap, size, first, n; /* cap: of the ring, the horizon and one at most */
 };
 
 struct dedupe *dedupe_new(int64_t horizon_records)
@@ -36,9 +35,16 @@ void dedupe_free(struct dedupe *d)
     mem_free(d);
 }
 
+/* The nth from the oldest on. */
+static size_t in_ring(const struct dedupe *d, size_t nth)
+{
+    size_t at = d->first + nth;
+    return at < d->cap ? at : at - d->cap;
+}
+
 static size_t home(const struct dedupe *d, const uint64_t key[2])
 {
-    return (size_t)key[0] & (2 * d->cap - 1);
+    return (size_t)key[0] & (d->size - 1);
 }
 
 static uint32_t tag_of(const uint64_t key[2])
@@ -49,7 +55,7 @@ static uint32_t tag_of(const uint64_t key[2])
 static size_t find(const struct dedupe *d, const uint64_t key[2])
 {
     size_t at = home(d, key);
-    for (; d->table[at].index; at = (at + 1) & (2 * d->cap - 1)) {
+    for (; d->table[at].index; at = (at + 1) & (d->size - 1)) {
         if (d->table[at].tag != tag_of(key))
             continue;
         const struct entry *e = &d->ring[d->table[at].index - 1];
@@ -62,7 +68,7 @@ static size_t find(const struct dedupe *d, const uint64_t key[2])
 /* Linear probing: whoever stands behind the hole and may stand in it moves up, until a free place. */
 static void table_remove(struct dedupe *d, size_t hole)
 {
-    size_t mask = 2 * d->cap - 1;
+    size_t mask = d->size - 1;
     for (size_t at = (hole + 1) & mask; d->table[at].index; at = (at + 1) & mask) {
         size_t want = home(d, d->ring[d->table[at].index - 1].key);
         if (((at - want) & mask) >= ((at - hole) & mask)) {
@@ -78,34 +84,40 @@ static size_t place_of(const struct dedupe *d, size_t slot)
 {
     size_t at = home(d, d->ring[slot].key);
     while (d->table[at].index != slot + 1)
-        at = (at + 1) & (2 * d->cap - 1);
+        at = (at + 1) & (d->size - 1);
     return at;
 }
 
 static void expire(struct dedupe *d, int64_t offset)
 {
-    while (d->n && d->ring[d->first].offset < offset - d->horizon) {
-        if (!d->ring[d->first].moved)
+    for (; d->n; d->n--) {
+        int64_t oldest = d->ring[d->first].offset;
+        if ((oldest < 0 ? ~oldest : oldest) >= offset - d->horizon)
+            break;
+        if (oldest >= 0)
             table_remove(d, place_of(d, d->first));
-        d->first = (d->first + 1) & (d->cap - 1);
-        d->n--;
+        d->first = in_ring(d, 1);
     }
 }
 
 static void grow(struct dedupe *d)
 {
-    size_t cap = d->cap ? d->cap * 2 : 64;
+    size_t cap = d->cap ? d->cap * 2 : 64, most = (size_t)d->horizon + 1, size = 128;
+    cap = cap < most ? cap : most;
+    while (size < cap + cap / 2)
+        size *= 2;
     struct entry *ring = mem_array(cap, sizeof *ring);
     for (size_t i = 0; i < d->n; i++)
-        ring[i] = d->ring[(d->first + i) & (d->cap - 1)];
+        ring[i] = d->ring[in_ring(d, i)];
     mem_free(d->ring);
     mem_free(d->table);
     d->ring = ring;
-    d->table = mem_array(2 * cap, sizeof *d->table);
+    d->table = mem_array(size, sizeof *d->table);
+    d->size = size;
     d->cap = cap;
     d->first = 0;
     for (size_t i = 0; i < d->n; i++)
-        if (!ring[i].moved)
+        if (ring[i].offset >= 0)
             d->table[find(d, ring[i].key)] = (struct place){(uint32_t)i + 1, tag_of(ring[i].key)};
 }
 
@@ -121,9 +133,9 @@ bool dedupe_seen(struct dedupe *d, const uint64_t key[2], int64_t offset)
     if (seen && d->ring[d->table[at].index - 1].offset == offset)
         return false; /* the same record once more: its handling had to wait */
     if (seen)
-        d->ring[d->table[at].index - 1].moved = true;
-    size_t slot = (d->first + d->n++) & (d->cap - 1);
-    d->ring[slot] = (struct entry){{key[0], key[1]}, offset, false};
+        d->ring[d->table[at].index - 1].offset = ~d->ring[d->table[at].index - 1].offset;
+    size_t slot = in_ring(d, d->n++);
+    d->ring[slot] = (struct entry){{key[0], key[1]}, offset};
     d->table[at] = (struct place){(uint32_t)slot + 1, tag_of(key)};
     return seen;
 }

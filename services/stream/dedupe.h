@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 struct dedupe;
-struct dedupe *dedupe_new(int64_t horizon_records); /* memory grows with what is in it: about 48 bytes a record */
+struct dedupe *dedupe_new(int64_t horizon_records); /* memory grows with what is in it: 40 bytes a record of the horizon (24 and a place of 8 in a table of the next power of two) */
 void dedupe_free(struct dedupe *d);
 /* True: the same key is among the horizon's records before this offset. The key is (or stays) added.
  * Offsets ascend; the offset of the last call may come again and gets the answer it had. */

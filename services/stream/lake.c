@@ -42,8 +42,8 @@ static rc_t take(struct sink *s, const struct pipeline_record *r, const struct i
     struct inference_event placed = *ev;
     placed.inputs = at->inputs;
     placed.outputs = at->outputs;
-    placed.n_cols = at->shape->schema.n_features;
-    placed.n_label_cols = at->shape->schema.n_labels;
+    placed.n_cols = at->shape->columns->schema.n_features;
+    placed.n_label_cols = at->shape->columns->schema.n_labels;
     struct lake_part part = part_of(r->part);
     struct lake_endpoint whose = {.project_id = ep->project_id,
                                   .project = str_of(at->known->project->name),
@@ -53,7 +53,7 @@ static rc_t take(struct sink *s, const struct pipeline_record *r, const struct i
                                   .function_uri = str_of(ep->function_uri),
                                   .model_class = str_of(ep->model_class),
                                   .endpoint_type = ep->endpoint_type,
-                                  .schema = &at->shape->schema};
+                                  .schema = &at->shape->columns->schema};
     size_t nulled = 0;
     rc_t rc = lake_add(l->writer, &part, r->offset, &whose, &placed,
                        ep->first_request_us ? ep->first_request_us : ev->when_us, &nulled, e);

@@ -15,7 +15,8 @@ struct registry {
     struct stream *st;
     struct cache *cache;
     bool with_references;
-    struct map known; /* project id and uid → struct known */
+    struct map known;   /* project id and uid → struct known */
+    struct map columns; /* of all shapes */
     struct project_info **projects;
     size_t n_projects;
     int64_t change_seq, last_seq;
@@ -38,7 +39,7 @@ static void known_free(struct known *k)
 {
     for (struct shape *s = k->shapes; s;) {
         struct shape *next = s->next;
-        shape_free(s);
+        mem_free(s);
         s = next;
     }
     endpoint_done(&k->ep);
@@ -63,6 +64,7 @@ void registry_free(struct registry *r)
         mem_free(r->projects[i]);
     }
     mem_free(r->projects);
+    columns_done(&r->columns);
     arena_done(&r->scratch);
     mem_free(r);
 }
@@ -225,7 +227,7 @@ static rc_t adopt_shape(struct registry *r, struct db *db, struct known *k, int6
     if (rc == E_NOTFOUND)
         return OK;
     if (rc == OK)
-        rc = shape_get(k, db, r->cache, r->with_references, &row, ret, e);
+        rc = shape_get(k, &(struct shape_source){db, r->cache, &r->columns, r->with_references}, &row, ret, e);
     endpoint_schema_done(&row);
     return rc;
 }
@@ -282,7 +284,7 @@ static rc_t extend(struct registry *r, struct db *db, struct known *k, const str
     rc_t rc = schema_get(db, k->ep.id, 0, 0, &row, e);
     if (rc && rc != E_NOTFOUND)
         return rc;
-    bool newer = rc == OK && row.version > (base ? base->schema.version : 0);
+    bool newer = rc == OK && row.version > (base ? base->columns->schema.version : 0);
     if (rc == OK && row.version >= SCHEMAS_MAX && !newer)
         rc = reject_set(why, REJECT_SCHEMA_MISMATCH, "request.inputs", 0,
                         "the endpoint has had %d schemas already: its senders do not agree", SCHEMAS_MAX);
@@ -290,7 +292,7 @@ static rc_t extend(struct registry *r, struct db *db, struct known *k, const str
         rc = OK;
     if (rc == OK && !newer) {
         struct buf doc = {0};
-        bool named = schema_from_event(base ? &base->schema : NULL, ev, &doc);
+        bool named = schema_from_event(base ? &base->columns->schema : NULL, ev, &doc);
         endpoint_schema_done(&row);
         row = (struct endpoint_schema){0};
         rc = schema_put(db, k->ep.project_id, k->ep.id, buf_str(&doc), named, &row, e);
@@ -300,7 +302,7 @@ static rc_t extend(struct registry *r, struct db *db, struct known *k, const str
             rc = err_prefix(e, E_AGAIN, "endpoint %s: ", k->ep.uid);
     }
     if (rc == OK)
-        rc = shape_get(k, db, r->cache, r->with_references, &row, ret, e);
+        rc = shape_get(k, &(struct shape_source){db, r->cache, &r->columns, r->with_references}, &row, ret, e);
     if (rc == OK)
         k->shape = *ret;
     endpoint_schema_done(&row);

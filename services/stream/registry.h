@@ -4,21 +4,17 @@
 #pragma once
 #include "base/map.h"
 #include "cache/cache.h"
+#include "columns.h"
 #include "db/endpoint.h"
 #include "event/inference.h"
-#include "lake/lake.h"
-#include "stats/slot.h"
 #include "stream.h"
 
 /* One schema version of an endpoint against one reference version: fixed once made, alive as long as the registry. */
 struct shape {
     struct shape *next;
-    struct schema schema;
-    int64_t seq;           /* of the schema */
-    int reference_version; /* 0: none, or not wanted */
-    struct reference *reference;
-    struct slot_layout layout; /* made when references are wanted */
-    struct slot *spare;        /* an empty slot of this layout: most endpoints come again within a second */
+    struct columns *columns; /* shared with other endpoints */
+    int64_t seq;             /* of the schema */
+    int reference_version;   /* 0: none, or not wanted */
 };
 
 struct project_info {

@@ -105,7 +105,7 @@ static enum fit side_fit(const struct side *s, struct reject *why)
 
 enum fit shape_fit(const struct shape *shape, const struct inference_event *ev, struct reject *why)
 {
-    struct side sides[] = {features(&shape->schema, ev), labels(&shape->schema, ev)};
+    struct side sides[] = {features(&shape->columns->schema, ev), labels(&shape->columns->schema, ev)};
     enum fit fit = side_fit(&sides[0], why);
     enum fit second = fit == FIT_REJECT ? fit : side_fit(&sides[1], why);
     return second > fit ? second : fit;
@@ -141,7 +141,7 @@ static const struct value *side_place(const struct side *s, struct arena *a)
 void shape_place(const struct shape *shape, const struct inference_event *ev, struct arena *a,
                  const struct value **ret_inputs, const struct value **ret_outputs)
 {
-    struct side inputs = features(&shape->schema, ev), outputs = labels(&shape->schema, ev);
+    struct side inputs = features(&shape->columns->schema, ev), outputs = labels(&shape->columns->schema, ev);
     *ret_inputs = side_place(&inputs, a);
     *ret_outputs = side_place(&outputs, a);
 }
@@ -211,49 +211,44 @@ bool schema_from_event(const struct schema *base, const struct inference_event *
 
 /* ---- shapes ---- */
 
-void shape_free(struct shape *s)
+/* One that cannot be read was stored by something that did not check: the endpoint goes on without it. */
+static rc_t read_reference(const struct known *k, const struct shape_source *from, int version, struct reference **ret,
+                           struct err *e)
 {
-    slot_free(s->spare);
-    slot_layout_done(&s->layout);
-    reference_free(s->reference);
-    schema_done(&s->schema);
-    mem_free(s);
+    rc_t rc = version ? training_reference(from->db, from->cache, &k->ep, version, ret, e) : OK;
+    if (rc == E_INVALID) {
+        log_warn("reference_unreadable", LF_STR("endpoint", k->ep.uid), LF_I64("version", version), LF_ERR(e));
+        rc = OK;
+    }
+    return rc;
 }
 
-rc_t shape_get(struct known *k, struct db *db, struct cache *cache, bool with_reference,
-               const struct endpoint_schema *row, struct shape **ret, struct err *e)
+rc_t shape_get(struct known *k, const struct shape_source *from, const struct endpoint_schema *row, struct shape **ret,
+               struct err *e)
 {
-    int reference_version = with_reference ? k->ep.reference_version : 0;
+    int reference_version = from->with_reference ? k->ep.reference_version : 0;
     for (struct shape *s = k->shapes; s; s = s->next) {
-        if (s->schema.version == row->version && s->reference_version == reference_version) {
+        if (s->columns->schema.version == row->version && s->reference_version == reference_version) {
             *ret = s;
             return OK;
         }
     }
-    struct shape *s = mem_alloc(sizeof *s);
-    rc_t rc = schema_parse(str_of(row->document), &s->schema, e);
-    if (rc) {
-        shape_free(s);
+    struct schema schema = {0};
+    struct reference *reference = NULL;
+    rc_t rc = schema_parse(str_of(row->document), &schema, e);
+    if (rc)
         return err_prefix(e, E_INVALID, "schema %d of endpoint %s: ", row->version, k->ep.uid);
-    }
-    s->schema.version = row->version;
-    s->schema.named = row->named;
-    s->seq = row->seq;
-    if (rc == OK && reference_version)
-        rc = training_reference(db, cache, &k->ep, reference_version, &s->reference, e);
-    if (rc == E_INVALID) { /* stored by something that did not check: the endpoint goes on without it */
-        log_warn("reference_unreadable", LF_STR("endpoint", k->ep.uid), LF_I64("version", reference_version), LF_ERR(e));
-        rc = OK;
-    }
+    schema.version = row->version;
+    schema.named = row->named;
+    rc = read_reference(k, from, reference_version, &reference, e);
     if (rc) {
-        shape_free(s);
+        schema_done(&schema);
         return rc;
     }
+    struct shape *s = mem_alloc(sizeof *s);
+    s->columns = columns_shared(from->columns, str_of(row->document), &schema, reference, from->with_reference);
+    s->seq = row->seq;
     s->reference_version = reference_version;
-    if (s->reference)
-        reference_trim(s->reference);
-    if (with_reference)
-        training_layout(&s->layout, &s->schema, s->reference);
     s->next = k->shapes;
     k->shapes = s;
     *ret = s;

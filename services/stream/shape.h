@@ -17,7 +17,12 @@ rc_t schema_check(const struct inference_event *ev, struct reject *why) MUST_CHE
 /* The document of the schema that the event asks for on top of base (NULL: none). True: its names were given, not made up. */
 bool schema_from_event(const struct schema *base, const struct inference_event *ev, struct buf *ret);
 
-/* The shape of a schema row and the endpoint's newest reference: found in k, or made and kept there. */
-rc_t shape_get(struct known *k, struct db *db, struct cache *cache, bool with_reference,
-               const struct endpoint_schema *row, struct shape **ret, struct err *e) MUST_CHECK;
-void shape_free(struct shape *s);
+struct shape_source {
+    struct db *db;
+    struct cache *cache;
+    struct map *columns; /* of all shapes there are: columns.h */
+    bool with_reference;
+};
+/* The shape of a schema row and the endpoint's newest reference: found in k, or made (for mem_free) and kept there. */
+rc_t shape_get(struct known *k, const struct shape_source *from, const struct endpoint_schema *row, struct shape **ret,
+               struct err *e) MUST_CHECK;

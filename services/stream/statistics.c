@@ -12,7 +12,8 @@
 #include "labels.h"
 #include "sink.h"
 
-#define HELD_MAX 50000u         /* accumulators: beyond it a flush is due at once */
+#define SPARES_MAX 1000         /* empty slots that are kept for the next second */
+#define OF_ACC 256              /* bytes of an accumulator without its slot: its place in index, list and heap too */
 #define LETTERS_MAX (16u << 20) /* bytes of refused records, the same */
 
 struct acc_key { /* no padding: it is a map key */
@@ -26,12 +27,15 @@ struct acc {
     struct shape *shape;
     struct slot *slot;
     int64_t slot_us, window_us, first_us, last_us;
+    size_t bytes; /* counted in held */
     char traceparent[56];
 };
 struct statistics {
     struct map index;
     struct acc **list;
     size_t n, cap;
+    size_t held;   /* bytes */
+    size_t spares; /* of all columns */
     struct labels *labels;
     int64_t since_mono_us; /* something is held; 0: not looked at yet */
     int64_t deleted_rows;  /* of the flush under way, whose endpoints are no more */
@@ -43,8 +47,10 @@ static struct acc *acc_new(struct statistics *t, const struct acc_key *key, cons
     a->key = *key;
     a->known = at->known;
     a->shape = at->shape;
-    a->slot = at->shape->spare ? at->shape->spare : slot_new(&at->shape->layout);
-    at->shape->spare = NULL;
+    struct columns *c = at->shape->columns;
+    t->spares -= c->spare != NULL;
+    a->slot = c->spare ? c->spare : slot_new(&c->layout);
+    c->spare = NULL;
     a->slot_us = at->known->project->slot_us;
     a->window_us = at->known->project->base_period_us;
     a->first_us = INT64_MAX;
@@ -58,13 +64,16 @@ static struct acc *acc_new(struct statistics *t, const struct acc_key *key, cons
     return a;
 }
 
-static void acc_free(struct acc *a)
+static void acc_free(struct statistics *t, struct acc *a)
 {
+    struct columns *c = a->shape->columns;
     if (a->known->recent == a)
         a->known->recent = NULL;
-    if (!a->shape->spare) {
+    t->held -= a->bytes;
+    if (!c->spare && t->spares < SPARES_MAX) {
         slot_clear(a->slot);
-        a->shape->spare = a->slot;
+        c->spare = a->slot;
+        t->spares++;
     } else {
         slot_free(a->slot);
     }
@@ -75,7 +84,7 @@ static struct acc *acc_for(struct statistics *t, const struct pipeline_part *par
                            const struct resolved *at)
 {
     struct acc_key key = {part, at->known->ep.id, time_floor(ev->when_us, at->known->project->slot_us),
-                          at->shape->schema.version, at->shape->reference_version};
+                          at->shape->columns->schema.version, at->shape->reference_version};
     struct acc *a = at->known->recent;
     if (a && memcmp(&a->key, &key, sizeof key) == 0)
         return a;
@@ -107,7 +116,7 @@ static rc_t take(struct sink *s, const struct pipeline_record *r, const struct i
     if (ev->kind == INFERENCE_ERROR) {
         slot->errors++;
     } else {
-        size_t n_features = at->shape->schema.n_features, n_labels = at->shape->schema.n_labels;
+        size_t n_features = at->shape->columns->schema.n_features, n_labels = at->shape->columns->schema.n_labels;
         slot->rows += ev->n_rows;
         slot->estimated += ev->estimated_prediction_count;
         if (ev->latency_us >= 0)
@@ -119,6 +128,9 @@ static rc_t take(struct sink *s, const struct pipeline_record *r, const struct i
                 add_value(slot, n_features + c, &at->outputs[row * n_labels + c]);
         }
     }
+    size_t bytes = OF_ACC + slot_bytes(slot);
+    t->held += bytes - a->bytes; /* modulo: it never shrinks */
+    a->bytes = bytes;
     a->first_us = ev->when_us < a->first_us ? ev->when_us : a->first_us;
     a->last_us = ev->when_us > a->last_us ? ev->when_us : a->last_us;
     struct str trace = ev->traceparent.n ? ev->traceparent : r->traceparent;
@@ -140,7 +152,7 @@ static bool due(void *self, int64_t mono_us)
     size_t letters = dead_letters_held(s->dead);
     if (t->since_mono_us == 0) /* with nothing held too: after duplicates alone the position and the frontier still move */
         t->since_mono_us = mono_us;
-    return t->n >= HELD_MAX || letters + labels_held(t->labels) >= LETTERS_MAX ||
+    return t->held >= (size_t)s->st->options.statistics_bytes || letters + labels_held(t->labels) >= LETTERS_MAX ||
            mono_us - t->since_mono_us >= s->st->options.flush_us;
 }
 
@@ -327,7 +339,7 @@ static void done(void *self, const struct pipeline_part *part, bool committed)
             continue;
         }
         (void)map_del(&t->index, (struct str){(const char *)&a->key, sizeof a->key});
-        acc_free(a);
+        acc_free(t, a);
     }
     t->n = kept;
     t->since_mono_us = 0;

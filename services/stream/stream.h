@@ -23,6 +23,7 @@ struct stream_options {
     const char *default_project;
     int sinks;
     int64_t flush_us;                               /* statistics: longest age of what is not committed */
+    int64_t statistics_bytes;                       /* … and most that is held */
     int64_t lake_age_us;                            /* lake: at least this age … */
     int64_t lake_age_per_file_us;                   /* … plus this for each file held */
     int64_t dedupe_records;                         /* a partition's horizon */

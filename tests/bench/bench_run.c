@@ -4,8 +4,10 @@
  *   embedded_cpu:      CPU per event of that process, all services in it, against the stream service over Kafka and PostgreSQL
  *                      in the same run, whose servers are not counted; both to the same end
  *   embedded_rss_idle: VmRSS after ten seconds without a request
- *   embedded_rss_10k:  VmHWM over a load of 10 000 endpoints with references, until every event is in slots and in the lake
- * Rounds of the two paths take turns; a line has their medians. */
+ *   embedded_rss_10k:  VmHWM over a load of 10 000 endpoints of MODELS models, each with columns and a reference of its own, until
+ *                      every event is in slots and in the lake
+ * Rounds of the two paths take turns; a line has their medians. With the argument `memory` the two of memory alone are measured;
+ * a number behind it is how many models there are. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +18,7 @@
 #include "load.h"
 #include "scene.h"
 
-enum { CONNECTIONS = 64, LINES = 100, FEW = 10, MANY = 10000, ID_DIGITS = 16 };
+enum { CONNECTIONS = 64, LINES = 100, FEW = 10, MANY = 10000, MODELS = 100, ID_DIGITS = 16 };
 #define DRAIN_US (600 * USEC_PER_SEC)
 #define IDLE_S 10
 
@@ -25,7 +27,7 @@ struct path {
     struct scene *scene;
     struct process process;
     struct db *db;
-    size_t endpoints, sent; /* sent: events, of all rounds */
+    size_t endpoints, models, sent; /* sent: events, of all rounds */
     bool embedded;
     char dir[400], project[40];
 };
@@ -118,22 +120,51 @@ static void wait_until_taken(const struct path *p)
     http_client_free(client);
 }
 
-/* As monitored endpoints have them: 20 bins over [0, 1] for each feature. */
+/* As monitored endpoints have them: columns named after the model, and 20 bins for each, from 0 to just over 1. */
+static void print_model(size_t model, struct buf *schema, struct buf *stats)
+{
+    double width = (1 + 1e-6 * (double)model) / 20;
+    for (int f = 0; f < SCENE_FEATURES; f++) {
+        buf_addf(schema, "%s{\"name\":\"m%zu_f%d\",\"type\":\"number\"}", f ? "," : "{\"features\":[", model, f);
+        buf_addf(stats, "%s\"m%zu_f%d\":{\"count\":2000,\"mean\":0.5,\"std\":0.3,\"min\":0,\"max\":1,\"hist\":[[",
+                 f ? "," : "{", model, f);
+        for (int i = 0; i < 20; i++)
+            buf_addf(stats, "%s100", i ? "," : "");
+        buf_addz(stats, "],[");
+        for (int i = 0; i <= 20; i++)
+            buf_addf(stats, "%s%.17g", i ? "," : "", i * width);
+        buf_addz(stats, "]]}");
+    }
+    buf_addz(schema, "],\"labels\":[{\"name\":\"y\",\"type\":\"number\"}]}");
+    buf_addc(stats, '}');
+}
+
+static void add_model(struct path *p, size_t model)
+{
+    struct buf schema = {0}, stats = {0};
+    struct err e;
+    print_model(model, &schema, &stats);
+    const struct db_value of_schema[] = {DBV_TEXT(buf_str(&schema)), DBV_I64((int64_t)p->models), DBV_I64((int64_t)model)};
+    const struct db_value of_stats[] = {DBV_TEXT(buf_str(&stats)), of_schema[1], of_schema[2]};
+    scene_need(db_exec(p->db,
+                       "INSERT INTO endpoint_schemas (project_id, endpoint_id, version, document, named, created_us) "
+                       "SELECT project_id, id, 1, $1, true, 1 FROM endpoints WHERE id % $2 = $3",
+                       of_schema, 3, NULL, &e),
+               "schemas", &e);
+    scene_need(
+        db_exec(p->db,
+                "INSERT INTO endpoint_references (project_id, endpoint_id, version, statistics, source, created_us) "
+                "SELECT project_id, id, 1, $1, 'record', 1 FROM endpoints WHERE id % $2 = $3",
+                of_stats, 3, NULL, &e),
+        "references", &e);
+    buf_done(&schema);
+    buf_done(&stats);
+}
+
 static void add_endpoints(struct path *p, int32_t project_id)
 {
-    struct buf stats = {0}, sql = {0};
+    struct buf sql = {0};
     struct err e;
-    for (int f = 0; f < SCENE_FEATURES; f++) {
-        buf_addf(&stats, "%s\"f%d\":{\"count\":2000,\"mean\":0.5,\"std\":0.3,\"min\":0,\"max\":1,\"hist\":[[",
-                 f ? "," : "{", f);
-        for (int i = 0; i < 20; i++)
-            buf_addf(&stats, "%s100", i ? "," : "");
-        buf_addz(&stats, "],[");
-        for (int i = 0; i <= 20; i++)
-            buf_addf(&stats, "%s%g", i ? "," : "", i / 20.0);
-        buf_addz(&stats, "]]}");
-    }
-    buf_addc(&stats, '}');
     buf_addf(
         &sql,
         "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %zu) INSERT INTO endpoints "
@@ -142,15 +173,9 @@ static void add_endpoints(struct path *p, int32_t project_id)
         p->endpoints - 1, (int)project_id,
         p->embedded ? "printf('%032x', i + 11259375)" : "lpad(to_hex(i + 11259375), 32, '0')");
     scene_need(db_exec(p->db, sql.data, NULL, 0, NULL, &e), "endpoints", &e);
-    const struct db_value v[] = {DBV_TEXT(buf_str(&stats))};
-    scene_need(
-        db_exec(p->db,
-                "INSERT INTO endpoint_references (project_id, endpoint_id, version, statistics, source, created_us) "
-                "SELECT project_id, id, 1, $1, 'record', 1 FROM endpoints",
-                v, 1, NULL, &e),
-        "references", &e);
-    buf_done(&stats);
     buf_done(&sql);
+    for (size_t model = 0; model < p->models; model++)
+        add_model(p, model);
 }
 
 /* lake: the one option that is set, and its value: what else would be waited for is not what is measured. */
@@ -242,8 +267,8 @@ static bool throughput(struct bench *b)
 {
     static const char age[] = "1s";
     double rate[SCENE_ROUNDS], ours[SCENE_ROUNDS], kafka[SCENE_ROUNDS], ratio[SCENE_ROUNDS];
-    struct path run_path = {.name = "embedded", .scene = &b->scene, .endpoints = FEW, .embedded = true};
-    struct path stream = {.name = "kafka", .scene = &b->scene, .endpoints = FEW};
+    struct path run_path = {.name = "embedded", .scene = &b->scene, .endpoints = FEW, .models = 1, .embedded = true};
+    struct path stream = {.name = "kafka", .scene = &b->scene, .endpoints = FEW, .models = 1};
     (void)fprintf(stderr,
                   "# %d connections, %d events of about %zu bytes a POST, %d endpoints with references, LAKE_AGE=%s, "
                   "else defaults; %d rounds of %zu events\n",
@@ -267,11 +292,15 @@ static bool throughput(struct bench *b)
            ok;
 }
 
-static bool memory(struct bench *b)
+static bool memory(struct bench *b, size_t models)
 {
-    struct path p = {.name = "memory", .scene = &b->scene, .endpoints = b->scene.smoke ? FEW : MANY, .embedded = true};
-    (void)fprintf(stderr, "# memory: %zu endpoints with references, %zu events, LAKE_AGE_PER_FILE=1ms, else defaults\n",
-                  p.endpoints, b->rss_events);
+    struct path p = {.name = "memory",
+                     .scene = &b->scene,
+                     .endpoints = b->scene.smoke ? FEW : MANY,
+                     .models = b->scene.smoke ? FEW : models,
+                     .embedded = true};
+    (void)fprintf(stderr, "# memory: %zu endpoints of %zu models, %zu events, LAKE_AGE_PER_FILE=1ms, else defaults\n",
+                  p.endpoints, p.models, b->rss_events);
     start_embedded(&p, "LAKE_AGE_PER_FILE", "1ms");
     (void)sleep(b->scene.smoke ? 1 : IDLE_S);
     double idle = process_memory_mib(&p.process, "VmRSS:");
@@ -282,16 +311,16 @@ static bool memory(struct bench *b)
     return scene_print(&(struct scene_line){"embedded_rss_10k", "MiB at most", most, 0, 0, 256, most <= 256}) && ok;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static struct bench b;
     scene_open(&b.scene);
     b.per_round = b.scene.smoke ? 2000 : 300000;
-    b.rss_events = b.scene.smoke ? 2000 : 500000;
+    b.rss_events = b.scene.smoke ? 2000 : 200000;
     make_lines(&b);
     make_head(&b);
-    bool ok = throughput(&b);
-    ok = memory(&b) && ok;
+    bool alone = argc > 1 && strcmp(argv[1], "memory") == 0, ok = alone || throughput(&b);
+    ok = memory(&b, alone && argc > 2 ? strtoul(argv[2], NULL, 10) : MODELS) && ok;
     buf_done(&b.head);
     buf_done(&b.lines);
     scene_close(&b.scene);

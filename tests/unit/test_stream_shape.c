@@ -13,6 +13,7 @@
 struct fixture {
     struct inference_decoder *decoder;
     struct shape shape;
+    struct columns columns; /* the shape's */
     struct inference_event ev;
     struct reject why;
     struct arena arena;
@@ -23,6 +24,7 @@ static int setup(void **state)
 {
     struct fixture *f = mem_alloc(sizeof *f);
     f->decoder = inference_decoder_new();
+    f->shape.columns = &f->columns;
     *state = f;
     return 0;
 }
@@ -31,7 +33,7 @@ static int teardown(void **state)
 {
     struct fixture *f = *state;
     inference_decoder_free(f->decoder);
-    schema_done(&f->shape.schema);
+    schema_done(&f->columns.schema);
     arena_done(&f->arena);
     mem_free(f);
     return 0;
@@ -40,10 +42,10 @@ static int teardown(void **state)
 static void schema_is(struct fixture *f, const char *document, bool named)
 {
     struct err e;
-    schema_done(&f->shape.schema);
-    f->shape.schema = (struct schema){0};
-    assert_int_equal(schema_parse(str_of(document), &f->shape.schema, &e), OK);
-    f->shape.schema.named = named;
+    schema_done(&f->columns.schema);
+    f->columns.schema = (struct schema){0};
+    assert_int_equal(schema_parse(str_of(document), &f->columns.schema, &e), OK);
+    f->columns.schema.named = named;
 }
 
 /* inputs and outputs as JSON; their names as JSON lists, or null. */
@@ -74,7 +76,7 @@ static void next_is(struct fixture *f, const struct schema *base, bool named, co
 static void placed_is(struct fixture *f, const char *want_inputs, const char *want_outputs)
 {
     const struct value *sides[2];
-    const size_t widths[] = {f->shape.schema.n_features, f->shape.schema.n_labels};
+    const size_t widths[] = {f->columns.schema.n_features, f->columns.schema.n_labels};
     const char *const wants[] = {want_inputs, want_outputs};
     shape_place(&f->shape, &f->ev, &f->arena, &sides[0], &sides[1]);
     for (size_t k = 0; k < 2; k++) {
@@ -139,11 +141,11 @@ static void test_by_name(void **state)
     assert_int_equal(shape_fit(&f->shape, event(f, "[{\"b\":1},{\"b\":2}]", "null", "[5,6]", "null"), &f->why), FIT_YES);
     placed_is(f, "- 1/- 2", "5/6");
     assert_int_equal(shape_fit(&f->shape, event(f, "[[1,2]]", "[\"a\",\"c\"]", "[5]", "null"), &f->why), FIT_EXTEND);
-    next_is(f, &f->shape.schema, true,
+    next_is(f, &f->columns.schema, true,
             "{\"features\":[{\"name\":\"a\",\"type\":\"number\"},{\"name\":\"c\",\"type\":\"number\"}],"
             "\"labels\":[{\"name\":\"y\",\"type\":\"number\"}]}");
     assert_int_equal(shape_fit(&f->shape, event(f, "[[1,2]]", "[\"a\",\"b\"]", "[5]", "[\"z\"]"), &f->why), FIT_EXTEND);
-    next_is(f, &f->shape.schema, true,
+    next_is(f, &f->columns.schema, true,
             "{\"features\":[{\"name\":\"a\",\"type\":\"number\"},{\"name\":\"b\",\"type\":\"number\"}],"
             "\"labels\":[{\"name\":\"z\",\"type\":\"number\"}]}");
 }
@@ -167,7 +169,7 @@ static void test_made_up_names_grow_with_the_events(void **state)
     schema_is(f, "{\"features\":[{\"name\":\"f0\",\"type\":\"number\"}],\"labels\":[{\"name\":\"p0\",\"type\":\"number\"}]}",
               false);
     assert_int_equal(shape_fit(&f->shape, event(f, "[[1,\"x\"]]", "null", "[5]", "null"), &f->why), FIT_EXTEND);
-    next_is(f, &f->shape.schema, false,
+    next_is(f, &f->columns.schema, false,
             "{\"features\":[{\"name\":\"f0\",\"type\":\"number\"},{\"name\":\"f1\",\"type\":\"string\"}],"
             "\"labels\":[{\"name\":\"p0\",\"type\":\"number\"}]}");
 }
@@ -182,7 +184,7 @@ static void test_types_are_learned_once(void **state)
     assert_int_equal(shape_fit(&f->shape, event(f, "[[null,2]]", "null", "[5]", "null"), &f->why), FIT_YES);
     assert_int_equal(shape_fit(&f->shape, event(f, "[[null,2],[\"s\",\"t\"]]", "null", "[5,6]", "null"), &f->why),
                      FIT_EXTEND);
-    next_is(f, &f->shape.schema, true,
+    next_is(f, &f->columns.schema, true,
             "{\"features\":[{\"name\":\"a\",\"type\":\"string\"},{\"name\":\"b\",\"type\":\"number\"}],"
             "\"labels\":[{\"name\":\"y\",\"type\":\"number\"}]}");
 }
@@ -200,24 +202,54 @@ static void test_a_name_of_nothing_is_refused(void **state)
 static void test_one_used_before_is_found(void **state)
 {
     struct fixture *f = *state;
-    struct shape newer = {.next = &f->shape};
+    struct columns columns = {0};
+    struct shape newer = {.next = &f->shape, .columns = &columns};
     struct err e;
     struct known k = {.shape = &newer, .shapes = &newer};
     schema_is(f, AB, true);
     assert_int_equal(
         schema_parse(STR("{\"features\":[{\"name\":\"a\",\"type\":\"number\"},{\"name\":\"c\",\"type\":\"number\"}],"
                          "\"labels\":[{\"name\":\"y\",\"type\":\"number\"}]}"),
-                     &newer.schema, &e),
+                     &columns.schema, &e),
         OK);
     assert_ptr_equal(shape_among(&k, event(f, "[[1,2]]", "[\"a\",\"b\"]", "[5]", "null")), &f->shape);
     assert_ptr_equal(shape_among(&k, event(f, "[[1,2]]", "[\"a\",\"c\"]", "[5]", "null")), &newer);
     assert_null(shape_among(&k, event(f, "[[1,2]]", "[\"a\",\"d\"]", "[5]", "null")));
     f->shape.reference_version = 1; /* counted against another reference: not this one */
     assert_null(shape_among(&k, event(f, "[[1,2]]", "[\"a\",\"b\"]", "[5]", "null")));
-    schema_done(&newer.schema);
+    schema_done(&columns.schema);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+static struct columns *columns_of(struct map *all, const char *document, const double *values, size_t n)
+{
+    struct err e;
+    struct schema schema;
+    struct reference *reference = reference_new();
+    assert_int_equal(schema_parse(str_of(document), &schema, &e), OK);
+    assert_int_equal(reference_add_f64(reference, STR("a"), false, values, n, &e), OK);
+    struct columns *c = columns_shared(all, str_of(document), &schema, reference, true);
+    assert_null(schema.features);
+    return c;
+}
+
+/* Endpoints of one model hold its columns once; who differs in anything that counts has its own. */
+static void test_equal_columns_are_held_once(void **state)
+{
+    (void)state;
+    static const double values[] = {0, 1, 2, 3}, others[] = {0, 1, 2, 4};
+    struct map all = {0};
+    struct columns *c = columns_of(&all, AB, values, 4);
+    assert_ptr_equal(columns_of(&all, AB, values, 4), c);
+    assert_ptr_not_equal(columns_of(&all, AB, others, 4), c);
+    assert_ptr_not_equal(
+        columns_of(&all, "{\"features\":[{\"name\":\"a\",\"type\":\"number\"}],\"labels\":[]}", values, 4), c);
+    assert_int_equal(all.len, 3);
+    assert_int_equal(c->layout.n_features, 2);
+    assert_int_equal(feature_bin(c->layout.refs[0], 2.99), 19);
+    columns_done(&all);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -229,6 +261,7 @@ int main(void)
         TEST(test_types_are_learned_once),
         TEST(test_a_name_of_nothing_is_refused),
         TEST(test_one_used_before_is_found),
+        TEST(test_equal_columns_are_held_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
