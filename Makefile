@@ -58,7 +58,7 @@ assets := $(sort $(foreach f,$(wildcard services/*/assets/*),$(word 2,$(subst /,
 objs = $(patsubst %,$1/%.o,$(common:.c=) $(if $(migrations),build/gen/migrations) \
     $(if $(migrations_sqlite),build/gen/migrations_sqlite))
 
-.PHONY: help all chaos-programs demo test test-unit test-contract test-service test-e2e test-deep test-deploy chaos up down bench fuzz \
+.PHONY: help all chaos-programs demo test test-unit test-contract test-service test-e2e test-deep test-deploy chaos chaos-mutants up down bench fuzz \
     fmt lint check clean setup programs unit contract bench-programs fuzzers tidy
 
 help: ## this text
@@ -76,7 +76,7 @@ unit: $(unit:%=$(SAN)/%)
 contract: $(contract:%=$(REL)/%)
 bench-programs: $(bench:%=$(REL)/%)
 fuzzers: $(fuzzers:%=$(FUZZ)/%)
-chaos-programs: all $(services:%=$(CHAOS)/bin/%) $(CHAOS)/faultio.so
+chaos-programs: all $(services:%=$(CHAOS)/bin/%) $(CHAOS)/faultio.so $(CHAOS)/faultclock.so
 
 setup: ## install what is missing (apt, Kafka, DuckDB, Python packages)
 	@scripts/setup
@@ -99,6 +99,8 @@ test-deep: setup ## long: contract tests under sanitizers, fuzzing, the full ben
 chaos: setup ## faults under load, judged from outside: TESTS=K1,K4 N=20 SEED=s TARGET=stack|embedded
 	@$(BUILD) chaos-programs
 	@.venv/bin/python tests/chaos/run --tests "$(TESTS)" --target "$(or $(TARGET),both)" -n "$(or $(N),0)" --seed "$(SEED)"
+chaos-mutants: setup ## the chaos tests' own test: patches that break a promise, each must be caught
+	@.venv/bin/python tests/chaos/mutants/run $(MUTANTS)
 test-deploy: setup ## containers and chart on a real engine
 	@tests/run deploy
 up: setup ## a development stack and the services on loopback
@@ -160,7 +162,7 @@ $2/$1: $(patsubst %.c,$3/%.o,$(wildcard services/$1/*.c)) \
 endef
 $(foreach s,$(services),$(eval $(call service,$s,$(BIN),$(REL),LINK_REL)))
 $(foreach s,$(services),$(eval $(call service,$s,$(CHAOS)/bin,$(CHAOS),LINK_CHAOS)))
-$(CHAOS)/faultio.so: tests/chaos/faultio.c
+$(CHAOS)/%.so: tests/chaos/%.c
 	@mkdir -p $(@D); echo "  LD $@"; $(call into,gcc -std=c11 -D_GNU_SOURCE -g -O1 $(WARN) -fPIC -shared,$< -ldl)
 
 of_service = $(foreach s,$(services),$(if $(filter $2_$(subst -,_,$s) $2_$(subst -,_,$s)_%,$(notdir $3)),$(call inner,$1,$s) $(call others,$1,$s)))

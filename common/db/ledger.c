@@ -120,17 +120,18 @@ rc_t ledger_move(struct db *db, const char *pipeline, const char *topic, int32_t
 {
     const struct ledger_mark *m = step->mark;
     int64_t moved = 0;
-    rc_t rc = db_run(db,
-                     "UPDATE ledger SET next_offset = $4, frontier_us = CASE WHEN $5 = 0 OR frontier_us > $5 "
-                     "THEN frontier_us ELSE $5 END, intent_end = NULL, schema_seq = NULL, last_error = '', "
-                     "attempts = 0, updated_us = $6, end_offset = COALESCE(NULLIF($7, 0), end_offset), "
-                     "mark_offset = COALESCE($8, mark_offset), mark_us = COALESCE($9, mark_us), "
-                     "mark_print = COALESCE($10, mark_print) WHERE " KEY,
-                     DB_PARAMS(DBV_TEXTZ(pipeline), DBV_TEXTZ(topic), DBV_I64(partition), DBV_I64(step->next_offset),
-                               DBV_I64(step->frontier_us), DBV_I64(clock_now_us()), DBV_I64(step->end_offset),
-                               m ? DBV_I64(m->offset) : DBV_NULL, m ? DBV_I64(m->timestamp_us) : DBV_NULL,
-                               m ? DBV_I64(m->print) : DBV_NULL),
-                     &moved, e);
+    rc_t rc = db_run(
+        db,
+        "UPDATE ledger SET next_offset = $4, frontier_us = CASE WHEN $5 = 0 OR (frontier_us > $5 AND "
+        "frontier_us <= $6) THEN frontier_us ELSE $5 END, intent_end = NULL, schema_seq = NULL, last_error = '', "
+        "attempts = 0, updated_us = $6, end_offset = COALESCE(NULLIF($7, 0), end_offset), "
+        "mark_offset = COALESCE($8, mark_offset), mark_us = COALESCE($9, mark_us), "
+        "mark_print = COALESCE($10, mark_print) WHERE " KEY,
+        DB_PARAMS(DBV_TEXTZ(pipeline), DBV_TEXTZ(topic), DBV_I64(partition), DBV_I64(step->next_offset),
+                  DBV_I64(step->frontier_us), DBV_I64(clock_now_us()), DBV_I64(step->end_offset),
+                  m ? DBV_I64(m->offset) : DBV_NULL, m ? DBV_I64(m->timestamp_us) : DBV_NULL,
+                  m ? DBV_I64(m->print) : DBV_NULL),
+        &moved, e);
     return !rc && moved != 1 ? no_row(pipeline, topic, partition, e) : rc;
 }
 

@@ -1,6 +1,7 @@
 /* Windows: pending, closed, late, swept, folded. */
 #include "db/window.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "db/driver.h"
 #include "db/endpoint.h"
@@ -50,9 +51,12 @@ rc_t pending_due(struct db *db, int32_t project_id, int64_t frontier_us, int64_t
     rc_t rc = db_exec(
         db,
         "SELECT project_id, endpoint_id, window_start_us, window_end_us, rows, last_handled_us, traceparent "
-        "FROM pending_windows WHERE project_id = $1 AND window_end_us <= $2 AND last_handled_us <= $2 "
+        "FROM pending_windows WHERE project_id = $1 AND window_end_us <= $2 "
+        "AND (last_handled_us <= $2 OR last_handled_us > $4) "
         "ORDER BY window_end_us, endpoint_id, window_start_us LIMIT $3",
-        DB_PARAMS(DBV_I64(project_id), DBV_I64(frontier_us - lateness_us), DBV_I64((int64_t)limit)), &rows, e);
+        DB_PARAMS(DBV_I64(project_id), DBV_I64(frontier_us - lateness_us), DBV_I64((int64_t)limit),
+                  DBV_I64(clock_now_us() + HANDLED_AHEAD_US)),
+        &rows, e);
     if (rc)
         return rc;
     *n = db_rows_n(rows);

@@ -10,7 +10,9 @@ struct window {
     int64_t rows, late_rows, frontier_us, closed_us;
     int schema_version, reference_version;
 };
-/* Pending windows of a project that may be closed: end + lateness <= frontier and last_handled + lateness <= frontier,
+#define HANDLED_AHEAD_US (60 * USEC_PER_SEC)
+/* Pending windows of a project that may be closed: end + lateness <= frontier and last_handled + lateness <= frontier (or
+ * last_handled lies HANDLED_AHEAD_US ahead of the clock, which was set back: who waits for it waits as long as it was wrong),
  * oldest end first, at most limit. traceparent borrowed from *ret_rows. */
 rc_t pending_due(struct db *db, int32_t project_id, int64_t frontier_us, int64_t lateness_us, size_t limit,
                  struct pending_window **ret, size_t *n, struct db_rows **ret_rows, struct err *e) MUST_CHECK;

@@ -24,6 +24,13 @@ bool pipeline_limit_reached(const struct pipeline *p)
     return false;
 }
 
+/* What the ledger is to learn; 0: nothing. One that lies ahead of the clock is taken back: the clock was set back. */
+static int64_t frontier_of(const struct pipeline *p, const struct part *part)
+{
+    bool ahead = part->frontier_us > part->reached_us && part->frontier_us > clock_now_us();
+    return p->cfg.frontier && (part->reached_us > part->frontier_us || ahead) ? part->reached_us : 0;
+}
+
 /* Partitions with something to say, in one order everywhere so that two owners cannot dead-lock. */
 static size_t gather(struct pipeline *p)
 {
@@ -31,7 +38,7 @@ static size_t gather(struct pipeline *p)
     for (size_t i = 0; i < p->n_parts; i++) {
         struct part *part = p->parts[i];
         bool moved = part->pub.position > part->pub.next_offset;
-        bool frontier = p->cfg.frontier && part->reached_us > part->frontier_us;
+        bool frontier = frontier_of(p, part) != 0;
         if (part->lost || !at_limit_or_free(part) || !(moved || frontier))
             continue;
         size_t at = n++;
@@ -73,11 +80,6 @@ static rc_t intend(struct pipeline *p, size_t n, struct err *e)
             fenced(p, part);
     }
     return rc;
-}
-
-static int64_t frontier_of(const struct pipeline *p, const struct part *part)
-{
-    return p->cfg.frontier && part->reached_us > part->frontier_us ? part->reached_us : 0;
 }
 
 static rc_t transact(struct pipeline *p, size_t n, struct err *e)

@@ -162,9 +162,16 @@ static rc_t tell_apps(struct closer *c, struct db *db, struct batch *b, const st
     return OK;
 }
 
+/* Its end, or when its newest row was handled; not if that is yet to come: the clock was set back since. */
+static int64_t last_touched(const struct close_scope *s, const struct pending_window *w)
+{
+    bool known = w->last_handled_us > w->end_us && w->last_handled_us <= s->now_us + HANDLED_AHEAD_US;
+    return known ? w->last_handled_us : w->end_us;
+}
+
 bool close_lake_behind(const struct close_scope *s, const struct closer *c, const struct pending_window *w)
 {
-    int64_t newest = w->end_us > w->last_handled_us ? w->end_us : w->last_handled_us;
+    int64_t newest = last_touched(s, w);
     return s->lake_us != INT64_MAX && s->lake_us < newest + c->opts->lateness_us;
 }
 
@@ -286,9 +293,9 @@ static void count(const struct batch *b, struct tick_report *r)
 }
 
 /* Due still, seen from inside the transaction: the frontier goes back when a topic gets new partitions. */
-static bool still_due(const struct closer *c, const struct pending_window *w, int64_t frontier_us)
+static bool still_due(const struct closer *c, const struct pending_window *w, const struct close_scope *s)
 {
-    return w->end_us + c->opts->lateness_us <= frontier_us && w->last_handled_us + c->opts->lateness_us <= frontier_us;
+    return last_touched(s, w) + c->opts->lateness_us <= s->frontier_us;
 }
 
 static rc_t fill_batch(struct closer *c, struct db *db, struct batch *b, const struct close_scope *s,
@@ -299,7 +306,7 @@ static rc_t fill_batch(struct closer *c, struct db *db, struct batch *b, const s
     struct close_scope now = *s;
     now.frontier_us = frontier;
     for (size_t i = 0; !rc && i < n; i++)
-        if (still_due(c, &w[i], frontier))
+        if (still_due(c, &w[i], &now))
             rc = close_window(c, db, b, &now, &w[i], e);
     if (!rc && b->n)
         rc = outbox_add(db, b->rows, b->n, e);

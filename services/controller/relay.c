@@ -200,6 +200,7 @@ static void produce_batch(struct relay *r)
             atomic_store(&r->items[i].state, REFUSED);
         } else if (rc) {
             log_warn("relay", LF_STR("topic", r->rows[i].topic), LF_ERR(&e));
+            hold_topic(topic_of(r, r->rows[i].topic)); /* it may have been deleted */
             back_off(&r->retry_us, &r->not_before_us);
             break;
         }

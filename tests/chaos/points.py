@@ -38,6 +38,7 @@ class Points(Case):
     name = "K2"
     binaries = BINARIES
     default_n = 1000
+    only = ()
 
     def env(self, kind):
         return {"KAFKA_OPTIONS": "segment.bytes=65536"} if kind == "embedded" else {}
@@ -49,6 +50,7 @@ class Points(Case):
         embedded = "modelmon" in r.t.services
         names = [n for n in table() if embedded or owner(r.rng, n)]
         r.rng.shuffle(names)
+        names = names if not self.only else [self.only[i % len(self.only)] for i in range(r.n)]
         for number, name in enumerate(names[:r.n]):
             service = "modelmon" if embedded else owner(r.rng, name)
             self.crash(r, name, service, number)

@@ -8,12 +8,14 @@ import checker
 from scene import Case
 from store import Lake, Store
 
+SLOT = ("project_id, endpoint_id, slot_start_us, slot_us, segment, schema_version, reference_version, topic, partition, {}, requests, "
+        "rows, errors, estimated, format, body")
 # What is done to the database, and a word of what must be said.
 SPOILED = (
     ("DELETE FROM slots WHERE rowid = (SELECT min(rowid) FROM slots)", "Parquet"),
     ("UPDATE slots SET rows = rows + 1 WHERE rowid = (SELECT min(rowid) FROM slots)", "its bytes"),
-    ("INSERT INTO slots SELECT project_id, endpoint_id, slot_start_us, slot_us, segment, schema_version, reference_version, topic, "
-     "partition, flush_offset + 1000000, requests, rows, errors, estimated, format, body FROM slots LIMIT 1", "the Parquet rows make"),
+    (f"INSERT INTO slots ({SLOT.format('flush_offset')}) SELECT {SLOT.format('flush_offset + 1000000')} FROM slots LIMIT 1",
+     "the Parquet rows make"),
     ("DELETE FROM windows WHERE rowid = (SELECT max(rowid) FROM windows WHERE rows > 0)", "window"),
     ("UPDATE windows SET rows = rows - 1 WHERE rowid = (SELECT max(rowid) FROM windows WHERE rows > 0)", "window"),
     ("UPDATE windows SET revision = revision + 1 WHERE rowid = (SELECT max(rowid) FROM windows WHERE rows > 0)", "revision"),
@@ -23,7 +25,8 @@ SPOILED = (
     ("DELETE FROM manifest WHERE rowid = (SELECT min(rowid) FROM manifest)", "in no manifest"),
     ("UPDATE manifest SET sha256 = 'x' WHERE rowid = (SELECT min(rowid) FROM manifest)", "not the file"),
     ("INSERT INTO outbox (project_id, topic, key, payload, created_us) VALUES (1, 't', 'k', '{}', 1)", "outbox"),
-    ("INSERT INTO dead_letters SELECT 'x', 't', 0, 1, 1, 1, 0, 'bad_json', '', 0, 'x', x'00', 1", "dead letter"),
+    ("INSERT INTO dead_letters (pipeline, topic, partition, \"offset\", at_us, project_id, reason, error, payload, size) "
+     "VALUES ('x', 't', 0, 1, 1, 1, 'malformed_json', 'x', x'00', 1)", "dead letter"),
 )
 
 
