@@ -68,6 +68,7 @@ static const struct config_key keys[] = {
 struct program {
     const struct app *app;
     void *opts;
+    const char *aside;
     struct app_options own;
     struct bus_config bus;
     struct db_config db;
@@ -197,6 +198,7 @@ static rc_t open_pipeline(struct program *p, struct err *e)
                              .batch_us = p->own.batch_us,
                              .batch_max = p->own.batch_max,
                              .timeout_us = p->own.timeout_us,
+                             .aside = p->aside,
                              .broken = end_broken,
                              .topics = &p->topics,
                              .producer = p->producer,
@@ -223,6 +225,12 @@ static rc_t open_pipeline(struct program *p, struct err *e)
     return rc;
 }
 
+static void tell_aside(struct program *p)
+{
+    log_error("set_aside", LF_STR("app", p->own.name), LF_STR("words", p->aside));
+    health_set(health_add(service_health(p->service), "app", HEALTH_OPTIONAL, 0), HEALTH_DEGRADED, "%s", p->aside);
+}
+
 static rc_t open_program(struct service *s, void *self, struct err *e)
 {
     struct program *p = self;
@@ -244,6 +252,8 @@ static rc_t open_program(struct service *s, void *self, struct err *e)
     p->form = (struct form){
         .function = p->own.name, .ops = &form_ops, .self = &p->topics, .producer = p->producer, .loop = service_loop(s)};
     form_open(&p->form);
+    if (p->aside)
+        tell_aside(p);
     return open_pipeline(p, e);
 }
 
@@ -324,6 +334,11 @@ struct service_def *app_service_scoped(const struct app *app, const char *scope,
                                                     .drain = drain_program,
                                                     .close = close_program,
                                                     .self = p});
+}
+
+void app_set_aside(struct service_def *def, const char *words)
+{
+    ((struct program *)def->self)->aside = words;
 }
 
 struct service_def *app_service(const struct app *app, struct arena *a)

@@ -93,3 +93,6 @@ int app_main(const struct app *app, int argc, char **argv);
  * apps can be of one process: OPERATIONS_APP_TIMEOUT. */
 struct service_def *app_service(const struct app *app, struct arena *a);
 struct service_def *app_service_scoped(const struct app *app, const char *scope, struct arena *a);
+/* Of one made by the two above, before it runs: the app gets no window. Each fails with these words at once (a dead letter, a result
+ * app_failed), /readyz has them too. They live as long as the process. */
+void app_set_aside(struct service_def *def, const char *words);

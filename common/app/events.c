@@ -158,6 +158,8 @@ static rc_t call_app(void *arg, struct err *e)
 static rc_t track(struct app_events *a, struct app_event *it, struct app_input *in, struct reject *why,
                   bool *ret_broken, struct err *e)
 {
+    if (a->aside)
+        return reject_set(why, REJECT_APP_FAILED, NULL, 0, "%s", a->aside);
     struct app_output out = {.arena = in->arena};
     struct track_call call = {a, in, &out};
     rc_t rc = guard_call(call_app, &call, a->timeout_us, ret_broken, e);

@@ -25,8 +25,9 @@ struct app_events {
     struct app_event *items;
     size_t n, cap;
     int64_t oldest_us, bytes;
-    struct err fault; /* of the app that crashed or hung; empty: it did not */
-    bool ended;       /* nothing is taken any more */
+    const char *aside; /* why no window is given to the app any more: each fails with these words; NULL: they are */
+    struct err fault;  /* of the app that crashed or hung; empty: it did not */
+    bool ended;        /* nothing is taken any more */
 };
 void app_events_done(struct app_events *a);      /* after the producer was freed */
 extern const struct pipeline_ops app_events_ops; /* self: a struct app_events */

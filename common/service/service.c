@@ -58,7 +58,8 @@ struct process {
     int64_t start_us;
     pthread_t signals;
     bool has_signals;
-    atomic_bool failed, restart, stopped, finished;
+    atomic_bool failed, stopped, finished;
+    _Atomic(const char *) restart; /* the part that asked for it first; NULL: none did */
     _Atomic int64_t drain_until_us;
 };
 
@@ -170,12 +171,12 @@ static void *take_signals(void *arg)
     int again = wait_signal(&set, SERVICE_DRAIN_US);
     if (atomic_load(&p->finished))
         return NULL;
-    bool restart = atomic_load(&p->restart) && again <= 0;
+    const char *restart = again <= 0 ? atomic_load(&p->restart) : NULL;
     log_error("drain_cut",
               LF_STR("words", again > 0 ? "second signal: ending at once"
                                         : "not drained in time: ending; what is not acknowledged comes again"));
     if (restart)
-        p->set->again(p->set->arg);
+        p->set->again(p->set->arg, restart);
     _exit(EXIT_FATAL);
 }
 
@@ -218,8 +219,9 @@ PRINTF(2, 0) static void fail(struct service *s, const char *fmt, va_list args, 
     char words[512];
     (void)vsnprintf(words, sizeof words, fmt, args); /* cut to fit is fine */
     log_error(restart ? "restart" : "fatal", LF_STR("words", (const char *)words));
+    const char *nobody = NULL;
     if (restart)
-        atomic_store(&s->process->restart, true);
+        (void)atomic_compare_exchange_strong(&s->process->restart, &nobody, s->def->name);
     if (!atomic_exchange(&s->process->failed, true))
         service_stop(s);
 }
@@ -372,8 +374,9 @@ static int live(struct process *p)
     end(p);
     int code = rc == E_INVALID ? EXIT_CONFIG : rc != OK || atomic_load(&p->failed) ? EXIT_FATAL : EXIT_DONE;
     log_info("stopped", LF_I64("code", code));
-    if (rc == OK && atomic_load(&p->restart))
-        p->set->again(p->set->arg);
+    const char *restart = atomic_load(&p->restart);
+    if (rc == OK && restart)
+        p->set->again(p->set->arg, restart);
     return code;
 }
 

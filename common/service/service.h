@@ -67,7 +67,8 @@ struct service_set {
     const struct config_default *defaults;                  /* before those of the parts; NULL: none */
     void (*started)(void *arg, const char *addr, int port); /* requests are served; NULL: nobody asks */
     void *arg;
-    void (*again)(void *arg); /* service_restart: begins the program anew, from any thread, and does not come back; NULL: exit code 1 */
+    /* service_restart of this part: begins the program anew, from any thread, and does not come back; NULL: exit code 1. */
+    void (*again)(void *arg, const char *part);
 };
 int service_set_main(const struct service_set *set, int argc, char **argv);
 

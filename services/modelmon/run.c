@@ -1,9 +1,9 @@
 /* modelmon run: every service in one process, over a folder of its own unless servers are named. */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "again.h"
 #include "api/api_service.h"
 #include "app/app.h"
 #include "controller/controller_service.h"
@@ -85,15 +85,16 @@ static struct service_def *llm_service(struct arena *a)
 static const struct {
     struct service_def *(*make)(struct arena *a);
     const char *under;
+    bool is_app;
 } services[] = {
-    {folder_service, NULL},
-    {api_service, NULL},
-    {stream_service, NULL},
-    {controller_service, "/functions/controller"},
-    {writer_service, "/functions/writer"},
-    {drift_service, "/functions/histogram-drift-app"},
-    {operations_service, "/functions/operations-app"},
-    {llm_service, "/functions/llm-app"},
+    {folder_service, NULL, false},
+    {api_service, NULL, false},
+    {stream_service, NULL, false},
+    {controller_service, "/functions/controller", false},
+    {writer_service, "/functions/writer", false},
+    {drift_service, "/functions/histogram-drift-app", true},
+    {operations_service, "/functions/operations-app", true},
+    {llm_service, "/functions/llm-app", true},
 };
 #define N_SERVICES (sizeof services / sizeof *services)
 
@@ -140,46 +141,56 @@ static const struct config_default *defaults_in(const char *dir, struct arena *a
     return all;
 }
 
+struct life {
+    char **argv;
+    int argc, port;
+};
+
 static void say_where(void *arg, const char *addr, int port)
 {
-    (void)arg;
+    struct life *l = arg;
+    l->port = port;
     bool all = strcmp(addr, "0.0.0.0") == 0 || strcmp(addr, "::") == 0;
     printf("modelmon runs at http://%s:%d (events: POST /PROJECT; pages: /). Ctrl-C ends it.\n",
            all ? "127.0.0.1" : addr, port);
     (void)fflush(stdout); /* a closed stdout is the caller's wish */
 }
 
-/* An app has failed in a way that leaves this memory in doubt: the same program again, under the same process id. What it has
- * open closes itself. */
-static void begin_anew(void *arg)
+static void begin_anew(void *arg, const char *part)
 {
-    char *const *argv = arg;
-    sigset_t none;
-    (void)sigemptyset(&none); /* these two cannot fail */
-    (void)pthread_sigmask(SIG_SETMASK, &none, NULL);
-    (void)execv("/proc/self/exe", argv); /* comes back only if it cannot; the caller ends then */
+    const struct life *l = arg;
+    again_exec(l->argc, l->argv, l->port, part);
 }
 
-static void make_set(struct service_set *set, int argc, char **argv, struct arena *a)
+static struct service_def *make_service(size_t i, struct arena *a)
+{
+    struct service_def *def = services[i].make(a);
+    if (services[i].is_app && again_is_aside(def->name))
+        app_set_aside(def, AGAIN_ASIDE_WORDS);
+    return def;
+}
+
+static void make_set(struct service_set *set, struct life *l, struct arena *a)
 {
     struct service_part *parts = arena_array(a, N_SERVICES, sizeof *parts);
     for (size_t i = 0; i < N_SERVICES; i++)
-        parts[i] = (struct service_part){services[i].make(a), services[i].under};
+        parts[i] = (struct service_part){make_service(i, a), services[i].under};
     *set = (struct service_set){.name = "modelmon",
                                 .summary = "All services in one process, over one folder.",
                                 .parts = parts,
                                 .part_count = N_SERVICES,
-                                .defaults = defaults_in(folder_asked(argc, argv), a),
+                                .defaults = defaults_in(folder_asked(l->argc - 1, l->argv + 1), a),
                                 .started = say_where,
                                 .again = begin_anew,
-                                .arg = argv - 1};
+                                .arg = l};
 }
 
 static int run_main(int argc, char **argv)
 {
     struct arena a = {0};
     struct service_set set;
-    make_set(&set, argc, argv, &a);
+    struct life l = {.argv = argv - 1, .argc = argc + 1}; /* with the program's name and the verb */
+    make_set(&set, &l, &a);
     int code = service_set_main(&set, argc, argv);
     arena_done(&a);
     return code;

@@ -155,12 +155,70 @@ def test_an_app_that_hangs_costs_its_window_alone_and_the_rest_goes_on():
         mm.wait_for(lambda: len(m.events("started")) >= 2, 60, "a new beginning")
         assert any("operations" in e["words"] for e in m.events("restart"))
 
-        def now(what):  # it has another port by now
-            with open(os.path.join(w.folder, m.tag + ".port")) as f:
-                m.port = int(f.read() or 1)
+        def now(what):
             return m.child.poll() is None and mm.attempt(what)
         failed = mm.wait_for(lambda: now(lambda: results_of(m, uid, "operations", "app_failed")), 60, "what is said of the endpoint")[0]
         assert failed[2] == 1 and "did not come back" in failed[3]
         mm.wait_for(lambda: now(lambda: drift(m, uid)), 60, "a result of the drift app")
         code, _ = m.term()
         assert code == 0
+
+
+# In the place of the C library's: what an app's call begins with, when the limit is the one said, is a crash.
+CRASH = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <signal.h>
+#include <time.h>
+int timer_settime(timer_t t, int flags, const struct itimerspec *at, struct itimerspec *old)
+{
+    int (*real)(timer_t, int, const struct itimerspec *, struct itimerspec *) = dlsym(RTLD_NEXT, "timer_settime");
+    if (at->it_value.tv_sec == 61)
+        (void)raise(SIGSEGV);
+    return real(t, flags, at, old);
+}
+"""
+
+
+@pytest.fixture(name="crashing")
+def crashing_library(tmp_path):
+    source, library = tmp_path / "crash.c", tmp_path / "crash.so"
+    source.write_text(CRASH)
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True, timeout=60)
+    return {"LD_PRELOAD": str(library), "OPERATIONS_APP_TIMEOUT": "61s"}
+
+
+@pytest.mark.parametrize("how", ["crash", "hang"])
+def test_an_app_that_fails_on_every_window_is_set_aside(how, crashing):
+    more = crashing if how == "crash" else {"OPERATIONS_APP_TIMEOUT": "1us"}
+    with mm.World() as w, start(w, embedded=True, LLM_APP_PROJECTS="other", **more) as m:
+        m.wait_ready(60)
+        port = m.port
+        uid = make_price(m)
+        words = {"crash": "it crashed: signal 11", "hang": "did not come back"}[how]
+        for k in range(3):
+            mm.wait_for(lambda: mm.attempt(lambda: m.ready()), 30)
+            send_prices(m)
+            mm.wait_for(lambda k=k: len(m.events("started")) == k + 2, 60, f"beginning {k + 2}")
+        assert {e["port"] for e in m.events("started")} == {port} and m.child.poll() is None
+        [aside] = m.events("set_aside")
+        assert aside["svc"] == "operations" and "modelmon run" in aside["words"]
+        told = mm.wait_for(lambda: mm.attempt(lambda: [d for d in m.get("/readyz").json()["dependencies"] if d["name"] == "operations/app"]), 30)
+        assert told[0]["state"] == "degraded" and "set aside" in told[0]["detail"]
+        assert mm.wait_for(lambda: mm.attempt(lambda: m.get("/readyz").status_code == 200), 30)
+        send_prices(m)
+
+        def failed():
+            return [v[3] for v in results_of(m, uid, "operations", "app_failed")]
+        mm.wait_for(lambda: any("set aside" in v for v in failed()), 60, "that its endpoint says so")
+        assert any(words in v for v in failed())
+        mm.wait_for(lambda: len(drift(m, uid)) >= 4, 60, "the results of the drift app")
+        assert len(m.events("started")) == 4
+        code, _ = m.term()
+        assert code == 0
+        with start(w, embedded=True, LLM_APP_PROJECTS="other") as again:  # taken up again
+            again.wait_ready(60)
+            send_prices(again)
+            mm.wait_for(lambda: results_of(again, uid, "operations", "throughput_per_s") or
+                        results_of(again, uid, "operations", "latency_p95_ms"), 60, "a result of operations")
+            assert not [e for e in again.events("set_aside") if e not in m.events("set_aside")]
