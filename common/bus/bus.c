@@ -247,6 +247,34 @@ rc_t bus_consumer_peek(struct bus_consumer *c, const struct bus_partition *parts
     return n ? c->bus->assign->peek(c->self, parts, n, ret, timeout_us, e) : OK;
 }
 
+static rc_t look_by_consumer(struct bus_consumer *c, const struct bus_partition *parts, size_t n, int64_t *ret_ends,
+                             struct bus_mark *ret, int64_t timeout_us, struct err *e)
+{
+    CLEANUP(mem_freep) struct bus_partition *ends = mem_array(n, sizeof *ends);
+    memcpy(ends, parts, n * sizeof *ends);
+    rc_t rc = bus_consumer_ends(c, ends, n, timeout_us, e);
+    if (!rc)
+        rc = bus_consumer_peek(c, parts, n, ret, timeout_us, e);
+    for (size_t i = 0; !rc && i < n; i++)
+        ret_ends[i] = ends[i].offset;
+    return rc;
+}
+
+rc_t bus_look(const struct bus_config *cfg, const struct bus_partition *parts, size_t n, int64_t *ret_ends,
+              struct bus_mark *ret, int64_t timeout_us, struct err *e)
+{
+    struct bus_consumer *c = NULL;
+    if (n == 0)
+        return OK;
+    if (bus_of(cfg) == &buses[BUS_LOCAL])
+        return local_look(local_folder(cfg->brokers), parts, n, ret_ends, ret, e);
+    rc_t rc = bus_consumer_open(&c, cfg, "modelmon-look", e); /* without topics the group is not joined */
+    if (!rc)
+        rc = look_by_consumer(c, parts, n, ret_ends, ret, timeout_us, e);
+    bus_consumer_free(c);
+    return rc;
+}
+
 bool bus_consumer_alone(const struct bus_consumer *c)
 {
     return c->bus->alone;

@@ -139,6 +139,12 @@ void bus_consumer_note(struct bus_consumer *c, const struct bus_partition *parts
 void bus_consumer_free(struct bus_consumer *c); /* leaves the group (a static member stays listed); ≤ 8 s */
 #define BUS_OFFSET_EARLIEST INT64_C(-2)
 
+/* For tools that take no part. Of each log where it ends, and the first record from parts[i].offset on (none: ret[i].offset -1). The
+ * parts differ from each other. A local log is read from its files, whoever writes them; one that is not there ends at 0. E_AGAIN,
+ * E_NOTFOUND as with bus_consumer_ends. */
+rc_t bus_look(const struct bus_config *cfg, const struct bus_partition *parts, size_t n, int64_t *ret_ends,
+              struct bus_mark *ret, int64_t timeout_us, struct err *e) MUST_CHECK;
+
 /* ---- topics ---- */
 /* Makes it if missing; *ret_partitions is what it has. partitions 0: cfg's. E_AGAIN: not settled in time. */
 rc_t bus_topic_ensure(struct bus_producer *p, const char *topic, int32_t partitions, int32_t *ret_partitions,

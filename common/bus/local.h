@@ -100,6 +100,7 @@ struct local_topic {
 
 struct local_log;
 rc_t local_part_load(struct local_part *p, const char *dir, struct err *e) MUST_CHECK; /* with recovery */
+rc_t local_part_segments(struct local_part *p, struct err *e) MUST_CHECK; /* fills in those that dir has; mem_free */
 void local_part_done(struct local_part *p);
 void local_part_write(struct local_log *log, struct local_part *p); /* the writer's; the result is in p->rc */
 void local_part_sync(struct local_part *p);

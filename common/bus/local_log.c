@@ -278,7 +278,7 @@ static rc_t log_begin(const char *path, const struct bus_config *cfg, struct loc
 
 static rc_t path_read(const char *brokers, char real[PATH_MAX], struct err *e)
 {
-    const char *path = brokers && strncmp(brokers, "local:", 6) == 0 ? brokers + 6 : "";
+    const char *path = local_folder(brokers);
     if (strncmp(path, "//", 2) == 0)
         path += 2;
     if (*path != '/' || strlen(path) > 512)

@@ -59,7 +59,7 @@ static bool base_of(const char *name, int64_t *ret)
     return errno == 0;
 }
 
-static rc_t segments_list(struct local_part *p, struct err *e)
+rc_t local_part_segments(struct local_part *p, struct err *e)
 {
     DIR *d = opendir(p->dir);
     if (!d)
@@ -111,7 +111,7 @@ static rc_t recover(struct local_part *p, struct err *e)
 rc_t local_part_load(struct local_part *p, const char *dir, struct err *e)
 {
     *p = (struct local_part){.dir = mem_dupz(dir), .fd = -1};
-    rc_t rc = segments_list(p, e);
+    rc_t rc = local_part_segments(p, e);
     if (!rc && p->n_segments) {
         p->begin = p->segments[0].base;
         rc = recover(p, e);

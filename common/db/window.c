@@ -98,6 +98,18 @@ rc_t pending_next(struct db *db, int32_t project_id, int64_t *ret_end_us, struct
     return rc;
 }
 
+rc_t pending_depth(struct db *db, int64_t now_us, int64_t *ret_n, int64_t *ret_oldest_us, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    rc_t rc = db_one(db, "SELECT count(*), COALESCE(min(window_end_us), 0) FROM pending_windows WHERE window_end_us <= $1",
+                     DB_PARAMS(DBV_I64(now_us)), &rows, e);
+    if (rc)
+        return rc;
+    *ret_n = db_i64(rows, 0, 0);
+    *ret_oldest_us = db_i64(rows, 0, 1);
+    return OK;
+}
+
 rc_t pending_take(struct db *db, const struct pending_window *w, struct window *ret_known, struct err *e)
 {
     int64_t taken = 0;

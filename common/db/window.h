@@ -22,6 +22,8 @@ rc_t pending_add_empty(struct db *db, int32_t project_id, int64_t start_us, int6
                        struct err *e) MUST_CHECK;
 /* Earliest end of a pending window, 0: none (for the next wake-up). */
 rc_t pending_next(struct db *db, int32_t project_id, int64_t *ret_end_us, struct err *e) MUST_CHECK;
+/* Pending windows that have ended, of all projects, and the earliest end (0: none). */
+rc_t pending_depth(struct db *db, int64_t now_us, int64_t *ret_n, int64_t *ret_oldest_us, struct err *e) MUST_CHECK;
 /* Inside a transaction. Takes the pending row (E_NOTFOUND: gone), and answers what is known of the window. */
 rc_t pending_take(struct db *db, const struct pending_window *w, struct window *ret_known, struct err *e) MUST_CHECK;
 /* Inside the same transaction: inserts or raises the revision; w->revision is the new one (known.revision + 1).

@@ -50,10 +50,9 @@ static void add_advice(struct buf *out, const struct json *row)
     if (stopped.n == 0)
         return;
     struct str words = client_text(row, "last_error");
-    buf_addf(out,
-             "    %.*s: %.*s\n    modelmon ledger skip %.*s %.*s %" PRId64
-             " --to low    # or high: what is there is not wanted\n",
-             STR_FMT(stopped), STR_FMT(words), STR_FMT(pipeline), STR_FMT(topic), partition);
+    buf_addf(out, "    %.*s: %.*s\n    ", STR_FMT(stopped), STR_FMT(words));
+    operator_add_skip(out, pipeline, topic, partition);
+    buf_addc(out, '\n');
 }
 
 static void add_row(struct buf *out, const struct json *row)

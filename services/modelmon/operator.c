@@ -25,6 +25,12 @@ void operator_add_who(struct json_writer *w)
     jw_kv_strz(w, "who", who);
 }
 
+void operator_add_skip(struct buf *to, struct str pipeline, struct str topic, int64_t partition)
+{
+    buf_addf(to, "modelmon ledger skip %.*s %.*s %lld --to low    # or high: what is there is not wanted",
+             STR_FMT(pipeline), STR_FMT(topic), (long long)partition);
+}
+
 bool operator_agrees(const char *fmt, ...)
 {
     va_list args;
