@@ -61,8 +61,8 @@ extern const struct bus_consumer_ops kafka_consumer_ops;
 extern const struct bus_assign_ops kafka_assign_ops;
 
 const char *local_folder(const char *brokers); /* behind "local:"; "": it is none */
-rc_t local_look(const char *folder, const struct bus_partition *parts, size_t n, int64_t *ret_ends, struct bus_mark *ret,
-                struct err *e);
+rc_t local_look(const char *folder, const struct bus_partition *parts, size_t n, int64_t *ret_ends,
+                struct bus_mark *ret, struct err *e) MUST_CHECK;
 extern const struct bus_producer_ops local_producer_ops;
 extern const struct bus_topic_ops local_topic_ops;
 extern const struct bus_consumer_ops local_consumer_ops;

@@ -1,11 +1,13 @@
 /* One query over one file. CSV types are sniffed from the first rows; where a later value says otherwise all rows are sniffed. */
 #include "lake/table.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include "base/mem.h"
 #include "lake/lake_duck.h"
 
@@ -35,17 +37,21 @@ static rc_t look_at(const char *path, bool *ret_csv, struct err *e)
 {
     struct stat st;
     char magic[4] = "";
-    FILE *f = fopen(path, "rbe");
-    if (f == NULL)
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe nobody writes into would be waited for */
+    if (fd < 0)
         return err_set(e, errno == ENOENT ? E_NOTFOUND : E_INVALID, "%s: %s", path, strerror(errno));
-    bool regular = fstat(fileno(f), &st) == 0 && S_ISREG(st.st_mode);
-    size_t n = regular ? fread(magic, 1, sizeof magic, f) : 0;
-    (void)fclose(f); /* only read */
+    bool regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    ssize_t n = regular ? read(fd, magic, sizeof magic) : 0;
+    int why = errno;
+    (void)close(fd); /* only read */
     if (!regular)
-        return err_set(e, E_INVALID, "%s: not a file", path);
+        return err_set(e, E_INVALID,
+                       "%s: not a file; a pipe has to be written into one first, it is read more than once", path);
+    if (n < 0)
+        return err_set(e, E_INVALID, "%s: %s", path, strerror(why));
     if (n == 0)
         return err_set(e, E_INVALID, "%s: the file is empty", path);
-    *ret_csv = n < sizeof magic || memcmp(magic, "PAR1", sizeof magic) != 0;
+    *ret_csv = n < (ssize_t)sizeof magic || memcmp(magic, "PAR1", sizeof magic) != 0;
     return OK;
 }
 

@@ -2,9 +2,12 @@
 #include "files.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include "base/mem.h"
 #include "base/num.h"
 #include "json/doc.h"
@@ -233,10 +236,12 @@ rc_t training_file_statistics(struct training_file *ret, const char *path, const
 static bool is_object(const char *path)
 {
     char block[4096];
-    FILE *f = fopen(path, "rbe");
-    size_t n = f ? fread(block, 1, sizeof block, f) : 0, i = 0;
-    if (f)
-        (void)fclose(f); /* only read */
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe nobody writes into would be waited for */
+    bool regular = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    ssize_t n = regular ? read(fd, block, sizeof block) : 0, i = 0;
+    if (fd >= 0)
+        (void)close(fd); /* only read */
     while (i < n && strchr(" \t\r\n", block[i]))
         i++;
     return i < n && block[i] == '{';

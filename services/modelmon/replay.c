@@ -221,11 +221,13 @@ static void add_row(struct replay *r, const struct lake_batch *b, size_t row)
     jw_array_end(&w);
     jw_key(&w, "outputs");
     jw_array(&w);
-    jw_array(&w);
+    jw_object(&w); /* by name, as the header has them */
     for (size_t i = 0; i < b->n_cols; i++)
-        if (r->is_output[i])
+        if (r->is_output[i]) {
+            jw_key(&w, r->columns[i].name);
             add_value(&w, &b->cols[i], row);
-    jw_array_end(&w);
+        }
+    jw_object_end(&w);
     jw_array_end(&w);
     jw_object_end(&w);
     buf_addc(&r->batch, '\n');

@@ -14,15 +14,17 @@
 #define RECORD_TIME_MAX_US INT64_C(4102444800000000) /* 2100-01-01 */
 
 enum { M_EVENTS, M_ROWS, M_HALVES, M_DELETED };
-static const char *const outcomes[] = {"taken", "duplicate", "rejected", "control", "half", NULL};
-enum { TAKEN, DUPLICATE, REJECTED, CONTROL, HALF };
+static const char *const outcomes[] = {"taken", "duplicate", "rejected", "control", "half", "label", NULL};
+enum { TAKEN, DUPLICATE, REJECTED, CONTROL, HALF, LABEL };
 static const struct metric_row rows[] = {
     [M_EVENTS] = {.name = "modelmon_stream_events_total",
                   .kind = METRIC_COUNTER,
                   .labels = {{.name = "sink", .cap = 4}, {.name = "outcome", .values = outcomes}},
                   .help =
                       "Inference events handled: taken, duplicate, rejected (see modelmon_dead_letters_total), control "
-                      "(nop, batch end, label), half (a request or response that waits for its other half)."},
+                      "(nop, batch end), half (a request or response that waits for its other half), label (kept, "
+                      "whether its request "
+                      "is known or not)."},
     [M_ROWS] = {.name = "modelmon_stream_rows_total",
                 .kind = METRIC_COUNTER,
                 .labels = {{.name = "sink", .cap = 4}},
@@ -220,7 +222,7 @@ static rc_t take_one(struct sink *s, const struct pipeline_record *r, struct inf
     if (rc == OK && !r->warmup) {
         if (s->take_label)
             s->take_label(s, r, ev);
-        count(s, CONTROL);
+        count(s, LABEL);
     }
     return rc;
 }

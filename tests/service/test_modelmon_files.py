@@ -1,6 +1,7 @@
 """Files larger than memory, labels nobody asked for, and a replay to a broker."""
 import json
 import os
+import sqlite3
 import subprocess
 
 import mm
@@ -30,7 +31,7 @@ def peak_of(*args):
 def test_memory_does_not_grow_with_the_sample(tmp_path):
     write_csv(tmp_path / "train.csv", 1)
     peaks = []
-    for size in (4, 120):
+    for size in (4, 1000 if os.environ.get("MM_TEST_DEEP") else 120):  # megabytes
         write_csv(tmp_path / "sample.csv", size)
         code, words, peak = peak_of("drift", "--reference", tmp_path / "train.csv", "--sample", tmp_path / "sample.csv")
         assert code == 0, words
@@ -64,3 +65,39 @@ def test_a_reference_of_other_columns_and_a_label_for_nobody_are_told(tmp_path):
         assert missing.returncode == 1 and "there is no column weight" in missing.stderr
         label = m.post("/shop", json.dumps({"kind": "label", "request_id": "nobody-s", "label": 3, "model": "price"}))
         assert label.status_code == 202, label.text
+        for sink in ("statistics", "lake"):
+            mm.wait_for(lambda s=sink: m.metric("modelmon_stream_events_total", sink=s, outcome="label") == 1)
+        kept = sqlite3.connect(f"file:{os.path.join(w.folder, 'data/modelmon.db')}?mode=ro", uri=True)
+        mm.wait_for(lambda: kept.execute("SELECT request_id, label FROM labels").fetchall() == [("nobody-s", "3")])
+        kept.close()
+
+
+def test_lines_inside_quotes_are_part_of_a_value(tmp_path):
+    (tmp_path / "train.csv").write_text('a,city\n' + '1,"New\nYork"\n2,"Oslo"\n' * 200)
+    (tmp_path / "same.csv").write_bytes(('city,a\r\n' + '"New\nYork",1\r\n"Oslo",2\r\n' * 200).encode())
+    (tmp_path / "other.csv").write_text('a,city\n' + '1,"New\nYork"\n2,"Ro""me\n"\n' * 200)
+    done = tool("drift", "--reference", tmp_path / "train.csv", "--sample", tmp_path / "same.csv", "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["general_drift"] == 0, done.stdout + done.stderr
+    done = tool("drift", "--reference", tmp_path / "train.csv", "--sample", tmp_path / "other.csv", "--json")
+    features = json.loads(done.stdout)["features"]
+    assert features["city"]["tvd"] == 0.5 and features["a"]["tvd"] == 0, features
+
+
+def test_a_pipe_is_no_file(tmp_path):
+    (tmp_path / "train.csv").write_text("a\n1\n2\n")
+    os.mkfifo(tmp_path / "pipe")  # nobody writes into it
+    for pair in (("train.csv", "pipe"), ("pipe", "train.csv"), ("train.csv", "."), ("train.csv", "nowhere")):
+        done = tool("drift", "--reference", tmp_path / pair[0], "--sample", tmp_path / pair[1])
+        said = {"pipe": "pipe: not a file", ".": "not a file", "nowhere": "No such file"}[next(n for n in pair if n != "train.csv")]
+        assert done.returncode == 1 and said in done.stderr, done.stderr
+
+
+def test_replayed_columns_have_the_names_of_the_header(tmp_path):
+    (tmp_path / "rows.csv").write_text("age,total price,city\n" + "".join(f"{i},{i}.5,Rome\n" for i in range(60)))
+    with mm.World() as w, running.start(w, embedded=True) as m:
+        m.wait_ready(60)
+        running.call(m, "PUT", "shop", {"metadata": {"name": "shop"}, "spec": {"monitoring": {"base_period": "2s", "enabled": True}}})
+        done = tool("replay", tmp_path / "rows.csv", "--to", m.url("/shop"), "--model", "price", "--outputs", "total price,city")
+        assert done.returncode == 0 and done.stdout.startswith("60 events accepted, 0 rejected"), done.stderr
+        [spec] = mm.wait_for(lambda: [e["spec"] for e in running.call(m, "GET", "shop/model-endpoints")["endpoints"] if e["spec"]["label_names"]], 30)
+        assert spec["feature_names"] == ["age"] and spec["label_names"] == ["total_price", "city"]
