@@ -153,6 +153,7 @@ static rc_t list_topics(void *self, struct db *db, const struct pipeline_topic *
     form_loaded(&p->form);
     watch_database(&p->watch, rc, e);
     watch_cache(&p->watch, p->cache);
+    watch_lake(&p->watch);
     apps_free(p->registered, p->n_registered);
     p->registered = NULL;
     p->n_registered = 0;
@@ -248,7 +249,7 @@ static rc_t open_program(struct service *s, void *self, struct err *e)
         rc = cache_open(&p->cache, &p->cache_cfg, e);
     if (rc)
         return rc;
-    watch_open(&p->watch, s, p->producer, &p->bus, &p->cache_cfg);
+    watch_open(&p->watch, s, p->producer, &p->bus, &p->cache_cfg, p->app->needs_rows ? &p->lake : NULL);
     p->form = (struct form){
         .function = p->own.name, .ops = &form_ops, .self = &p->topics, .producer = p->producer, .loop = service_loop(s)};
     form_open(&p->form);

@@ -1,7 +1,7 @@
 /* Reading the first rows: once their times alone, to find where they end, then their columns, some at a time. */
 #include "app/first_rows.h"
 #include <stdlib.h>
-#include "app/input.h"
+#include "app/values.h"
 #include "base/mem.h"
 #include "json/write.h"
 #include "stats/reference.h"
@@ -12,7 +12,7 @@
 struct files {
     struct db_rows *held;
     struct manifest_row *rows;
-    const char **paths;
+    const char **paths; /* of rows */
     size_t n;
 };
 
@@ -123,20 +123,19 @@ static const struct column *column_at(const struct schema *s, size_t i)
     return i < s->n_features ? &s->features[i] : &s->labels[i - s->n_features];
 }
 
-static rc_t take_batch(void *arg, const struct lake_batch *b, struct err *e)
+static void take_row(void *arg, int64_t when_us, const struct stat_value *values)
 {
     struct span *s = arg;
-    (void)e; /* cannot fail */
-    for (size_t row = 0; row < b->n_rows && s->n < s->cap; row++) {
-        for (size_t c = 0; c < s->n_columns; c++) {
-            struct stat_value v = window_value(&b->cols[c], column_at(s->schema, s->first + c)->type, row);
-            if (v.kind == STAT_TEXT)
-                v.text = arena_str(s->texts, v.text);
-            s->values[c * s->cap + s->n] = v;
-        }
-        s->n++;
+    (void)when_us;
+    if (s->n == s->cap)
+        return;
+    for (size_t c = 0; c < s->n_columns; c++) {
+        struct stat_value v = values[c];
+        if (v.kind == STAT_TEXT)
+            v.text = arena_str(s->texts, v.text);
+        s->values[c * s->cap + s->n] = v;
     }
-    return OK;
+    s->n++;
 }
 
 /* So that a mean does not depend on the order of adding. Texts are sorted where they are counted. */
@@ -148,37 +147,42 @@ static int by_number(const void *a, const void *b)
     return (x->num > y->num) - (x->num < y->num);
 }
 
-static rc_t add_columns(struct lake_reader *r, const struct files *f, struct span *s, struct reference *to, struct err *e)
+static rc_t add_columns(struct lake_reader *r, const struct values_file *files, size_t n,
+                        struct values_schemas *schemas, struct span *s, struct reference *to, struct err *e)
 {
     struct arena mem = {0};
-    const char **names = arena_array(&mem, s->n_columns, sizeof *names);
-    for (size_t i = 0; i < s->n_columns; i++)
-        names[i] = column_at(s->schema, s->first + i)->name;
+    const struct values_query q = {
+        .schema = s->schema, .first = s->first, .n = s->n_columns, .end_us = s->until_us + 1, .fn = take_row, .arg = s};
     s->texts = &mem;
     s->n = 0;
-    rc_t rc = lake_read(r, f->paths, f->n, names, s->n_columns, 0, s->until_us + 1, take_batch, s, e);
+    rc_t rc = values_read(r, &q, files, n, values_schema_stored, schemas, e);
     for (size_t i = 0; !rc && i < s->n_columns; i++) {
         struct stat_value *column = s->values + i * s->cap;
+        size_t at = s->first + i;
         qsort(column, s->n, sizeof *column, by_number);
-        rc = reference_add_values(to, str_of(names[i]), s->first + i >= s->schema->n_features, column, s->n, e);
+        rc = reference_add_values(to, str_of(column_at(s->schema, at)->name), at >= s->schema->n_features, column, s->n, e);
     }
     arena_done(&mem);
     return rc;
 }
 
-static rc_t read_columns(struct lake_reader *r, const struct files *f, const struct schema *schema, int64_t until_us,
-                         int64_t rows, struct reference *to, struct err *e)
+static rc_t read_columns(struct lake_reader *r, struct values_schemas *schemas, const struct files *f,
+                         const struct schema *schema, int64_t until_us, int64_t rows, struct reference *to, struct err *e)
 {
     size_t all = schema->n_features + schema->n_labels, at_once = VALUES_AT_ONCE / (size_t)rows;
     at_once = at_once == 0 ? 1 : at_once < all ? at_once : all;
     struct span s = {.schema = schema, .until_us = until_us, .cap = (size_t)rows};
+    struct values_file *files = mem_array(f->n + 1, sizeof *files);
+    for (size_t i = 0; i < f->n; i++)
+        files[i] = (struct values_file){f->paths[i], f->rows[i].schema_version};
     s.values = mem_array(at_once * s.cap + 1, sizeof *s.values);
     rc_t rc = OK;
     for (; !rc && s.first < all; s.first += s.n_columns) {
         s.n_columns = all - s.first < at_once ? all - s.first : at_once;
-        rc = add_columns(r, f, &s, to, e);
+        rc = add_columns(r, files, f->n, schemas, &s, to, e);
     }
     mem_free(s.values);
+    mem_free(files);
     return rc;
 }
 
@@ -193,14 +197,14 @@ static void print_labels(const struct schema *s, struct buf *out)
     jw_array_end(&w);
 }
 
-static rc_t make(struct lake_reader *r, const struct files *f, const struct schema *schema, int64_t n, int64_t end_us,
-                 struct first_rows *ret, struct err *e)
+static rc_t make(struct lake_reader *r, struct values_schemas *schemas, const struct files *f,
+                 const struct schema *schema, int64_t n, int64_t end_us, struct first_rows *ret, struct err *e)
 {
     CLEANUP(reference_freep) struct reference *ref = reference_new();
     struct first_rows made = {0};
     rc_t rc = find_end(r, f, n, end_us, &made.until_us, &made.rows, e);
     if (!rc)
-        rc = read_columns(r, f, schema, made.until_us, made.rows, ref, e);
+        rc = read_columns(r, schemas, f, schema, made.until_us, made.rows, ref, e);
     if (rc)
         return rc;
     reference_to_json(ref, false, &made.statistics);
@@ -216,16 +220,18 @@ rc_t first_rows_read(struct lake_reader *r, struct db *db, const struct endpoint
     struct files f = {0};
     struct endpoint_schema row = {0};
     struct schema schema = {0};
+    struct values_schemas schemas = {.db = db, .endpoint_id = ep->id};
     rc_t rc = schema_get(db, ep->id, 0, 0, &row, e);
     if (!rc)
         rc = schema_parse(str_of(row.document), &schema, e);
     if (!rc)
         rc = files_find(db, ep, n, end_us, &mem, &f, e);
     if (!rc)
-        rc = make(r, &f, &schema, n, end_us, ret, e);
+        rc = make(r, &schemas, &f, &schema, n, end_us, ret, e);
     mem_free(f.rows);
     db_rows_free(f.held);
     schema_done(&schema);
+    schema_done(&schemas.schema);
     endpoint_schema_done(&row);
     arena_done(&mem);
     return rc;

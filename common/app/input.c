@@ -259,9 +259,12 @@ static rc_t named_files(struct input_loader *l, struct db *db, int32_t project_i
 {
     const struct window_source s = {
         .loader = l, .db = db, .project_id = project_id, .endpoint_id = in->endpoint->id, .ev = ev};
-    struct str *files = NULL;
+    struct values_file *found = NULL;
     int64_t gone = 0;
-    rc_t rc = window_files(&s, in->arena, &files, &in->n_files, &gone, e);
+    rc_t rc = window_files(&s, in->arena, &found, &in->n_files, &gone, e);
+    struct str *files = arena_array(in->arena, in->n_files + 1, sizeof *files);
+    for (size_t i = 0; !rc && i < in->n_files; i++)
+        files[i] = str_of(found[i].path);
     in->files = files;
     int64_t more = in->window && gone > (int64_t)in->window->rows ? (int64_t)in->window->rows : gone; /* files are of an hour */
     if (!rc && more > in->rows_missing)

@@ -3,6 +3,7 @@
 #pragma once
 #include "app/app.h"
 #include "app/source.h"
+#include "app/values.h"
 #include "base/map.h"
 #include "cache/cache.h"
 #include "db/slot.h"
@@ -52,7 +53,5 @@ rc_t input_load(struct input_loader *l, struct db *db, int32_t project_id, const
 rc_t window_sum(const struct window_source *s, struct slot *into, int64_t *ret_missing, struct err *e) MUST_CHECK;
 /* The event's files (all when it names none) that the manifest has for the endpoint and the window, each once; in a. Of those that
  * are gone for good *ret_gone_rows says how many rows they had. */
-rc_t window_files(const struct window_source *s, struct arena *a, struct str **ret, size_t *n, int64_t *ret_gone_rows,
-                  struct err *e) MUST_CHECK;
-/* A lake's value as statistics count it; type: the schema's. */
-struct stat_value window_value(const struct lake_column *c, enum column_type type, size_t row);
+rc_t window_files(const struct window_source *s, struct arena *a, struct values_file **ret, size_t *n,
+                  int64_t *ret_gone_rows, struct err *e) MUST_CHECK;

@@ -23,13 +23,13 @@ static rc_t live_rows(struct app_source *src, const struct app_input *in, const 
                       lake_batch_fn *fn, void *arg, struct err *e)
 {
     struct live_source *s = (struct live_source *)src;
-    struct str *files = NULL;
+    struct values_file *files = NULL;
     size_t n_files = 0;
     int64_t gone = 0; /* in->rows_missing has them */
     rc_t rc = window_files(&s->window, in->arena, &files, &n_files, &gone, e);
     const char **paths = arena_array(in->arena, n_files + 1, sizeof *paths);
     for (size_t i = 0; i < n_files; i++)
-        paths[i] = arena_dup(in->arena, files[i].p, files[i].n);
+        paths[i] = files[i].path;
     if (!rc && n_files && !s->window.loader->reader)
         rc = lake_reader_open(&s->window.loader->reader, s->window.loader->lake, e);
     if (rc || !n_files)

@@ -1,6 +1,7 @@
 /* Health of a function's servers. */
 #include "app/watch.h"
 #include "base/clock.h"
+#include "lake/clear.h"
 
 #define FIRST_LOOKS 12 /* before it is said that it is not there */
 #define GRACE_US (5 * USEC_PER_SEC)
@@ -33,12 +34,14 @@ void bus_watch_open(struct bus_watch *w, struct service *s, const char *name, st
 }
 
 void watch_open(struct watch *w, struct service *s, struct bus_producer *producer, const struct bus_config *bus,
-                const struct cache_config *cache)
+                const struct cache_config *cache, const struct lake_config *lake)
 {
     struct health *h = service_health(s);
     w->database = health_add(h, "database", HEALTH_REQUIRED, GRACE_US);
     bus_watch_open(&w->bus, s, "bus", producer, bus);
     w->cache = cache->url && cache->url[0] ? health_add(h, "cache", HEALTH_OPTIONAL, 0) : NULL;
+    w->lake = lake ? health_add(h, "lake", HEALTH_OPTIONAL, 0) : NULL;
+    w->lake_cfg = lake;
 }
 
 void watch_database(struct watch *w, rc_t rc, const struct err *e)
@@ -57,4 +60,15 @@ void watch_cache(struct watch *w, const struct cache *c)
         health_set(w->cache, HEALTH_OK, "%s", "");
     else
         health_set(w->cache, HEALTH_DEGRADED, "no cache: everything is read from the database; check REDIS_URL");
+}
+
+void watch_lake(struct watch *w)
+{
+    struct err e;
+    if (!w->lake)
+        return;
+    if (lake_root_check(w->lake_cfg->root, NULL, &e))
+        health_set(w->lake, HEALTH_DEGRADED, "%s; windows wait for it", e.text);
+    else
+        health_set(w->lake, HEALTH_OK, "%s", "");
 }

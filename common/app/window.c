@@ -71,56 +71,31 @@ static void add_totals(struct slot *into, const struct slot_row *r)
     slot_free(one);
 }
 
-/* As the slots counted it. Parquet has two types of columns, the schema knows what is in them: 0 or 1 of a bool column is a bool,
- * the text of a JSON column is an array or an object. */
-struct stat_value window_value(const struct lake_column *c, enum column_type type, size_t row)
-{
-    if (c->missing[row])
-        return (struct stat_value){.kind = STAT_MISSING};
-    if (c->text)
-        return type == COLUMN_JSON ? (struct stat_value){.kind = STAT_OTHER}
-                                   : (struct stat_value){.kind = STAT_TEXT, .text = c->text[row]};
-    bool is_bool = type == COLUMN_BOOL && (c->num[row] == 0 || c->num[row] == 1);
-    return (struct stat_value){.kind = is_bool ? STAT_BOOL : STAT_NUMBER, .num = c->num[row]};
-}
-
-static enum column_type type_of(const struct schema *s, size_t col)
-{
-    const struct column *c = col < s->n_features ? &s->features[col] : &s->labels[col - s->n_features];
-    return c->type;
-}
-
-static rc_t count_batch(void *arg, const struct lake_batch *b, struct err *e)
+static void count_row(void *arg, int64_t when_us, const struct stat_value *values)
 {
     struct recount *rc = arg;
-    (void)e; /* counting cannot fail */
-    for (size_t row = 0; row < b->n_rows; row++) {
-        if (!span_at((struct span *)rc->spans, rc->n, b->when_us[row]))
-            continue;
-        rc->into->rows++;
-        rc->counted++;
-        for (size_t col = 0; col < b->n_cols; col++) {
-            struct stat_value v = window_value(&b->cols[col], type_of(rc->src->schema, col), row);
-            slot_add(rc->into, col, &v);
-        }
-    }
-    return OK;
+    if (!span_at((struct span *)rc->spans, rc->n, when_us))
+        return;
+    rc->into->rows++;
+    rc->counted++;
+    for (size_t col = 0; col < rc->into->n_features + rc->into->n_labels; col++)
+        slot_add(rc->into, col, &values[col]);
 }
 
-static rc_t read_lake(struct recount *rc, const char *const *paths, size_t n, struct err *e)
+static rc_t read_lake(struct recount *rc, const struct values_file *files, size_t n, struct err *e)
 {
     const struct window_source *s = rc->src;
-    size_t n_columns = s->layout->n_features + s->layout->n_labels;
-    const char **columns = mem_array(n_columns + 1, sizeof *columns);
-    for (size_t i = 0; i < n_columns; i++)
-        columns[i] = mem_dup(s->layout->names[i].p, s->layout->names[i].n);
+    const struct values_query q = {.schema = s->schema,
+                                   .n = s->layout->n_features + s->layout->n_labels,
+                                   .start_us = rc->spans[0].start_us,
+                                   .end_us = rc->spans[rc->n - 1].end_us,
+                                   .fn = count_row,
+                                   .arg = rc};
+    struct values_schemas schemas = {.db = s->db, .endpoint_id = s->endpoint_id};
     rc_t r = s->loader->reader ? OK : lake_reader_open(&s->loader->reader, s->loader->lake, e);
     if (!r)
-        r = lake_read(s->loader->reader, paths, n, columns, n_columns, rc->spans[0].start_us,
-                      rc->spans[rc->n - 1].end_us, count_batch, rc, e);
-    for (size_t i = 0; i < n_columns; i++)
-        mem_free((void *)(uintptr_t)columns[i]);
-    mem_free(columns);
+        r = values_read(s->loader->reader, &q, files, n, values_schema_stored, &schemas, e);
+    schema_done(&schemas.schema);
     return r;
 }
 
@@ -134,8 +109,8 @@ static bool is_named(const struct window_event *ev, struct str path)
 
 /* An event comes from anybody who may write to the topic: a path counts only when the manifest has it for this endpoint. One
  * that is gone for good is left out; while the lake is away nobody can tell. */
-rc_t window_files(const struct window_source *s, struct arena *a, struct str **ret, size_t *n, int64_t *ret_gone_rows,
-                  struct err *e)
+rc_t window_files(const struct window_source *s, struct arena *a, struct values_file **ret, size_t *n,
+                  int64_t *ret_gone_rows, struct err *e)
 {
     struct manifest_row *rows = NULL;
     CLEANUP(db_rows_freep) struct db_rows *held = NULL;
@@ -144,17 +119,17 @@ rc_t window_files(const struct window_source *s, struct arena *a, struct str **r
     rc_t rc = manifest_files(s->db, s->project_id, s->endpoint_id, s->ev->start_us, s->ev->end_us, &rows, &found, &held, e);
     if (rc)
         return rc;
-    struct str *files = arena_array(a, found + 1, sizeof *files);
+    struct values_file *files = arena_array(a, found + 1, sizeof *files);
     for (size_t i = 0; !rc && i < found; i++) {
-        struct str path = arena_str(a, rows[i].path);
         bool there = true;
-        if (!is_named(s->ev, path))
+        if (!is_named(s->ev, rows[i].path))
             continue;
-        rc = lake_has_file(s->loader->lake, path.p, &there, e);
+        const char *path = arena_dup(a, rows[i].path.p, rows[i].path.n);
+        rc = lake_has_file(s->loader->lake, path, &there, e);
         if (!there)
             gone += rows[i].rows;
         else
-            files[kept++] = path;
+            files[kept++] = (struct values_file){path, rows[i].schema_version};
     }
     mem_free(rows);
     if (rc)
@@ -168,16 +143,12 @@ rc_t window_files(const struct window_source *s, struct arena *a, struct str **r
 static rc_t recount(struct recount *rc, struct err *e)
 {
     struct arena mem = {0};
-    struct str *files = NULL;
+    struct values_file *files = NULL;
     size_t n = 0;
     int64_t gone = 0; /* seen by what is counted */
     rc_t r = window_files(rc->src, &mem, &files, &n, &gone, e);
-    if (!r && n) {
-        const char **paths = arena_array(&mem, n + 1, sizeof *paths);
-        for (size_t i = 0; i < n; i++)
-            paths[i] = files[i].p; /* the arena terminates them */
-        r = read_lake(rc, paths, n, e);
-    }
+    if (!r && n)
+        r = read_lake(rc, files, n, e);
     arena_done(&mem);
     return r;
 }

@@ -55,8 +55,10 @@
     X(pending_add)                                                                                                     \
     X(lake_file)                                                                                                       \
     X(lake_folders)                                                                                                    \
+    X(lake_plan)                                                                                                       \
     X(lake_sync)                                                                                                       \
     X(lake_rename)                                                                                                     \
+    X(lake_clean)                                                                                                      \
     X(lake_publish)                                                                                                    \
     X(lake_manifest)                                                                                                   \
     /* controller */                                                                                                   \

@@ -31,9 +31,10 @@ struct walk {
 rc_t lake_root_check(const char *root, const char *project, struct err *e)
 {
     const char *const proofs[] = {LAKE_TMP, project};
+    static const char advice[] = "mount the lake, or set LAKE_DIR to the folder that stream writes to";
     if (access(root, X_OK) != 0)
-        return err_set(e, E_AGAIN, "the lake's folder %.150s: %s", root, strerror(errno));
-    for (size_t i = 0; i < sizeof proofs / sizeof *proofs; i++) {
+        return err_set(e, E_AGAIN, "LAKE_DIR %.100s: %s: %s", root, strerror(errno), advice);
+    for (size_t i = 0; i < (project ? 2 : 1); i++) {
         CLEANUP(buf_done) struct buf path = {0};
         buf_addf(&path, "%s/%s", root, proofs[i]);
         if (access(path.data, F_OK) == 0)
@@ -41,7 +42,7 @@ rc_t lake_root_check(const char *root, const char *project, struct err *e)
         if (errno != ENOENT)
             return err_set(e, E_AGAIN, "%.150s: %s", path.data, strerror(errno));
     }
-    return err_set(e, E_AGAIN, "no lake in %.150s: is it mounted, and is LAKE_DIR right?", root);
+    return err_set(e, E_AGAIN, "LAKE_DIR %.100s: no lake is there: %s", root, advice);
 }
 
 /* ---- names ---- */

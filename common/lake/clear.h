@@ -29,6 +29,6 @@ struct lake_clearing {
 rc_t lake_clear(struct lake_clearing *at, const char *root, const char *project, const char *uid, int64_t deadline_us,
                 lake_fate_fn *fate, void *arg, bool *ret_more, struct err *e) MUST_CHECK;
 
-/* E_AGAIN: root is not there, or has neither the project nor what every lake that was written to has: a volume that is not
- * mounted looks so. */
+/* E_AGAIN: root is not there, or has neither the project (NULL: not looked for) nor what every lake that was written to has: a
+ * volume that is not mounted looks so. The words say what to do. */
 rc_t lake_root_check(const char *root, const char *project, struct err *e) MUST_CHECK;

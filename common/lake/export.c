@@ -207,6 +207,21 @@ static void fill_row(duckdb_vector v, const struct slice *s)
         to[i] = (int32_t)s->row_in_event[i];
 }
 
+static void fill_other(duckdb_vector v, const struct slice *s)
+{
+    if (!s->f->others) {
+        fill_null(v, s);
+        return;
+    }
+    for (size_t i = 0; i < s->n; i++) {
+        struct text_at t = s->f->others[s->first + i];
+        if (text_is_none(t))
+            set_null(v, i);
+        else
+            set_text(v, i, lake_text(s->f, t));
+    }
+}
+
 /* Columns before and behind the features and labels. lake.h says what is in them. */
 struct meta {
     const char *name;
@@ -236,6 +251,7 @@ static const struct meta behind[] = {
     {"modelmon_row", DUCKDB_TYPE_INTEGER, fill_row},
     {"endpoint_type", DUCKDB_TYPE_BIGINT, fill_endpoint_type},
     {"endpoint_id", DUCKDB_TYPE_VARCHAR, fill_uid},
+    {LAKE_OTHER, DUCKDB_TYPE_VARCHAR, fill_other},
 };
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 

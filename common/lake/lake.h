@@ -14,6 +14,9 @@
  *   the features, the labels                 DOUBLE (numbers, bools, not known yet) or VARCHAR (strings, JSON)
  *   modelmon_offset BIGINT   modelmon_row INTEGER: the record, and the row in it from 0
  *   endpoint_type BIGINT     endpoint_id VARCHAR (the uid)
+ *   modelmon_other VARCHAR: null, or a JSON object of the row's values that their columns do not tell, by the names in the file: a
+ *                                            value of another type (null in its column), a bool among numbers, 0 or 1 among bools.
+ *                                            Infinity as Python writes it. Files of before it lack the column
  * Two columns of a schema whose names differ in case alone cannot stand in one file: the later gets "__2" behind its name there.
  * Thread rule: a writer or reader belongs to one thread. */
 #pragma once
@@ -59,6 +62,9 @@ size_t column_name(char *out, struct str name);
 rc_t schema_parse(struct str document, struct schema *ret, struct err *e) MUST_CHECK;
 void schema_print(const struct schema *s, struct buf *ret); /* canonical: equal columns, equal bytes */
 void schema_done(struct schema *s);
+/* Names of features, then labels, as they stand in a file: unique without regard to case. Free with lake_names_free. */
+char **lake_file_names(const struct schema *s);
+void lake_names_free(char **names, size_t n);
 
 /* ---- writing ---- */
 struct lake_writer;
@@ -91,7 +97,7 @@ struct lake_held lake_held(const struct lake_writer *w);
 struct lake_range {
     struct lake_part part;
     int64_t start_offset, end_offset;
-    bool again; /* a flush of it was begun in an earlier life: what that put in place under other names goes */
+    bool again; /* a flush of it was begun before: what that put in place under other names goes */
 };
 /* Writes everything held of these partitions: all files under temporary names, one syncfs, renames, one syncfs. Rows stay held
  * until lake_forget, so a repeat writes the same files again. ret: manifest rows (the writer's until its next flush or
@@ -112,6 +118,7 @@ void lake_sweep(const struct lake_config *cfg);
 
 /* ---- reading ---- */
 struct lake_reader;
+#define LAKE_OTHER "modelmon_other"
 rc_t lake_reader_open(struct lake_reader **ret, const struct lake_config *cfg, struct err *e) MUST_CHECK;
 void lake_reader_free(struct lake_reader *r);
 /* Rows of [start, end) of event time from these files, restricted to columns, batch by batch (≤ 2048 rows). Column c of a batch

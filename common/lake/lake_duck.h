@@ -17,8 +17,5 @@ void duck_quote(struct buf *b, const char *text, char quote);             /* 'it
 
 /* Columns beside a schema's: what MLRun writes, ours, and the path's. */
 bool lake_is_reserved(struct str name);
-/* Names of features, then labels, as they stand in a file: unique without regard to case. Free with lake_names_free. */
-char **lake_file_names(const struct schema *s);
-void lake_names_free(char **names, size_t n);
 const char *column_type_name(enum column_type type);
 bool column_is_double(enum column_type type);

@@ -37,6 +37,8 @@ struct lake_file {
     size_t n_events, cap_events;
     union cell *cells;
     size_t n_rows, cap_rows;
+    char **names;           /* lake_file_names, once others are kept */
+    struct text_at *others; /* cap_rows: a row's modelmon_other; NULL: no row has any */
     struct buf text;
     int64_t min_us, max_us;
 };

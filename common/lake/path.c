@@ -54,6 +54,17 @@ rc_t lake_check_names(struct str project, struct str uid, const char *topic, str
     return OK;
 }
 
+bool lake_is_below_root(struct str path)
+{
+    for (size_t at = 0, end; at <= path.n; at = end + 1) {
+        for (end = at; end < path.n && path.p[end] != '/'; end++)
+            ;
+        if (end == at || (path.p[at] == '.' && (end - at == 1 || (end - at == 2 && path.p[at + 1] == '.'))))
+            return false;
+    }
+    return true;
+}
+
 void lake_folder(struct buf *ret, const struct lake_file *f)
 {
     struct civil c = time_civil(f->hour_us);

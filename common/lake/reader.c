@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "lake/clear.h"
 #include "lake/lake_duck.h"
+#include "lake/lake_path.h"
 
 #define UNIQUE_MAX 9 /* lake_file_names never needed more in a schema that a person made */
 
@@ -144,23 +145,10 @@ static void schema_free(struct map *schema)
     map_done(schema);
 }
 
-static bool is_below_root(const char *path)
-{
-    if (path[0] == '/')
-        return false;
-    for (const char *at = path; at; at = strchr(at, '/')) {
-        at += *at == '/';
-        size_t n = strcspn(at, "/");
-        if (n == 0 || (at[0] == '.' && (n == 1 || (n == 2 && at[1] == '.'))))
-            return false;
-    }
-    return true;
-}
-
 rc_t lake_has_file(const struct lake_config *cfg, const char *path, bool *ret, struct err *e)
 {
     CLEANUP(buf_done) struct buf whole = {0};
-    if (!is_below_root(path))
+    if (!lake_is_below_root(str_of(path)))
         return err_set(e, E_INVALID, "no path of the lake: %.150s", path);
     buf_addf(&whole, "%s/%s", cfg->root, path);
     bool there = access(whole.data, R_OK) == 0;

@@ -33,6 +33,7 @@ static const char *const reserved[] = {
     "label_names",
     "modelmon_offset",
     "modelmon_row",
+    LAKE_OTHER,
     "endpoint_type",
     "endpoint_id",
     "key",

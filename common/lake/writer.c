@@ -4,8 +4,9 @@
  *   lake_flush: write each to the temporary folder ─ syncfs ─ rename into place ─ syncfs ─ manifest rows
  *
  * Nothing of a flush can be seen before the first syncfs made its bytes durable; what a rename shows is whole. A flush that
- * is cut off at any place is repeated with the same names (the ledger pins the range) and puts the same rows there. */
-#include <dirent.h>
+ * is cut off at any place is repeated over the same range (the ledger pins it) and puts the same rows there. Its names may be others:
+ * with the first attempt schemas came while it decoded, and a record may have changed since. So the first syncfs makes a plan durable
+ * too, and what it names and the repeat does not is deleted (plan.c). */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -356,59 +357,29 @@ static rc_t put_in_place(struct lake_writer *w, const char *tmp, const char *pat
     return failed ? err_set(e, E_FATAL, "renaming to %.150s: %s", path, strerror(errno)) : OK;
 }
 
-/* An earlier attempt may have had a schema more or less, and so other names (-sN): with ours its rows would be there twice. Nothing
- * has them in a manifest, since the range was never committed. */
-static void remove_siblings(const struct lake_writer *w, const struct map *ours, struct str path)
-{
-    const char *name = strrchr(path.p, '/') + 1;
-    const char *schema = strrchr(name, '-'); /* or the end offset */
-    size_t stem = (size_t)((schema[1] == 's' ? schema : strrchr(name, '.')) - name);
-    CLEANUP(mem_freep) char *folder = mem_dup(path.p, (size_t)(name - 1 - path.p));
-    int fd = openat(w->tmp.root_fd, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    for (struct dirent *d; dir && (d = readdir(dir));) {
-        CLEANUP(buf_done) struct buf other = {0};
-        buf_addf(&other, "%s/%s", folder, d->d_name);
-        const char *rest = d->d_name + stem;
-        if (strncmp(d->d_name, name, stem) == 0 && (strcmp(rest, ".parquet") == 0 || strncmp(rest, "-s", 2) == 0) &&
-            !map_get(ours, buf_str(&other)))
-            (void)unlinkat(fd, d->d_name, 0); /* else it is an orphan in the lake for longer */
-    }
-    if (dir)
-        closedir(dir);
-    else if (fd >= 0)
-        close(fd);
-}
-
-static void remove_other_attempts(struct lake_writer *w, const struct lake_range *ranges, size_t n)
-{
-    struct map ours = {0};
-    for (size_t i = 0; i < w->n_manifest; i++)
-        map_put(&ours, w->manifest[i].path, w);
-    for (size_t i = 0; i < w->n_manifest; i++)
-        for (size_t k = 0; k < n; k++)
-            if (ranges[k].again && ranges[k].part.partition == w->manifest[i].partition &&
-                ledger_key(ranges[k].part.generation, ranges[k].start_offset) == w->manifest[i].start_offset &&
-                str_eqz(w->manifest[i].topic, ranges[k].part.topic))
-                remove_siblings(w, &ours, w->manifest[i].path);
-    map_done(&ours);
-}
-
-/* From here on a failure leaves a state that nobody knows. */
+/* From the first rename on a failure leaves a state that nobody knows. */
 static rc_t publish(struct lake_writer *w, const struct lake_range *ranges, size_t n, struct err *e)
 {
     CLEANUP(buf_done) struct buf tmp = {0};
-    rc_t rc = sync_lake(w, e);
+    struct lake_plan *plans = mem_array(n + 1, sizeof *plans);
+    rc_t rc = OK;
+    for (size_t i = 0; i < n && !rc; i++)
+        rc = lake_plan_write(&plans[i], &w->tmp, &ranges[i], w->manifest, w->n_manifest, e);
+    CRASH_POINT(lake_plan);
+    if (!rc)
+        rc = sync_lake(w, e);
     CRASH_POINT(lake_sync);
     for (size_t i = 0; i < w->n_manifest && !rc; i++) {
         tmp_name(&tmp, w, i);
         rc = put_in_place(w, tmp.data, w->manifest[i].path.p, e);
         CRASH_POINT(lake_rename);
     }
-    if (!rc)
-        remove_other_attempts(w, ranges, n);
+    for (size_t i = 0; i < n; i++)
+        lake_plan_end(&plans[i], &w->tmp, !rc);
+    CRASH_POINT(lake_clean);
     rc = rc ? rc : sync_lake(w, e);
     CRASH_POINT(lake_publish);
+    mem_free(plans);
     return rc;
 }
 
@@ -436,9 +407,12 @@ rc_t lake_flush(struct lake_writer *w, const struct lake_range *ranges, size_t n
 {
     manifest_clear(w);
     size_t files = count_files(w, ranges, n);
-    rc_t rc = files ? open_disk(w, e) : OK;
-    if (files && !rc) {
-        w->manifest = mem_array(files, sizeof *w->manifest);
+    bool any = files > 0;
+    for (size_t i = 0; i < n; i++)
+        any = any || ranges[i].again; /* what was put in place before goes, whether rows are left or not */
+    rc_t rc = any ? open_disk(w, e) : OK;
+    if (any && !rc) {
+        w->manifest = mem_array(files + 1, sizeof *w->manifest);
         for (size_t i = 0; i < n && !rc; i++) {
             const struct part *p = part_find(w, &ranges[i].part);
             if (p)

@@ -2,6 +2,7 @@
  * One accumulator a (partition, endpoint, slot, schema, reference); a flush appends each as one row and adds
  * its rows to the window that is now pending. */
 #include <stdlib.h>
+#include "app/values.h"
 #include "base/clock.h"
 #include "base/crash.h"
 #include "base/mem.h"
@@ -97,12 +98,12 @@ static struct acc *acc_for(struct statistics *t, const struct pipeline_part *par
 
 static void add_value(struct slot *slot, size_t col, const struct value *v)
 {
-    static const enum stat_kind kinds[] = {
-        [VALUE_NULL] = STAT_MISSING, [VALUE_NUMBER] = STAT_NUMBER, [VALUE_BOOL] = STAT_BOOL, [VALUE_STRING] = STAT_TEXT, [VALUE_JSON] = STAT_OTHER};
-    if (v->type == VALUE_NUMBER)
+    if (v->type == VALUE_NUMBER) {
         slot_add_f64(slot, col, v->num);
-    else
-        slot_add(slot, col, &(struct stat_value){kinds[v->type], v->num, v->s});
+    } else {
+        struct stat_value counted = value_of_event(v);
+        slot_add(slot, col, &counted);
+    }
 }
 
 static rc_t take(struct sink *s, const struct pipeline_record *r, const struct inference_event *ev,

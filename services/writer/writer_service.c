@@ -149,7 +149,7 @@ static rc_t open_writer(struct service *s, void *self, struct err *e)
         rc = cache_open(&w->batch.cache, &w->cache, e);
     if (rc)
         return rc;
-    watch_open(&w->watch, s, w->producer, &w->bus, &w->cache);
+    watch_open(&w->watch, s, w->producer, &w->bus, &w->cache, NULL);
     w->form = (struct form){
         .function = PIPELINE_WRITER, .ops = &form_ops, .self = &w->topics, .producer = w->producer, .loop = service_loop(s)};
     form_open(&w->form);

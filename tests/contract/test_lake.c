@@ -85,7 +85,7 @@ static int see_file(const char *path, const struct stat *st, int type, struct FT
 {
     (void)st;
     (void)ftw;
-    if (type == FTW_F && !strstr(path, "/lock")) {
+    if (type == FTW_F && !strstr(path, "/lock") && !strstr(path, "/.plans/")) {
         files_seen++;
         (void)snprintf(last_file, sizeof last_file, "%s", path);
     }
@@ -278,11 +278,11 @@ static void test_round_trip(void **state)
     assert_int_equal(m[0].bytes, st.st_size);
 
     assert_rows(p, &path, 1,
-                "0.10000000000000001 'it's \"ä\" 漢' 1 '[1,{\"a\":null}]' - 'cat' 100\n"
-                "1 - - - - - 101\n"
-                "inf 'longer than twelve bytes, surely' - - - - 100\n"
-                "nan '' 0 '{}' - - 100\n",
-                "num", "txt", "yes", "doc", "new", "y", "modelmon_offset");
+                "0.10000000000000001 'it's \"ä\" 漢' 1 '[1,{\"a\":null}]' - 'cat' 100 '{\"new\":3}'\n"
+                "1 - - - - - 101 '{\"num\":true}'\n"
+                "inf 'longer than twelve bytes, surely' - - - - 100 -\n"
+                "nan '' 0 '{}' - - 100 '{\"y\":5}'\n",
+                "num", "txt", "yes", "doc", "new", "y", "modelmon_offset", "modelmon_other");
     lake_forget(p->w, NULL);
     assert_int_equal(lake_held(p->w).rows, 0);
     assert_int_equal(lake_held(p->w).bytes, 0);
@@ -343,6 +343,14 @@ static void test_times_as_text(void **state)
     schema_done(&s);
 }
 
+/* As after a crash: nothing was kept. */
+static void start_anew(struct place *p)
+{
+    struct err e;
+    lake_writer_free(p->w);
+    ok(lake_writer_open(&p->w, &p->cfg, &e), &e);
+}
+
 static void test_replay_writes_the_same(void **state)
 {
     struct place *p = *state;
@@ -368,9 +376,7 @@ static void test_replay_writes_the_same(void **state)
             mem_free(rows);
         }
         assert_int_equal(count_files(p), 1);
-        lake_writer_free(p->w); /* as after a crash: nothing was kept */
-        struct err e;
-        ok(lake_writer_open(&p->w, &p->cfg, &e), &e);
+        start_anew(p);
     }
     mem_free(before);
     schema_done(&s);
@@ -421,11 +427,8 @@ static void test_another_attempt_leaves_nothing_of_the_first(void **state)
         add(p, &part0, at, &s1, hour, "a", 1);
         add(p, &part0, at + 1, two_first ? &s2 : &s1, hour, "b", 2);
         (void)flush(p, at, at + 2, two_first ? 2 : 1);
-        lake_forget(p->w, NULL);
-        add(p, &part0, at + 2, &s1, hour, "after", 3);
-        (void)flush(p, at + 2, at + 3, 1);
         int before = count_files(p);
-        lake_forget(p->w, NULL);
+        start_anew(p);
         add(p, &part0, at, &s1, hour, "a", 1);
         add(p, &part0, at + 1, two_first ? &s1 : &s2, hour, "b", 2);
         const struct lake_range again = {part0, at, at + 2, true};
@@ -438,9 +441,46 @@ static void test_another_attempt_leaves_nothing_of_the_first(void **state)
             assert_true(there);
         }
         lake_forget(p->w, NULL);
+        add(p, &part0, at + 2, &s1, hour, "after", 3); /* another range: what is there stays */
+        (void)flush(p, at + 2, at + 3, 1);
+        assert_int_equal(count_files(p), two_first ? before : before + 2);
+        lake_forget(p->w, NULL);
     }
     schema_done(&s1);
     schema_done(&s2);
+}
+
+/* Nor in folders where the repeat has no rows, and when there are more than two attempts, the last with none at all. */
+static void test_attempts_may_differ_in_everything(void **state)
+{
+    struct place *p = *state;
+    struct schema s = number_schema(1);
+    struct lake_endpoint other = lake_endpoint(2, "00000000000000000000000000000002", &s);
+    const struct lake_range again = {part0, 5, 9, true};
+    struct inference_event ev;
+    struct value one = number(1);
+    struct manifest_row *m = NULL;
+    struct err e;
+    size_t n = 0, nulled = 0;
+    add(p, &part1, 5, &s, LAKE_T0, "of another partition", 1);
+    const struct lake_range elsewhere = {part1, 5, 9, false};
+    ok(lake_flush(p->w, &elsewhere, 1, &m, &n, &e), &e);
+    start_anew(p);
+    add(p, &part0, 5, &s, LAKE_T0, "a", 1);
+    add(p, &part0, 6, &s, LAKE_T0 + 2 * HOUR, "b", 1);
+    (void)flush(p, 5, 9, 2);
+    assert_int_equal(count_files(p), 3);
+    start_anew(p);
+    ev = lake_event(LAKE_T0, "a", 1, &one, 1, &one, 1);
+    ok(lake_add(p->w, &part0, 5, &other, &ev, LAKE_T0, &nulled, &e), &e);
+    ok(lake_flush(p->w, &again, 1, &m, &n, &e), &e);
+    assert_int_equal(n, 1);
+    assert_int_equal(count_files(p), 2);
+    start_anew(p);
+    ok(lake_flush(p->w, &again, 1, &m, &n, &e), &e);
+    assert_int_equal(n, 0);
+    assert_int_equal(count_files(p), 1);
+    schema_done(&s);
 }
 
 static void test_partitions_are_apart(void **state)
@@ -706,6 +746,7 @@ int main(void)
         TEST(test_replay_writes_the_same),
         TEST(test_hours_and_schemas_split),
         TEST(test_another_attempt_leaves_nothing_of_the_first),
+        TEST(test_attempts_may_differ_in_everything),
         TEST(test_partitions_are_apart),
         TEST(test_generations_are_apart),
         TEST(test_names_that_collide),

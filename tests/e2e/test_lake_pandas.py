@@ -13,7 +13,7 @@ UID = "2f9d6f3c7a5b4c1e8d0a1b2c3d4e5f60"
 COLUMNS = ["function_uri", "endpoint_name", "model_class", "timestamp", "request_id", "latency", "first_request",
            "last_request", "last_request_timestamp", "labels", "metrics", "entities", "effective_sample_count",
            "estimated_prediction_count", "feature_names", "label_names", "f0", "word", "y", "modelmon_offset",
-           "modelmon_row", "endpoint_type", "endpoint_id"]
+           "modelmon_row", "endpoint_type", "endpoint_id", "modelmon_other"]
 
 
 @pytest.fixture(scope="module")

@@ -121,6 +121,24 @@ def test_llm_reads_texts_where_it_is_wanted(world):
             mm.wait_for(lambda: not world.rows("SELECT 1 FROM apps WHERE active"))
 
 
+@pytest.mark.parametrize("wrong", ["nowhere", "empty"])
+def test_a_wrong_lake_is_told_from_the_start(world, tmp_path, wrong):
+    """Before any window comes, in /readyz and once in the log, with what to do; it goes when the lake is there."""
+    folder = tmp_path / wrong
+    if wrong == "empty":
+        folder.mkdir()
+    with world.service("llm-app", LAKE_DIR=str(folder)) as app, world.service("stream"):
+        world.migrated()
+        app.wait_ready()
+        lake = lambda: next((d for d in app.get("/readyz").json()["dependencies"] if d["name"] == "lake"), {})
+        mm.wait_for(lambda: lake()["state"] == "degraded")
+        assert lake()["detail"].startswith(f"LAKE_DIR {folder}: ") and "set LAKE_DIR to the folder that stream writes to" in lake()["detail"]
+        told = [e for e in app.events("dependency") if e["name"] == "lake"]
+        assert len(told) == 1 and told[0]["words"] == lake()["detail"]
+        (folder / ".tmp").mkdir(parents=True)  # as mounting it does
+        mm.wait_for(lambda: lake()["state"] == "ok")
+
+
 @pytest.mark.parametrize("app", ["operations-app", "llm-app"])
 def test_readme_has_every_option_and_metric(world, app):
     told, printed = mm.readme_options(app)

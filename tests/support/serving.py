@@ -14,7 +14,8 @@ MICROSECOND = datetime.timedelta(microseconds=1)
 # Columns that every row has, before and behind the features and labels.
 META = ["function_uri", "endpoint_name", "model_class", "timestamp", "request_id", "latency", "first_request", "last_request",
         "last_request_timestamp", "labels", "metrics", "entities", "effective_sample_count", "estimated_prediction_count",
-        "feature_names", "label_names", "modelmon_offset", "modelmon_row", "endpoint_type", "endpoint_id"]
+        "feature_names", "label_names", "modelmon_offset", "modelmon_row", "endpoint_type", "endpoint_id",
+        "modelmon_other"]
 FAST = dict(STATISTICS_INTERVAL="50ms", LAKE_AGE="100ms", LAKE_AGE_PER_FILE="0s")
 
 

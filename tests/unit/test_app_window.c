@@ -4,7 +4,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
-#include "app/input.h"
+#include "app/values.h"
+#include "stats/slot.h"
 
 /* What a value of a column is in the lake (common/lake/rows.c): doubles, or text. */
 static struct stat_value from_lake(enum column_type type, const struct stat_value *v)
@@ -17,7 +18,7 @@ static struct stat_value from_lake(enum column_type type, const struct stat_valu
                                   .num = is_double ? &num : NULL,
                                   .text = is_double ? NULL : &text,
                                   .missing = &missing};
-    return window_value(&c, type, 0);
+    return value_of_lake(&c, type, 0);
 }
 
 static void compare(const struct reference *ref, enum column_type type, const struct stat_value *values, size_t n)
