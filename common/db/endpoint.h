@@ -58,7 +58,8 @@ struct endpoint_filter {
     int32_t project_id;
     const struct str *names, *uids, *function_names, *function_tags, *model_names, *labels; /* "k=v" or "k" */
     size_t n_names, n_uids, n_function_names, n_function_tags, n_model_names, n_labels;
-    int mode; /* -1: any */
+    struct str model_uri_part; /* empty: any */
+    int mode;                  /* -1: any */
     bool top_level, latest_only;
     int64_t created_from_us, created_to_us; /* 0: open */
     int64_t after_id;                       /* paging: rows with id > this */

@@ -19,6 +19,8 @@ static void build(struct query *q, const struct db_dialect *d, const struct endp
     query_in(q, "function_tag", f->function_tags, f->n_function_tags);
     query_in(q, "model_name", f->model_names, f->n_model_names);
     query_labels(q, d, f->labels, f->n_labels);
+    if (f->model_uri_part.n)
+        buf_addf(&q->sql, " AND REPLACE(model_uri, $%zu, '') <> model_uri", query_add(q, DBV_TEXT(f->model_uri_part)));
     if (f->mode >= 0)
         query_number(q, "mode =", f->mode);
     if (f->top_level)

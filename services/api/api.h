@@ -96,6 +96,9 @@ rc_t call_commit(struct call *c, rc_t rc, struct err *e) MUST_CHECK;
 /* The columns of an endpoint that nobody has named yet get the reference's names (reference.c). */
 struct reference;
 rc_t call_name_columns(struct call *c, const struct endpoint *ep, const struct reference *r, struct err *e) MUST_CHECK;
+struct record_column; /* the same with names that are given, in their order (record.h) */
+rc_t call_name_columns_so(struct call *c, const struct endpoint *ep, const struct record_column *columns, size_t n,
+                          struct err *e) MUST_CHECK;
 void call_answer(struct call *c, int status, const struct json *j);
 
 /* ---- handlers, by file ---- */
@@ -117,7 +120,10 @@ rc_t post_function(struct call *c, struct err *e); /* function.c */
 rc_t get_function(struct call *c, struct err *e);
 rc_t list_functions(struct call *c, struct err *e);
 rc_t delete_function(struct call *c, struct err *e);
-rc_t post_run(struct call *c, struct err *e); /* run.c */
+rc_t post_deploy(struct call *c, struct err *e); /* deploy.c */
+rc_t get_deploy(struct call *c, struct err *e);
+rc_t get_serving_spec(struct call *c, struct err *e); /* serving.c */
+rc_t post_run(struct call *c, struct err *e);         /* run.c */
 rc_t patch_run(struct call *c, struct err *e);
 rc_t get_run(struct call *c, struct err *e);
 rc_t list_runs(struct call *c, struct err *e);

@@ -1,5 +1,5 @@
 /* Owns the artifact routes (MLRun's v2): what projects log, models among them. A version's uid is the hash of what it says. */
-#include "object.h"
+#include "model.h"
 
 #include <stdio.h>
 #include "base/mem.h"
@@ -43,6 +43,12 @@ static rc_t check_tag(struct str tag, struct err *e)
     return tag.n > OBJECT_NAME_MAX ? err_set(e, E_INVALID, "tag: at most %d characters", OBJECT_NAME_MAX) : OK;
 }
 
+static rc_t store(struct call *c, const struct project *p, struct object *o, const struct str *tags, struct err *e)
+{
+    rc_t rc = object_store_in(c, o, tags, 2, e);
+    return rc == OK ? model_stored(c, p, o, tags, 2, e) : rc;
+}
+
 rc_t put_artifact(struct call *c, struct err *e)
 {
     struct project p = {0};
@@ -56,9 +62,12 @@ rc_t put_artifact(struct call *c, struct err *e)
     if (rc == OK)
         rc = complete(c, &o, e);
     if (rc == OK)
-        rc = object_store(c, &o, tags, 2, e);
+        rc = db_begin(c->db, e);
+    if (rc == OK)
+        rc = call_commit(c, store(c, &p, &o, tags, e), e);
     if (rc == OK) {
-        o.doc.tag = mem_dup(tags[tags[0].n == 0].p, tags[tags[0].n == 0].n);
+        struct str tag = tags[tags[0].n == 0];
+        o.doc.tag = mem_dup(tag.p, tag.n);
         object_answer(c, &p, &object_artifact, &o.doc, NULL);
     }
     object_done(&o);

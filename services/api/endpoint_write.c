@@ -3,6 +3,8 @@
  * transaction of its own: a request that stops half way is right again when it is repeated. */
 #include "api.h"
 #include <string.h>
+#include "endpoint_write.h"
+#include "model.h"
 #include "record.h"
 #include "stats/reference.h"
 
@@ -94,33 +96,47 @@ static rc_t read_strategy(struct call *c, const char **ret, struct err *e)
     return err_set(e, E_INVALID, "creation-strategy: inplace, overwrite, archive or skip is wanted");
 }
 
-/* In a transaction: another create of the name, which may delete this record, comes before all of it or after. */
-static rc_t make(struct call *c, const struct project *p, const struct endpoint *in, const char *strategy,
-                 const struct columns *x, struct endpoint *ret, struct err *e)
-{
-    rc_t rc = endpoint_create(c->db, in, strategy, ret, e);
-    if (rc == OK)
-        rc = store_columns(c, ret, x, e);
-    return rc == OK ? answer_endpoint(c, p, ret->id, e) : rc;
-}
-
-static rc_t create(struct call *c, const struct project *p, struct json *body, const char *strategy, struct err *e)
+rc_t endpoint_make(struct call *c, const struct project *p, struct json *record, const char *strategy,
+                   struct endpoint *ret, struct err *e)
 {
     struct endpoint in = {0}, made = {0};
     struct json *stats = NULL;
     struct columns x = {0};
-    rc_t rc = record_read(body, p, &in, &stats, e);
+    rc_t rc = record_read(record, p, &in, &stats, e);
     if (rc == OK)
         rc = read_columns(c, &in, stats, &x, e);
     if (rc == OK)
-        rc = db_begin(c->db, e);
+        rc = endpoint_create(c->db, &in, strategy, &made, e);
     if (rc == OK)
-        rc = call_commit(c, make(c, p, &in, strategy, &x, &made, e), e);
+        rc = store_columns(c, &made, &x, e);
+    if (rc == OK && !x.reference)
+        rc = model_of_endpoint(c, p, &made, e);
+    if (rc == OK)
+        *ret = made;
+    else
+        endpoint_done(&made);
+    columns_done(&x);
+    endpoint_done(&in);
+    return rc;
+}
+
+static rc_t make(struct call *c, const struct project *p, struct json *body, const char *strategy, struct err *e)
+{
+    struct endpoint made = {0};
+    rc_t rc = endpoint_make(c, p, body, strategy, &made, e);
+    if (rc == OK)
+        rc = answer_endpoint(c, p, made.id, e);
+    endpoint_done(&made);
+    return rc;
+}
+
+static rc_t create(struct call *c, const struct project *p, struct json *body, const char *strategy, struct err *e)
+{
+    rc_t rc = db_begin(c->db, e);
+    if (rc == OK)
+        rc = call_commit(c, make(c, p, body, strategy, e), e);
     if (rc == OK)
         c->status = 201;
-    columns_done(&x);
-    endpoint_done(&made);
-    endpoint_done(&in);
     return rc;
 }
 

@@ -5,7 +5,7 @@
 
 #define UNVERSIONED "unversioned-"
 
-static rc_t read_tag(struct call *c, const struct object *o, struct str *ret, struct err *e)
+rc_t function_tag(struct call *c, const struct object *o, struct str *ret, struct err *e)
 {
     struct str tag = call_str(c, "tag", NULL);
     rc_t rc = tag.n ? OK : json_opt_str(json_get(o->body, "metadata"), "tag", &tag, e);
@@ -27,7 +27,7 @@ rc_t function_store(struct call *c, struct object *o, struct str tag, bool versi
     o->doc.uid = mem_dupz(versioned ? hash : arena_printf(c->arena, UNVERSIONED "%s", name));
     mem_free(o->doc.tag);
     o->doc.tag = mem_dupz(name);
-    return object_store(c, o, tags, str_eqz(tags[1], name) ? 1 : 2, e);
+    return object_store_in(c, o, tags, str_eqz(tags[1], name) ? 1 : 2, e);
 }
 
 static rc_t post(struct call *c, const struct project *p, char hash[41], struct err *e)
@@ -39,9 +39,11 @@ static rc_t post(struct call *c, const struct project *p, char hash[41], struct 
     if (rc == OK)
         rc = object_read(c, p, &object_function, http_param(c->r, "name"), &o, e);
     if (rc == OK)
-        rc = read_tag(c, &o, &tag, e);
+        rc = function_tag(c, &o, &tag, e);
     if (rc == OK)
-        rc = function_store(c, &o, tag, versioned, hash, e);
+        rc = db_begin(c->db, e);
+    if (rc == OK)
+        rc = call_commit(c, function_store(c, &o, tag, versioned, hash, e), e);
     object_done(&o);
     return rc;
 }

@@ -55,18 +55,24 @@ static rc_t read_metadata(struct object *o, const struct project *p, struct str 
     return OK;
 }
 
-rc_t object_read(struct call *c, const struct project *p, const struct object_kind *kind, struct str name,
+rc_t object_take(const struct project *p, const struct object_kind *kind, struct str name, struct json *body,
                  struct object *ret, struct err *e)
 {
-    struct object o = {.kind = kind, .doc = {.project_id = p->id, .kind = kind->kind}};
-    rc_t rc = call_json(c, true, &o.body, e);
-    if (rc == OK)
-        rc = read_metadata(&o, p, name, e);
+    struct object o = {.kind = kind, .body = body, .doc = {.project_id = p->id, .kind = kind->kind}};
+    rc_t rc = read_metadata(&o, p, name, e);
     if (rc == OK)
         *ret = o;
     else
         object_done(&o);
     return rc;
+}
+
+rc_t object_read(struct call *c, const struct project *p, const struct object_kind *kind, struct str name,
+                 struct object *ret, struct err *e)
+{
+    struct json *body = NULL;
+    rc_t rc = call_json(c, true, &body, e);
+    return rc == OK ? object_take(p, kind, name, body, ret, e) : rc;
 }
 
 void object_hash(const struct object *o, char out[41])

@@ -27,6 +27,9 @@ void object_done(struct object *o);
 /* The body as an object of that name (name empty: metadata has it). E_INVALID names the field. */
 rc_t object_read(struct call *c, const struct project *p, const struct object_kind *kind, struct str name,
                  struct object *ret, struct err *e) MUST_CHECK;
+/* The same of a body that was read already; it is taken, on failure too. */
+rc_t object_take(const struct project *p, const struct object_kind *kind, struct str name, struct json *body,
+                 struct object *ret, struct err *e) MUST_CHECK;
 /* The object's version as MLRun makes them: what it says, but for its tag, its state and its times. */
 void object_hash(const struct object *o, char out[41]);
 struct json *object_child(struct json *j, const char *key); /* an object; made when there is none */

@@ -32,22 +32,28 @@ static rc_t names_wanted(struct call *c, const struct endpoint *ep, bool *ret, s
     return rc == E_NOTFOUND ? OK : rc;
 }
 
-rc_t call_name_columns(struct call *c, const struct endpoint *ep, const struct reference *r, struct err *e)
+rc_t call_name_columns_so(struct call *c, const struct endpoint *ep, const struct record_column *columns, size_t n,
+                          struct err *e)
 {
     bool wanted;
     struct endpoint_schema made = {0};
     rc_t rc = names_wanted(c, ep, &wanted, e);
     if (rc != OK || !wanted)
         return rc;
-    struct record_column *columns = arena_array(c->arena, r->n + 1, sizeof *columns);
-    for (size_t i = 0; i < r->n; i++)
-        columns[i] = (struct record_column){r->features[i].name, r->features[i].is_label};
     struct buf document = {0};
-    if (record_schema(columns, r->n, &document))
+    if (record_schema(columns, n, &document))
         rc = schema_put(c->db, ep->project_id, ep->id, buf_str(&document), true, &made, e);
     endpoint_schema_done(&made);
     buf_done(&document);
     return rc;
+}
+
+rc_t call_name_columns(struct call *c, const struct endpoint *ep, const struct reference *r, struct err *e)
+{
+    struct record_column *columns = arena_array(c->arena, r->n + 1, sizeof *columns);
+    for (size_t i = 0; i < r->n; i++)
+        columns[i] = (struct record_column){r->features[i].name, r->features[i].is_label};
+    return call_name_columns_so(c, ep, columns, r->n, e);
 }
 
 /* ---- what does not fit the endpoint's columns: words, no refusal ---- */
