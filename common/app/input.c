@@ -56,6 +56,7 @@ void input_loader_done(struct input_loader *l)
     drop_all(&l->shapes, shape_free); /* they borrow the references */
     drop_all(&l->references, free_reference);
     drop_all(&l->endpoints, known_free);
+    records_free(l->records);
     lake_reader_free(l->reader);
 }
 
@@ -75,8 +76,10 @@ static rc_t forget_gone(struct input_loader *l, struct db *db, struct err *e)
     for (struct map_iter it = {0}; map_next(&l->endpoints, &it);)
         ids[n++] = ((const struct known_endpoint *)it.value)->ep.id;
     rc_t rc = endpoints_gone(db, ids, n, &gone, &n_gone, e);
-    if (!rc && n_gone)
+    if (!rc && n_gone) {
         drop_all(&l->endpoints, known_free); /* seldom, and all come again at their next window */
+        records_distrust(l->records);
+    }
     return rc;
 }
 
@@ -84,6 +87,11 @@ static rc_t refresh(struct input_loader *l, struct db *db, struct err *e)
 {
     if (clock_mono_us() < l->next_refresh_us)
         return OK;
+    bool first = l->records == NULL; /* all records are new then */
+    if (first) {
+        l->records = records_new(RECORDS_TTL_US);
+        records_distrust(l->records);
+    }
     for (size_t n = 1; n > 0;) {
         struct endpoint *eps = NULL;
         rc_t rc = endpoints_changed(db, &l->change_seq, &eps, &n, e);
@@ -92,6 +100,8 @@ static rc_t refresh(struct input_loader *l, struct db *db, struct err *e)
         for (size_t i = 0; i < n; i++) {
             char text[KEY_MAX];
             known_free(map_del(&l->endpoints, endpoint_key(text, eps[i].project_id, str_of(eps[i].uid))));
+            if (!first)
+                records_note(l->records, db, eps[i].project_id, str_of(eps[i].uid), eps[i].change_seq);
         }
         endpoints_free(eps, n);
     }
@@ -116,7 +126,7 @@ static rc_t load_endpoint(struct input_loader *l, struct db *db, int32_t project
         return OK;
     }
     struct endpoint ep = {0};
-    rc_t rc = endpoint_get(db, project_id, uid, &ep, e);
+    rc_t rc = records_get(l->records, db, l->cache, project_id, uid, &ep, e);
     if (rc)
         return rc;
     if (l->endpoints.len > ENDPOINTS_MAX)

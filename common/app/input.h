@@ -2,6 +2,7 @@
  * references (versions never change); one thread. */
 #pragma once
 #include "app/app.h"
+#include "app/records.h"
 #include "app/source.h"
 #include "app/values.h"
 #include "base/map.h"
@@ -32,7 +33,8 @@ struct live_source { /* source.c */
 extern const struct app_source live_source_ops;
 
 struct input_loader {
-    struct cache *cache; /* NULL: none */
+    struct cache *cache;     /* NULL: none */
+    struct records *records; /* made at first need */
     const struct lake_config *lake;
     struct lake_reader *reader; /* opened at first need */
     struct map endpoints, shapes, references;

@@ -9,6 +9,7 @@
 
 /* A kind is what a key begins with, before its first colon. */
 #define KINDS_MAX 8
+#define TTL_DEFAULT_US (60 * USEC_PER_SEC)
 enum { M_READS };
 enum { READ_HIT, READ_MISS };
 static const struct metric_row metric_rows[] = {
@@ -51,9 +52,9 @@ static rc_t none_get(void *self, struct str key, struct buf *ret)
     return E_NOTFOUND;
 }
 
-static rc_t none_set(void *self, struct str key, struct str value)
+static rc_t none_set(void *self, struct str key, struct str value, int64_t ttl_us)
 {
-    (void)self, (void)key, (void)value;
+    (void)self, (void)key, (void)value, (void)ttl_us;
     return OK;
 }
 
@@ -141,6 +142,7 @@ const size_t cache_keys_n = sizeof cache_keys / sizeof *cache_keys;
 struct cache {
     const struct cache_ops *ops;
     void *self;
+    int64_t ttl_us;
     struct cache_counts counts;
 };
 
@@ -157,7 +159,7 @@ rc_t cache_open(struct cache **ret, const struct cache_config *cfg, struct err *
         return rc;
     metrics_register(&metrics);
     struct cache *c = mem_alloc(sizeof *c);
-    *c = (struct cache){.ops = ops, .self = self};
+    *c = (struct cache){.ops = ops, .self = self, .ttl_us = cfg->ttl_us >= USEC_PER_MSEC ? cfg->ttl_us : TTL_DEFAULT_US};
     *ret = c;
     return OK;
 }
@@ -187,7 +189,7 @@ static void count_read(struct str key, bool hit)
 rc_t cache_get(struct cache *c, struct str key, struct buf *ret)
 {
     rc_t rc = c->ops->get(c->self, key, ret);
-    if (c->ops != &cache_none)
+    if (cache_exists(c))
         count_read(key, rc == OK);
     c->counts.hits += rc == OK;
     c->counts.misses += rc != OK;
@@ -195,9 +197,15 @@ rc_t cache_get(struct cache *c, struct str key, struct buf *ret)
     return rc ? E_NOTFOUND : OK;
 }
 
+void cache_set_for(struct cache *c, struct str key, struct str value, int64_t ttl_us)
+{
+    int64_t ttl = ttl_us < c->ttl_us ? ttl_us : c->ttl_us;
+    count(c, c->ops->set(c->self, key, value, ttl >= USEC_PER_MSEC ? ttl : USEC_PER_MSEC));
+}
+
 void cache_set(struct cache *c, struct str key, struct str value)
 {
-    count(c, c->ops->set(c->self, key, value));
+    cache_set_for(c, key, value, c->ttl_us);
 }
 
 void cache_del(struct cache *c, struct str key)
@@ -219,6 +227,11 @@ rc_t cache_subscribe(struct cache *c, const char *channel, void (*fn)(void *arg,
 void cache_poll(struct cache *c)
 {
     c->ops->poll(c->self);
+}
+
+bool cache_exists(const struct cache *c)
+{
+    return c->ops != &cache_none;
 }
 
 bool cache_up(const struct cache *c)

@@ -23,6 +23,7 @@ rc_t cache_open(struct cache **ret, const struct cache_config *cfg, struct err *
 void cache_free(struct cache *c);
 rc_t cache_get(struct cache *c, struct str key, struct buf *ret) MUST_CHECK; /* OK or E_NOTFOUND, never worse */
 void cache_set(struct cache *c, struct str key, struct str value);           /* with the TTL */
+void cache_set_for(struct cache *c, struct str key, struct str value, int64_t ttl_us); /* with this one, if it is shorter */
 void cache_del(struct cache *c, struct str key);
 void cache_publish(struct cache *c, const char *channel, struct str message); /* best effort */
 /* A connection of its own that listens; cache_poll calls fn for what has come, without blocking, and reconnects by itself.
@@ -31,7 +32,8 @@ void cache_publish(struct cache *c, const char *channel, struct str message); /*
 rc_t cache_subscribe(struct cache *c, const char *channel, void (*fn)(void *arg, struct str message), void *arg,
                      struct err *e) MUST_CHECK;
 void cache_poll(struct cache *c);
-bool cache_up(const struct cache *c); /* false: what was tried last has failed, and is kept out for a while */
+bool cache_exists(const struct cache *c); /* false: no URL, nothing is ever there */
+bool cache_up(const struct cache *c);     /* false: what was tried last has failed, and is kept out for a while */
 struct cache_counts {
     int64_t hits, misses, errors;
 };

@@ -10,7 +10,7 @@ struct cache_ops {
     void (*close)(void *self);
     /* OK, E_NOTFOUND: not there; E_AGAIN: the backend failed; E_LIMIT: it is kept out for now. */
     rc_t (*get)(void *self, struct str key, struct buf *ret);
-    rc_t (*set)(void *self, struct str key, struct str value);
+    rc_t (*set)(void *self, struct str key, struct str value, int64_t ttl_us); /* 1 ms at least */
     rc_t (*del)(void *self, struct str key);
     rc_t (*publish)(void *self, const char *channel, struct str message);
     rc_t (*subscribe)(void *self, const char *channel, void (*fn)(void *arg, struct str message), void *arg, struct err *e);

@@ -35,7 +35,6 @@ struct listener {
 };
 
 struct memory {
-    int64_t ttl_us;
     struct memory *next; /* of the caches of this process */
     struct listener listeners[MAX_LISTENERS];
     size_t n_listeners;
@@ -117,14 +116,14 @@ static rc_t memory_get(void *self, struct str key, struct buf *ret)
     return en ? OK : E_NOTFOUND;
 }
 
-static rc_t memory_set(void *self, struct str key, struct str value)
+static rc_t memory_set(void *self, struct str key, struct str value, int64_t ttl_us)
 {
-    const struct memory *m = self;
+    (void)self;
     int64_t now = clock_mono_us();
     struct entry *en = NULL;
     if (key.n + value.n + OVERHEAD <= MAX_BYTES / 8) { /* one giant must not push all others out */
         en = mem_grow(NULL, 1, sizeof *en + key.n + value.n);
-        *en = (struct entry){.expires_us = now + m->ttl_us, .n_key = key.n, .n_value = value.n};
+        *en = (struct entry){.expires_us = now + ttl_us, .n_key = key.n, .n_value = value.n};
         if (key.n)
             memcpy(en->bytes, key.p, key.n);
         if (value.n)
@@ -248,9 +247,8 @@ static rc_t memory_check(const char *url, struct err *e)
 
 static rc_t memory_open(const struct cache_config *cfg, void **ret_self, struct err *e)
 {
-    (void)e;
+    (void)cfg, (void)e;
     struct memory *m = mem_alloc(sizeof *m);
-    m->ttl_us = cfg->ttl_us > 0 ? cfg->ttl_us : 60 * USEC_PER_SEC;
     pthread_mutex_lock(&shared.lock);
     m->next = shared.caches;
     shared.caches = m;

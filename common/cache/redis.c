@@ -11,7 +11,6 @@
 
 struct redis {
     struct redis_address address;
-    int64_t ttl_us;
     redisContext *ctx; /* NULL: not connected */
     struct redis_breaker breaker;
     struct redis_listener *listeners[MAX_LISTENERS];
@@ -138,13 +137,12 @@ static rc_t redis_done(rc_t rc, redisReply *reply)
     return rc;
 }
 
-static rc_t redis_set(void *self, struct str key, struct str value)
+static rc_t redis_set(void *self, struct str key, struct str value, int64_t ttl_us)
 {
-    const struct redis *r = self;
     CLEANUP(buf_done) struct buf k = {0};
     char ttl[24];
     redisReply *reply = NULL;
-    snprintf(ttl, sizeof ttl, "%lld", (long long)(r->ttl_us / USEC_PER_MSEC));
+    snprintf(ttl, sizeof ttl, "%lld", (long long)(ttl_us / USEC_PER_MSEC));
     rc_t rc = call(self, 5, (struct str[]){STR("SET"), prefixed(&k, key), value, STR("PX"), str_of(ttl)}, &reply);
     return redis_done(rc, reply);
 }
@@ -213,7 +211,6 @@ static rc_t redis_open(const struct cache_config *cfg, void **ret_self, struct e
         return err_prefix(e, rc, "REDIS_URL: ");
     struct redis *r = mem_alloc(sizeof *r);
     r->address = address;
-    r->ttl_us = cfg->ttl_us >= USEC_PER_MSEC ? cfg->ttl_us : 60 * USEC_PER_SEC;
     *ret_self = r;
     return OK;
 }

@@ -102,6 +102,8 @@ rc_t db_lock_try(struct db *db, const char *name, bool *ret, struct err *e) MUST
  * this binary knows; E_AGAIN with words "database is at 2, this binary wants 1: …" otherwise. */
 rc_t db_migrate(struct db *db, struct err *e) MUST_CHECK;
 rc_t db_schema_check(struct db *db, struct err *e) MUST_CHECK;
+/* What tells this database from another, also one made anew under its name: when its first migration was applied. */
+rc_t db_identity(struct db *db, int64_t *ret, struct err *e) MUST_CHECK;
 /* What every service does before its first statement: db_migrate when cfg->migrate, else db_schema_check.
  * E_AGAIN with words until the database is there and right; the caller waits, shows the words in /readyz, and asks again. */
 rc_t db_ready(struct db *db, struct err *e) MUST_CHECK;

@@ -110,3 +110,12 @@ rc_t db_ready(struct db *db, struct err *e)
 {
     return db->migrate ? db_migrate(db, e) : db_schema_check(db, e);
 }
+
+rc_t db_identity(struct db *db, int64_t *ret, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    rc_t rc = db_one(db, "SELECT applied_us FROM schema_migrations ORDER BY version LIMIT 1", NULL, 0, &rows, e);
+    if (!rc)
+        *ret = db_i64(rows, 0, 0);
+    return rc;
+}

@@ -47,15 +47,19 @@ struct call {
     struct arena *arena;
     struct pool_item *item; /* NULL for routes that need no database */
     struct db *db;          /* item's */
+    bool cached;            /* API_CACHED */
+    int32_t changed;        /* project in which it changes records (call_changed); 0: none */
+    struct str changed_uid; /* empty: several, or any */
     int status;             /* 200 unless set */
     const char *type;       /* HTTP_JSON unless set; NULL with an empty answer */
     struct buf out;
 };
 
 enum api_flags {
-    API_DB = 1,   /* takes a database connection */
-    API_HTML = 2, /* errors are pages for people */
-    API_ROWS = 4, /* the body is training rows, or statistics of them */
+    API_DB = 1,     /* takes a database connection */
+    API_HTML = 2,   /* errors are pages for people */
+    API_ROWS = 4,   /* the body is training rows, or statistics of them */
+    API_CACHED = 8, /* the endpoint's record may come from the cache: as it was some seconds ago, if Redis was down */
 };
 
 struct api_route {
@@ -88,6 +92,8 @@ rc_t call_project(struct call *c, struct project *ret, struct err *e) MUST_CHECK
 /* The {uid} of the path; a 40-digit alias works too. */
 rc_t call_endpoint(struct call *c, const struct project *p, struct endpoint *ret, struct err *e) MUST_CHECK;
 rc_t call_uid(struct call *c, const struct project *p, struct str uid, struct endpoint *ret, struct err *e) MUST_CHECK;
+/* The request changes that record, its schema or reference; uid empty: any of the project. Told when the handler is done. */
+void call_changed(struct call *c, int32_t project_id, struct str uid);
 /* The record of that name: with uid that one, else the latest of the function, else the only latest one. */
 rc_t call_find(struct call *c, const struct project *p, struct str name, struct str uid, struct str function_name,
                struct str function_tag, struct endpoint *ret, struct err *e) MUST_CHECK;

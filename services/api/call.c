@@ -121,10 +121,18 @@ rc_t call_uid(struct call *c, const struct project *p, struct str uid, struct en
 {
     if (!name_is_uid(uid))
         return err_set(e, E_INVALID, "endpoint id: 1 to %d letters, digits, - and _", NAME_UID_MAX);
-    rc_t rc = endpoint_get(c->db, p->id, uid, ret, e);
+    struct records *records = c->cached ? c->item->records : NULL;
+    rc_t rc = records_get(records, c->db, c->item->cache, p->id, uid, ret, e);
     if (rc == E_NOTFOUND)
         return err_set(e, rc, "there is no model endpoint %.*s in project %s", STR_FMT(uid), p->name);
     return rc;
+}
+
+void call_changed(struct call *c, int32_t project_id, struct str uid)
+{
+    bool another = c->changed && !str_eq(c->changed_uid, uid);
+    c->changed = project_id;
+    c->changed_uid = another ? (struct str){0} : arena_str(c->arena, uid);
 }
 
 rc_t call_endpoint(struct call *c, const struct project *p, struct endpoint *ret, struct err *e)

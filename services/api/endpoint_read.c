@@ -271,7 +271,16 @@ static rc_t read_analysis(struct call *c, const struct endpoint *ep, struct anal
     return rc;
 }
 
-static rc_t write_record(struct call *c, const struct project *p, const struct endpoint *ep, struct err *e)
+/* Those of the record may be as old as the cache lets it be. */
+static void take_request_times(struct endpoint *ep, const struct schema_text *s)
+{
+    if (!s)
+        return;
+    ep->first_request_us = s->first_request_us;
+    ep->last_request_us = s->last_request_us;
+}
+
+static rc_t write_record(struct call *c, const struct project *p, struct endpoint *ep, struct err *e)
 {
     bool with_analysis = false;
     struct wanted wanted;
@@ -283,8 +292,10 @@ static rc_t write_record(struct call *c, const struct project *p, const struct e
         rc = read_wanted(c, &wanted, e);
     if (rc == OK)
         rc = read_background(c, p->id, ep->id, &wanted, &b, e);
-    if (rc == OK)
+    if (rc == OK) {
+        take_request_times(ep, schema_find(&b, ep->id));
         rc = fill_extra(c, ep, &b, &wanted, &x, e);
+    }
     if (rc == OK && with_analysis)
         rc = read_analysis(c, ep, &a, e);
     if (rc == OK) {

@@ -105,8 +105,10 @@ rc_t endpoint_make(struct call *c, const struct project *p, struct json *record,
     rc_t rc = record_read(record, p, &in, &stats, e);
     if (rc == OK)
         rc = read_columns(c, &in, stats, &x, e);
-    if (rc == OK)
+    if (rc == OK) {
+        call_changed(c, p->id, (struct str){0}); /* others too: no longer the latest, or deleted */
         rc = endpoint_create(c->db, &in, strategy, &made, e);
+    }
     if (rc == OK)
         rc = store_columns(c, &made, &x, e);
     if (rc == OK && !x.reference)
@@ -202,8 +204,10 @@ static rc_t change_fields(struct call *c, const struct project *p, const struct 
         rc = take_fields(c, body, ret, in, e);
     if (rc == OK)
         rc = read_columns(c, ret, NULL, x, e);
-    if (rc == OK)
+    if (rc == OK) {
+        call_changed(c, p->id, str_of(ret->uid));
         rc = endpoint_update(c->db, ret, e);
+    }
     return rc == OK ? store_columns(c, ret, x, e) : rc;
 }
 
@@ -256,8 +260,10 @@ static rc_t delete_named(struct call *c, const struct project *p, struct str nam
     rc_t rc = endpoints_list(c->db, &f, &eps, &n, e);
     if (rc == OK && n == 0)
         rc = err_set(e, E_NOTFOUND, "there is no model endpoint %.*s in project %s", STR_FMT(name), p->name);
-    for (size_t i = 0; rc == OK && i < n; i++)
+    for (size_t i = 0; rc == OK && i < n; i++) {
+        call_changed(c, p->id, str_of(eps[i].uid));
         rc = endpoint_delete(c->db, eps[i].id, e);
+    }
     endpoints_free(eps, n);
     return rc;
 }
@@ -272,8 +278,10 @@ rc_t delete_endpoint(struct call *c, struct err *e)
         rc = delete_named(c, &p, name, e);
     } else if (rc == OK) {
         rc = call_find(c, &p, name, uid, (struct str){0}, (struct str){0}, &ep, e);
-        if (rc == OK)
+        if (rc == OK) {
+            call_changed(c, p.id, str_of(ep.uid));
             rc = endpoint_delete(c->db, ep.id, e);
+        }
     }
     if (rc == OK)
         c->status = 204;

@@ -156,6 +156,7 @@ static rc_t take_over(struct call *c, const struct endpoint *ep, const struct mo
     rc_t rc = newer ? OK : given_by_person(c, ep, &given, e);
     if (rc != OK || given)
         return rc;
+    call_changed(c, ep->project_id, str_of(ep->uid));
     rc = m->n_columns ? call_name_columns_so(c, ep, m->columns, m->n_columns, e)
                       : call_name_columns(c, ep, m->reference, e);
     if (rc == OK)

@@ -11,6 +11,7 @@
 
 #define WAIT_SECONDS 2
 #define WATCH_US USEC_PER_SEC
+#define LISTEN_US (20 * USEC_PER_MSEC) /* how long another process's change of a record may go unheard */
 
 enum { M_WAITS };
 enum { WAIT_SERVED, WAIT_REFUSED };
@@ -32,6 +33,8 @@ struct pool {
     struct db *watch_db;
     struct cache *watch_cache;
     bool has_cache;
+    struct records *records;
+    int64_t change_seq; /* up to which records has been told */
     struct health_dep *health_db, *health_cache;
     struct worker watcher;
 };
@@ -45,10 +48,28 @@ static void set_ready(struct pool *p, bool ready, const struct err *why)
     pthread_mutex_unlock(&p->lock);
 }
 
+/* What changed the database without a word on Redis: the stream's schemas, the controller's references. */
+static rc_t follow_changes(struct pool *p, struct err *e)
+{
+    struct endpoint *eps = NULL;
+    size_t n = 0;
+    if (!p->has_cache)
+        return OK;
+    if (p->change_seq == 0)
+        return change_seq_last(p->watch_db, &p->change_seq, e);
+    rc_t rc = endpoints_changed(p->watch_db, &p->change_seq, &eps, &n, e);
+    for (size_t i = 0; rc == OK && i < n; i++)
+        records_note(p->records, p->watch_db, eps[i].project_id, str_of(eps[i].uid), eps[i].change_seq);
+    endpoints_free(eps, n);
+    return rc;
+}
+
 static bool watch_database(struct pool *p, bool ready)
 {
     struct err e = {0};
     rc_t rc = ready ? db_exec(p->watch_db, "SELECT 1", NULL, 0, NULL, &e) : db_ready(p->watch_db, &e);
+    if (rc == OK)
+        rc = follow_changes(p, &e);
     if (rc == OK && !ready)
         set_ready(p, true, NULL);
     if (rc != OK && !ready)
@@ -70,14 +91,27 @@ static void watch_cache(struct pool *p)
                up ? "" : "no answer from Redis: check REDIS_URL; answers come from the database meanwhile");
 }
 
+static void listen_for_changes(struct pool *p)
+{
+    if (!p->has_cache)
+        return;
+    cache_poll(p->watch_cache);
+    if (!cache_up(p->watch_cache))
+        records_distrust(p->records); /* it hears nothing */
+}
+
 static void watch(struct worker *w, void *arg)
 {
     struct pool *p = arg;
     bool ready = false;
-    while (!worker_stopping(w)) {
-        ready = watch_database(p, ready);
-        watch_cache(p);
-        (void)worker_wait(w, ready ? WATCH_US : WATCH_US / 4);
+    for (int64_t next_us = 0; !worker_stopping(w);) {
+        listen_for_changes(p);
+        if (clock_mono_us() >= next_us) {
+            ready = watch_database(p, ready);
+            watch_cache(p);
+            next_us = clock_mono_us() + (ready ? WATCH_US : WATCH_US / 4);
+        }
+        (void)worker_wait(w, p->has_cache ? LISTEN_US : WATCH_US / 4);
     }
 }
 
@@ -86,6 +120,13 @@ static rc_t open_pair(const struct db_config *db, const struct cache_config *cac
 {
     rc_t rc = db_open(ret_db, db, e);
     return rc == OK ? cache_open(ret_cache, cache, e) : rc;
+}
+
+static rc_t open_item(const struct pool *p, struct pool_item *item, const struct db_config *db,
+                      const struct cache_config *cache, struct err *e)
+{
+    item->records = p->records;
+    return open_pair(db, cache, &item->db, &item->cache, e);
 }
 
 rc_t pool_open(struct pool **ret, const struct db_config *db, const struct cache_config *cache, size_t n,
@@ -98,10 +139,13 @@ rc_t pool_open(struct pool **ret, const struct db_config *db, const struct cache
     p->n = n;
     p->items = mem_array(n, sizeof *p->items);
     p->has_cache = cache->url && *cache->url;
+    p->records = records_new(RECORDS_TTL_US);
     (void)err_set(&p->why, E_AGAIN, "the database has not answered yet");
     rc_t rc = open_pair(db, cache, &p->watch_db, &p->watch_cache, e);
     for (size_t i = 0; i < n && rc == OK; i++)
-        rc = open_pair(db, cache, &p->items[i].db, &p->items[i].cache, e);
+        rc = open_item(p, &p->items[i], db, cache, e);
+    if (rc == OK)
+        rc = records_listen(p->records, p->watch_cache, e);
     if (rc == OK) {
         p->health_db = health_add(health, "database", HEALTH_REQUIRED, 0);
         if (p->has_cache)
@@ -129,6 +173,7 @@ void pool_free(struct pool *p)
     }
     db_free(p->watch_db);
     cache_free(p->watch_cache);
+    records_free(p->records);
     mem_free(p->items);
     pthread_cond_destroy(&p->freed);
     pthread_mutex_destroy(&p->lock);

@@ -1,6 +1,8 @@
 /* Database and cache connections for workers: a few pairs, each lent to one request at a time, and the thread that
- * watches the servers: it migrates or checks the schema first, then asks each second, and says so in /readyz. */
+ * watches the servers: it migrates or checks the schema first, then asks each second, and says so in /readyz; it hears of changed endpoint
+ * records, from other processes and from the database. */
 #pragma once
+#include "app/records.h"
 #include "base/rc.h"
 #include "cache/cache.h"
 #include "db/db.h"
@@ -10,6 +12,7 @@ struct pool;
 struct pool_item {
     struct db *db;
     struct cache *cache;
+    struct records *records; /* the pool's: endpoint records through the cache */
     bool lent;
 };
 

@@ -163,8 +163,10 @@ rc_t delete_project(struct call *c, struct err *e)
         return OK;
     if (rc == OK && !cascade)
         rc = check_empty(c, &p, e);
-    if (rc == OK && !check)
+    if (rc == OK && !check) {
+        call_changed(c, p.id, (struct str){0});
         rc = project_delete(c->db, p.id, e);
+    }
     project_done(&p);
     return rc == E_NOTFOUND ? OK : rc; /* another request was faster */
 }

@@ -154,6 +154,7 @@ static rc_t store(struct call *c, const struct endpoint *ep, const struct traini
     struct buf statistics = {0}, labels = {0};
     reference_to_json(t->reference, false, &statistics);
     print_labels(t->labels, t->n_labels, &labels);
+    call_changed(c, ep->project_id, str_of(ep->uid));
     rc_t rc = call_name_columns(c, ep, t->reference, e);
     if (rc == OK)
         rc = reference_put(c->db, ep->project_id, ep->id, buf_str(&statistics), buf_str(&labels), t->source, ret_version, e);

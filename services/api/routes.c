@@ -29,16 +29,19 @@ const struct api_route api_routes[] = {
     {"PUT", P "/apps/{app}", "write", API_DB, put_app, "Tells the controller of an app that does not run on the SDK"},
     {"POST", P "/model-endpoints", "write", API_DB, post_endpoint, "Makes an endpoint record, or a new version of it"},
     {"GET", P "/model-endpoints", "read", API_DB, list_endpoints, "Endpoint records, filtered"},
-    {"GET", P "/model-endpoints/{name}", "read", API_DB, get_endpoint, "One endpoint record"},
+    {"GET", P "/model-endpoints/{name}", "read", API_DB | API_CACHED, get_endpoint, "One endpoint record"},
     {"PATCH", P "/model-endpoints", "write", API_DB, patch_endpoint, "Changes the named fields of one record"},
     {"DELETE", P "/model-endpoints/{name}", "write", API_DB, delete_endpoint, "Deletes a record with all its data"},
     {"PUT", P "/model-endpoints/{uid}/reference", "write", API_DB | API_ROWS, put_reference,
      "Training rows or statistics to compare with; the next version"},
-    {"GET", P "/model-endpoints/{uid}/reference", "read", API_DB, get_reference, "The reference and its versions"},
-    {"GET", P "/model-endpoints/{uid}/reference/versions", "read", API_DB, get_reference_versions,
+    {"GET", P "/model-endpoints/{uid}/reference", "read", API_DB | API_CACHED, get_reference,
+     "The reference and its versions"},
+    {"GET", P "/model-endpoints/{uid}/reference/versions", "read", API_DB | API_CACHED, get_reference_versions,
      "The reference's versions alone: when each came, and from where"},
-    {"GET", P "/model-endpoints/{uid}/metrics", "read", API_DB, get_metrics, "Names of the results and metrics there are"},
-    {"GET", P "/model-endpoints/{uid}/metrics-values", "read", API_DB, get_metrics_values, "Their values over time"},
+    {"GET", P "/model-endpoints/{uid}/metrics", "read", API_DB | API_CACHED, get_metrics,
+     "Names of the results and metrics there are"},
+    {"GET", P "/model-endpoints/{uid}/metrics-values", "read", API_DB | API_CACHED, get_metrics_values,
+     "Their values over time"},
     {"PUT", P2 "/artifacts/{key}", "write", API_DB, put_artifact, "Stores a version of an artifact: `tag`, `tree`, `iter`"},
     {"GET", P2 "/artifacts/{key}", "read", API_DB, get_artifact, "One version: `tag`, `tree`, `iter`, `object-uid`"},
     {"DELETE", P2 "/artifacts/{key}", "write", API_DB, delete_artifact, "Deletes versions of an artifact"},
@@ -184,8 +187,11 @@ static void dispatch(struct http_request *r, void *arg)
         rc = pool_take(a->pool, &c.item, &e);
     if (rc == OK) {
         c.db = c.item ? c.item->db : NULL;
+        c.cached = route->flags & API_CACHED;
         rc = route->handle(&c, &e);
     }
+    if (c.changed) /* committed, or perhaps so */
+        records_changed(c.item->records, c.db, c.item->cache, c.changed, c.changed_uid);
     if (c.item)
         pool_give(a->pool, c.item);
     if (rc != OK)

@@ -162,7 +162,8 @@ rc_t store_schemas(struct db *db, int32_t project_id, int64_t endpoint_id, struc
     struct db_rows *rows = NULL;
     const struct db_value params[] = {DBV_I64(project_id), DBV_I64(endpoint_id)};
     rc_t rc = db_exec(db,
-                      "SELECT e.id, s.document, s.named FROM endpoints e JOIN endpoint_schemas s"
+                      "SELECT e.id, s.document, s.named, e.first_request_us, e.last_request_us"
+                      " FROM endpoints e LEFT JOIN endpoint_schemas s"
                       " ON s.project_id = e.project_id AND s.endpoint_id = e.id AND s.version = e.schema_version"
                       " WHERE e.project_id = $1 AND ($2 = 0 OR e.id = $2) ORDER BY e.id",
                       params, 2, &rows, e);
@@ -171,7 +172,8 @@ rc_t store_schemas(struct db *db, int32_t project_id, int64_t endpoint_id, struc
     size_t count = db_rows_n(rows);
     struct schema_text *s = mem_array(count + 1, sizeof *s);
     for (size_t i = 0; i < count; i++)
-        s[i] = (struct schema_text){db_i64(rows, i, 0), db_text(rows, i, 1), db_bool(rows, i, 2)};
+        s[i] = (struct schema_text){db_i64(rows, i, 0), db_text(rows, i, 1), db_bool(rows, i, 2), db_i64(rows, i, 3),
+                                    db_i64(rows, i, 4)};
     *ret = s;
     *n = count;
     *ret_rows = rows;

@@ -33,11 +33,13 @@ rc_t store_refused(struct db *db, int32_t project_id, const struct endpoint *ep,
 rc_t store_latency(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t since_us, double *ret,
                    struct err *e) MUST_CHECK;
 
-/* Schema documents in force for the endpoints of a project that have one (endpoint 0: all), ordered by endpoint_id. */
+/* Schema documents in force for the endpoints of a project (endpoint 0: all), ordered by endpoint_id, with what changes each second:
+ * the request times. */
 struct schema_text {
     int64_t endpoint_id;
-    struct str document; /* borrowed from *ret_rows */
+    struct str document; /* borrowed from *ret_rows; empty: none yet */
     bool named;
+    int64_t first_request_us, last_request_us;
 };
 rc_t store_schemas(struct db *db, int32_t project_id, int64_t endpoint_id, struct schema_text **ret, size_t *n,
                    struct db_rows **ret_rows, struct err *e) MUST_CHECK;

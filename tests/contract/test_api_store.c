@@ -162,9 +162,15 @@ static void schemas_and_counts_are_read(void **state)
     endpoint_schema_done(&s);
     ok(schema_put(t.db, project, endpoints[1], STR("two"), true, &s, &e));
     endpoint_schema_done(&s);
+    const struct endpoint_seen seen = {.endpoint_id = endpoints[2], .first_us = T0, .last_us = T0 + MIN};
+    ok(endpoints_seen(t.db, &seen, 1, &e));
     ok(store_schemas(t.db, project, 0, &texts, &n, &held, &e));
-    assert_int_equal(n, 1);
-    assert_true(texts[0].endpoint_id == endpoints[1] && texts[0].named && str_eqz(texts[0].document, "two"));
+    assert_int_equal(n, 3);
+    for (size_t i = 0; i < n; i++) {
+        assert_true(texts[i].endpoint_id == endpoints[i]);
+        assert_true(texts[i].named == (i == 1) && str_eqz(texts[i].document, i == 1 ? "two" : ""));
+        assert_true(texts[i].first_request_us == (i == 2 ? T0 : 0) && texts[i].last_request_us == (i == 2 ? T0 + MIN : 0));
+    }
     mem_free(texts);
     ok(store_endpoint_count(t.db, project, &count, &e));
     assert_int_equal(count, 3);

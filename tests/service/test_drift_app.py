@@ -1,6 +1,7 @@
 """The default app as a black box: real statistics by the real stream service, a window event in, results out."""
 import json
 import pathlib
+import time
 
 import numpy
 import pytest
@@ -172,6 +173,32 @@ def test_a_flushed_cache_changes_no_result(world, scene):
     for name in ("hellinger_mean", "kld_mean", "tvd_mean"):
         assert second[name]["metric_value"] == first[name]["metric_value"]
     assert {r["reference_version"] for r in world.rows("SELECT reference_version FROM slots")} == {1}
+
+
+def test_the_record_of_a_window_comes_from_the_cache(world, scene):
+    """Where the api, or another app, has put it; a flushed cache changes no result."""
+    scene.train()
+    scene.serve(scene.rng.normal(size=(60, 2)))
+    path = f"/api/v1/projects/p/model-endpoints/{scene.uid}/metrics"
+    with world.service("api") as api:
+        api.wait_ready()
+        sent = 0
+
+        def window():
+            nonlocal sent
+            world.rows("UPDATE endpoints SET change_seq = nextval('change_seq')")  # what the app has in memory is old
+            time.sleep(1.1)  # it looks each second
+            assert api.get(path).status_code == 200
+            sent += 1
+            scene.send(scene.window(revision=sent))
+            scene.answers(sent)
+            return scene.app.metric("modelmon_cache_reads_total", kind="endpoint", outcome="hit")
+
+        mm.wait_for(window, 60, "a record from the cache")
+        world.redis().flushdb()
+        window()
+    values = {json.dumps({name: a[name]["metric_value"] for name in ("hellinger_mean", "kld_mean", "tvd_mean")}) for a in scene.answers(sent)}
+    assert len(values) == 1
 
 
 def test_no_reference_and_too_few_samples(world, scene):
