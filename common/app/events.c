@@ -14,7 +14,8 @@
 #define WINDOW_US_MAX (31 * USEC_PER_DAY)
 #define BYTES_MAX (16u << 20)
 #define SEND_TIMEOUT_US (10 * USEC_PER_SEC)
-#define ENVELOPE_BYTES 4096 /* key, headers and framing beside the value */
+#define LEAVE_US (30 * USEC_PER_SEC) /* a flush that waits for a server, and the drain */
+#define ENVELOPE_BYTES 4096          /* key, headers and framing beside the value */
 
 enum { M_WINDOWS, M_SECONDS, M_OUTPUTS, M_MISSING };
 static const struct metric_row rows[] = {
@@ -119,8 +120,8 @@ static rc_t events_record(void *self, const struct pipeline_record *r, struct er
 static bool events_due(void *self, int64_t mono_us)
 {
     const struct app_events *a = self;
-    return a->n > 0 &&
-           ((int64_t)a->n >= a->batch_max || a->bytes >= (int64_t)BYTES_MAX || mono_us - a->oldest_us >= a->batch_us);
+    return a->n > 0 && ((int64_t)a->n >= (guard_is_anew() ? 1 : a->batch_max) || a->bytes >= (int64_t)BYTES_MAX ||
+                        mono_us - a->oldest_us >= a->batch_us);
 }
 
 /* ---- one window ---- */
@@ -162,7 +163,13 @@ static rc_t track(struct app_events *a, struct app_event *it, struct app_input *
         return reject_set(why, REJECT_APP_FAILED, NULL, 0, "%s", a->aside);
     struct app_output out = {.arena = in->arena};
     struct track_call call = {a, in, &out};
-    rc_t rc = guard_call(call_app, &call, a->timeout_us, ret_broken, e);
+    char name[GUARD_NAME_MAX + 1];
+    (void)snprintf(name, sizeof name, "%.*s %.255s/%d/%lld", STR_FMT(a->name), it->part->topic, it->part->partition,
+                   (long long)it->offset);
+    if (guard_left(name))
+        return reject_set(why, REJECT_APP_FAILED, NULL, 0,
+                          "it crashed or did not come back, and the process had to begin anew");
+    rc_t rc = guard_call(call_app, &call, &(struct guard_limits){a->timeout_us, LEAVE_US, name}, ret_broken, e);
     if (*ret_broken)
         a->fault = *e;
     if (rc == OK && out.fault.text[0]) {
