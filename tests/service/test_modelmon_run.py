@@ -80,8 +80,8 @@ def test_every_part_says_how_it_is():
         for part, dependency in PARTS.items():
             assert f"{part}/{dependency}" in told()
         down = mm.wait_for(lambda: [n for n, d in told().items() if d["state"] == "down"], 20, "what is down")
-        assert set(down) <= {"stream/kafka", "controller/bus", "writer/bus", f"{APP}/bus", "writer/writer", f"{APP}/app:{APP}",
-                             "stream/statistics", "stream/lake"}
+        apps = {f"{app}/{part}" for app in (APP, "operations", "llm") for part in ("bus", f"app:{app}")}
+        assert set(down) <= apps | {"stream/kafka", "controller/bus", "writer/bus", "writer/writer", "stream/statistics", "stream/lake"}
         mm.wait_for(lambda: m.get("/readyz").status_code == 503, 20, "not ready")
         assert m.get("/livez").status_code == 200
         mm.wait_for(lambda: any(e["svc"] == "controller" for e in m.events("leader")), 20, "a line that says its part")
