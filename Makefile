@@ -58,7 +58,7 @@ assets := $(sort $(foreach f,$(wildcard services/*/assets/*),$(word 2,$(subst /,
 objs = $(patsubst %,$1/%.o,$(common:.c=) $(if $(migrations),build/gen/migrations) \
     $(if $(migrations_sqlite),build/gen/migrations_sqlite))
 
-.PHONY: help all chaos-programs demo test test-unit test-contract test-service test-e2e test-deep test-deploy chaos chaos-mutants up down bench fuzz \
+.PHONY: help all chaos-programs demo test test-unit test-contract test-service test-e2e test-deep test-deploy chaos chaos-mutants chaos-release up down bench fuzz \
     fmt lint check clean setup programs unit contract bench-programs fuzzers tidy
 
 help: ## this text
@@ -99,6 +99,9 @@ test-deep: setup ## long: contract tests under sanitizers, fuzzing, the full ben
 chaos: setup ## faults under load, judged from outside: TESTS=K1,K4 N=20 SEED=s TARGET=stack|embedded
 	@$(BUILD) chaos-programs
 	@.venv/bin/python tests/chaos/run --tests "$(TESTS)" --target "$(or $(TARGET),both)" -n "$(or $(N),0)" --seed "$(SEED)"
+chaos-release: setup ## the figures of a release in pieces, MINUTES=150 at a time, recorded in tests/chaos/RESULTS.md
+	@$(BUILD) chaos-programs
+	@.venv/bin/python tests/chaos/release $(MINUTES)
 chaos-mutants: setup ## the chaos tests' own test: patches that break a promise, each must be caught
 	@.venv/bin/python tests/chaos/mutants/run $(MUTANTS)
 test-deploy: setup ## containers and chart on a real engine
