@@ -1,10 +1,11 @@
-/* One flush: intent, prepare, then ledger and effects in one transaction; an ambiguous COMMIT is settled by reading. */
-#include <time.h>
+/* One flush: intent, prepare, then ledger and effects in one transaction. A COMMIT without an answer is settled by reading the
+ * ledger, at once or at a later try: until then the pipeline is stalled like after any failure. */
 #include "pipeline/internal.h"
 #include "base/crash.h"
 #include "db/endpoint.h"
 #include "db/ledger.h"
 #include "log/log.h"
+#include "metrics/metrics.h"
 
 static struct part *full(struct pipeline_part *pub)
 {
@@ -85,6 +86,8 @@ static rc_t intend(struct pipeline *p, size_t n, struct err *e)
 static rc_t transact(struct pipeline *p, size_t n, struct err *e)
 {
     rc_t rc = db_begin(p->db, e);
+    for (size_t i = 0; i < n; i++)
+        full(p->flushing[i])->moving_us = frontier_of(p, full(p->flushing[i]));
     for (size_t i = 0; rc == OK && i < n; i++) {
         struct part *part = full(p->flushing[i]);
         struct ledger_row row = {0};
@@ -102,7 +105,7 @@ static rc_t transact(struct pipeline *p, size_t n, struct err *e)
     for (size_t i = 0; rc == OK && i < n; i++) {
         struct part *part = full(p->flushing[i]);
         const struct ledger_step step = {.next_offset = part->pub.position,
-                                         .frontier_us = frontier_of(p, part),
+                                         .frontier_us = part->moving_us,
                                          .end_offset = part->log_end,
                                          .mark = part->known.offset >= 0 ? &part->known : NULL};
         rc = ledger_move(p->db, p->cfg.name, part->pub.topic, part->pub.partition, &step, e);
@@ -136,25 +139,15 @@ static rc_t settle(struct pipeline *p, size_t n, struct err *e)
     return err_set(e, E_AGAIN, "only frontiers were to move");
 }
 
-static rc_t settle_patiently(struct pipeline *p, size_t n, struct err *e)
-{
-    rc_t rc = E_UNKNOWN;
-    while (rc == E_UNKNOWN && !worker_stopping(&p->worker)) {
-        struct timespec wait = {0, 200000000};
-        (void)nanosleep(&wait, NULL);
-        rc = settle(p, n, e);
-    }
-    return rc == E_UNKNOWN ? E_AGAIN : rc;
-}
-
 static void committed(struct pipeline *p, size_t n)
 {
     struct bus_partition *at = mem_array(n, sizeof *at);
+    bool moved = false;
     for (size_t i = 0; i < n; i++) {
         struct part *part = full(p->flushing[i]);
-        int64_t frontier = frontier_of(p, part);
-        if (frontier)
-            part->frontier_us = frontier;
+        if (part->moving_us)
+            part->frontier_us = part->moving_us;
+        moved = moved || part->pub.position > part->pub.next_offset;
         part->pub.next_offset = part->pub.position;
         part->limit = -1;
         part->pub.schema_seq = 0;
@@ -165,10 +158,29 @@ static void committed(struct pipeline *p, size_t n)
     bus_consumer_note(p->bus, at, n);
     CRASH_POINT(flush_note);
     mem_free(at);
+    metric_add(p->seen.flushes, moved);
+}
+
+/* E_UNKNOWN: still open. Neither positions nor p->flushing change while it is. */
+static rc_t settle_open(struct pipeline *p, struct err *e)
+{
+    size_t n = p->unsettled;
+    rc_t rc = settle(p, n, e);
+    if (rc == E_UNKNOWN)
+        return err_prefix(e, E_UNKNOWN, "whether a transaction was committed: ");
+    p->unsettled = 0;
+    if (rc == OK)
+        committed(p, n);
+    return rc;
 }
 
 rc_t pipeline_flush(struct pipeline *p, bool *ret_more, struct err *e)
 {
+    if (p->unsettled) {
+        rc_t settled = settle_open(p, e);
+        *ret_more = settled == OK; /* what has come since */
+        return settled == E_CONFLICT ? E_AGAIN : settled;
+    }
     size_t n = gather(p);
     *ret_more = p->cfg.intent && n > 1;
     if (n == 0)
@@ -183,9 +195,10 @@ rc_t pipeline_flush(struct pipeline *p, bool *ret_more, struct err *e)
     if (rc == OK)
         rc = transact(p, n, e);
     CRASH_POINT(flush_commit);
-    if (rc == E_UNKNOWN)
-        rc = settle_patiently(p, n, e);
     if (rc == OK)
         committed(p, n);
+    p->unsettled = rc == E_UNKNOWN ? n : 0;
+    if (p->unsettled)
+        rc = settle_open(p, e);
     return rc == E_CONFLICT ? E_AGAIN : rc;
 }

@@ -20,6 +20,7 @@ struct part {
     int64_t note_us, note_end; /* noted (now, end of log), not reached yet; note_us 0: none */
     int64_t reached_us;        /* newest note that position has reached */
     int64_t frontier_us;       /* what the ledger has */
+    int64_t moving_us;         /* what the transaction under way moves it to; 0: it does not */
     int64_t end;               /* newest end of the log that was told; records below it may still be kept */
     int64_t log_end;           /* of the log when it was last asked; 0: not yet */
     int64_t floor;             /* no warm-up below */
@@ -62,6 +63,7 @@ struct pipeline {
     size_t n_parts;
     struct part *recent;             /* of the last record: records come in runs */
     struct pipeline_part **flushing; /* room for n_parts */
+    size_t unsettled; /* so many of them are in a transaction of which nobody knows whether it was committed */
 
     struct bus_partition *waiting; /* assigned, not claimed yet */
     size_t n_waiting;
@@ -93,9 +95,8 @@ rc_t topics_refresh(struct pipeline *p, bool recheck, struct err *e) MUST_CHECK;
 /* parts.c */
 struct part *part_find(struct pipeline *p, const char *topic, int32_t partition);
 void parts_assign(struct pipeline *p, const struct bus_event *ev);
-void parts_claim(struct pipeline *p); /* what waits: ledger claim, then one start */
-void parts_drop(struct pipeline *p);  /* all of them, uncommitted work included */
-void part_drop(struct pipeline *p, struct part *part);
+void parts_claim(struct pipeline *p);   /* what waits: ledger claim, then one start */
+void parts_drop(struct pipeline *p);    /* all of them, uncommitted work included */
 void parts_reclaim(struct pipeline *p); /* as at an assignment: of partitions that are ours, but were fenced */
 void parts_note(struct pipeline *p);    /* (now, end) of each partition */
 
@@ -112,7 +113,7 @@ void part_range(struct pipeline *p, struct part *part);             /* what is n
 void parts_watch(struct pipeline *p);
 void part_reached(struct part *part); /* after position moved */
 
-/* flush.c: OK, also when there was nothing to do; E_AGAIN: stall and come again. *ret_more: call again for the rest (with
+/* flush.c: OK, also when there was nothing to do; E_AGAIN, E_UNKNOWN (see `unsettled`): stall and come again. *ret_more: call again for the rest (with
  * intent a flush is of one partition: large ones can take seconds, and a stop waits for one at the most). */
 rc_t pipeline_flush(struct pipeline *p, bool *ret_more, struct err *e) MUST_CHECK;
 bool pipeline_limit_reached(const struct pipeline *p);

@@ -122,6 +122,8 @@ static void stop_now(struct pipeline *p, struct part *part, const char *stopped)
         log_event(LOG_WARN, "pause_failed", LF_STR("pipeline", p->cfg.name), LF_ERR(&e)); /* what it still gives is not handled */
     if (!p->stalled_until_us)
         pipeline_clear_stall(p); /* for its health */
+    if (p->cfg.skip_lost)
+        p->reclaim_us = clock_mono_us(); /* where to go on is a claim's business: it looks at all there is to know */
 }
 
 void part_ends(struct pipeline *p, struct part *part, int64_t end)

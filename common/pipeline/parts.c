@@ -28,7 +28,7 @@ static const struct topic_state *topic_find(const struct pipeline *p, const char
     return NULL;
 }
 
-void part_drop(struct pipeline *p, struct part *part)
+static void part_drop(struct pipeline *p, struct part *part)
 {
     p->cfg.ops->done(p->cfg.self, &part->pub, false);
     if (p->cfg.part_free)
@@ -52,13 +52,20 @@ void part_drop(struct pipeline *p, struct part *part)
     while (*p->kept_end)
         p->kept_end = &(*p->kept_end)->next;
     p->recent = NULL;
+    p->unsettled = 0; /* the ledger tells at the next claim */
     mem_free(part);
+}
+
+/* Also after half a claim: while partitions wait there are none, so nothing of them can be flushed. */
+static void parts_none(struct pipeline *p)
+{
+    while (p->n_parts)
+        part_drop(p, p->parts[p->n_parts - 1]);
 }
 
 void parts_drop(struct pipeline *p)
 {
-    while (p->n_parts)
-        part_drop(p, p->parts[p->n_parts - 1]);
+    parts_none(p);
     mem_free(p->waiting);
     p->waiting = NULL;
     p->n_waiting = 0;
@@ -139,7 +146,7 @@ static rc_t restart(struct pipeline *p, struct part *part, int64_t at, bool anot
     rc_t rc = ledger_restart(p->db, p->cfg.name, part->pub.topic, part->pub.partition, part->epoch, at, another, e);
     if (rc)
         return rc;
-    part->pub.next_offset = part->floor = at;
+    part->pub.next_offset = part->pub.position = part->floor = at;
     part->pub.generation += another;
     part->pub.schema_seq = 0;
     part->limit = part->known.offset = -1;
@@ -211,6 +218,9 @@ static rc_t claim_all(struct pipeline *p, struct bus_partition *lows, struct bus
         lows[n_start++].partition = part->pub.partition;
     }
     CRASH_POINT(claim);
+    struct err ignored; /* it was not paused, then */
+    if (rc == OK && bus_consumer_pause(p->bus, lows, n_start, false, &ignored) == OK)
+        p->paused = false;
     rc = rc ? rc : bus_consumer_start(p->bus, lows, n_start, e);
     CRASH_POINT(claim_start);
     return rc;
@@ -219,8 +229,7 @@ static rc_t claim_all(struct pipeline *p, struct bus_partition *lows, struct bus
 void parts_claim(struct pipeline *p)
 {
     struct err e = {{0}};
-    while (p->n_parts)
-        part_drop(p, p->parts[p->n_parts - 1]);
+    parts_none(p);
     struct bus_partition *ends = mem_array(2 * p->n_waiting + 1, sizeof *ends);
     if (p->n_waiting) {
         memcpy(ends, p->waiting, p->n_waiting * sizeof *ends);
@@ -229,6 +238,7 @@ void parts_claim(struct pipeline *p)
     rc_t rc = claim_all(p, ends, ends + p->n_waiting, &e);
     mem_free(ends);
     if (rc) {
+        parts_none(p);
         pipeline_stall(p, "claiming partitions", &e);
         return;
     }

@@ -28,7 +28,8 @@ static const struct metric_row rows[M_ROWS] = {
     [M_FLUSHES] = {.name = "modelmon_pipeline_flushes_total",
                    .kind = METRIC_COUNTER,
                    .labels = BY_PIPELINE,
-                   .help = "Flushes committed with their ledger."},
+                   .help =
+                       "Flushes committed that moved a position: with lag and none of these a pipeline stands still."},
     [M_FLUSH_SECONDS] = {.name = "modelmon_pipeline_flush_seconds",
                          .kind = METRIC_HISTOGRAM,
                          .labels = BY_PIPELINE,
@@ -187,12 +188,22 @@ static void keep(struct pipeline *p, struct part *part, const struct bus_event *
     p->kept_end = &k->next;
 }
 
+/* It lies behind what a replay covers, and nothing was there in between: that ends here, as the first attempt did. */
+static bool past_limit(struct pipeline *p, struct part *part, int64_t offset)
+{
+    if (part->limit < 0 || offset < part->limit)
+        return false;
+    part->pub.position = part->limit;
+    part_reached(part);
+    return p->at_limit = true;
+}
+
 static void on_record(struct pipeline *p, const struct bus_event *ev)
 {
     struct part *part = part_find(p, ev->topic, ev->partition);
     if (!part || part->lost)
         return; /* of an assignment that is over */
-    if (p->stalled_until_us || p->kept_first) {
+    if (p->stalled_until_us || p->kept_first || past_limit(p, part, ev->offset)) {
         keep(p, part, ev);
         return;
     }
@@ -206,6 +217,18 @@ static void on_record(struct pipeline *p, const struct bus_event *ev)
     }
 }
 
+/* Of a flush: trying it again is of no use. */
+static bool is_fatal(rc_t rc)
+{
+    return rc == E_FATAL || rc == E_INVALID;
+}
+
+/* … or of use soon. */
+static bool may_pass(rc_t rc)
+{
+    return rc == E_AGAIN || rc == E_UNKNOWN;
+}
+
 static void try_flush(struct pipeline *p, struct err *e)
 {
     int64_t began = clock_mono_us();
@@ -215,25 +238,32 @@ static void try_flush(struct pipeline *p, struct err *e)
         rc = pipeline_flush(p, &more, e);
     p->at_limit = pipeline_limit_reached(p);
     metric_observe(p->seen.seconds, (double)(clock_mono_us() - began) * 1e-6);
-    metric_add(p->seen.flushes, rc == OK);
     if (rc == OK) {
         p->dirty = more;
         pipeline_clear_stall(p);
-    } else if (rc == E_FATAL || rc == E_INVALID) {
+    } else if (is_fatal(rc)) {
         pipeline_die(p, e);
     } else {
         pipeline_stall(p, "flushing", e);
     }
 }
 
-/* After a stall: what was kept, in order; a flush that is due in between. */
+static rc_t handle_kept(struct pipeline *p, const struct kept *k, struct err *e)
+{
+    return k->part->lost ? OK : handle(p, k->part, k->offset, k->timestamp_us, k->key, k->value, k->traceparent, e);
+}
+
+/* What was kept, in order; a flush that is due in between. */
 static void drain_kept(struct pipeline *p)
 {
     struct err e = {{0}};
-    while (p->kept_first && !p->stalled_until_us) {
+    while (p->kept_first && !p->stalled_until_us && !worker_stopping(&p->worker)) {
         struct kept *k = p->kept_first;
-        rc_t rc = k->part->lost ? OK
-                                : handle(p, k->part, k->offset, k->timestamp_us, k->key, k->value, k->traceparent, &e);
+        if (!k->part->lost && past_limit(p, k->part, k->offset)) {
+            try_flush(p, &e);
+            continue;
+        }
+        rc_t rc = handle_kept(p, k, &e);
         if (rc == E_AGAIN) {
             pipeline_stall(p, "handling a record", &e);
             return;
@@ -254,20 +284,21 @@ static void on_revoked(struct pipeline *p, bool lost)
     struct err e = {{0}};
     int64_t deadline = clock_mono_us() + REVOKE_US;
     rc_t rc = lost ? OK : E_AGAIN;
-    while (rc == E_AGAIN && p->n_parts && !p->kept_first && clock_mono_us() < deadline) {
+    while (may_pass(rc) && p->n_parts && !p->kept_first && clock_mono_us() < deadline) {
         bool more = true;
         for (rc = OK; rc == OK && more && clock_mono_us() < deadline;)
             rc = pipeline_flush(p, &more, &e);
-        if (rc == E_AGAIN) {
+        if (may_pass(rc)) {
             struct timespec wait = {0, 200000000};
             (void)nanosleep(&wait, NULL);
         }
     }
-    if (rc && rc != E_AGAIN && rc != E_LIMIT)
+    if (is_fatal(rc))
         pipeline_die(p, &e);
     log_event(LOG_INFO, "released", LF_STR("pipeline", p->cfg.name), LF_I64("partitions", (int64_t)p->n_parts),
               LF_BOOL("lost", lost));
     parts_drop(p);
+    metric_set(p->seen.lag, 0); /* another's from now on */
     p->paused = false;
     p->stall_us = p->stalled_until_us = 0;
     CRASH_POINT(release);
@@ -278,7 +309,7 @@ static void on_revoked(struct pipeline *p, bool lost)
 /* Ends that were told: everything below has been delivered, transaction markers that no consumer sees too. */
 static void apply_ends(struct pipeline *p)
 {
-    for (size_t i = 0; i < p->n_parts && !p->kept_first; i++) {
+    for (size_t i = 0; i < p->n_parts && !p->kept_first && !p->unsettled; i++) {
         struct part *part = p->parts[i];
         if (part->end <= part->pub.position || part->lost)
             continue;
@@ -297,15 +328,11 @@ static void on_end(struct pipeline *p, const struct bus_event *ev)
     apply_ends(p);
 }
 
-/* What is next is not there. To go on is a claim's business: it looks at all there is to know. */
 static void on_range(struct pipeline *p, const struct bus_event *ev)
 {
     struct part *part = ev->n_parts ? part_find(p, ev->parts[0].topic, ev->parts[0].partition) : NULL;
-    if (!part || part->lost)
-        return;
-    part_range(p, part);
-    if (p->cfg.skip_lost)
-        p->reclaim_us = clock_mono_us();
+    if (part && !part->lost)
+        part_range(p, part);
 }
 
 static void on_event(struct pipeline *p, const struct bus_event *ev)
@@ -409,17 +436,25 @@ static void take_run(struct pipeline *p, int64_t mono)
     flush_if_due(p, mono);
 }
 
+/* One more try of whatever failed. */
+static void try_again(struct pipeline *p)
+{
+    struct err e = {{0}};
+    p->stalled_until_us = 0;
+    if (p->n_waiting)
+        parts_claim(p);
+    else
+        try_flush(p, &e);
+}
+
 static void step(struct pipeline *p)
 {
     int64_t mono = clock_mono_us();
-    struct err e = {{0}};
     housekeeping(p, mono);
-    if (p->stalled_until_us && mono >= p->stalled_until_us) {
-        p->stalled_until_us = 0; /* one more try of whatever failed */
-        if (p->n_waiting)
-            parts_claim(p);
-        else
-            try_flush(p, &e);
+    bool again = p->stalled_until_us && mono >= p->stalled_until_us;
+    if (again)
+        try_again(p);
+    if (again || (p->kept_first && !p->stalled_until_us)) {
         drain_kept(p);
         apply_ends(p);
         if (!p->stalled_until_us && !p->kept_first)
@@ -434,9 +469,9 @@ static void finish(struct pipeline *p)
     struct err e = {{0}};
     bool more = !p->kept_first;
     rc_t rc = OK;
-    while (more && (rc == OK || rc == E_AGAIN) && clock_mono_us() < atomic_load(&p->stop_deadline_us)) {
+    while (more && (rc == OK || may_pass(rc)) && clock_mono_us() < atomic_load(&p->stop_deadline_us)) {
         rc = pipeline_flush(p, &more, &e);
-        if (rc == E_AGAIN) {
+        if (may_pass(rc)) {
             struct timespec wait = {0, 100000000};
             (void)nanosleep(&wait, NULL);
         }

@@ -19,6 +19,7 @@
 #include "db/project.h"
 #include "pipeline/acks.h"
 #include "pipeline/pipeline.h"
+#include "proxy.h"
 #include "topics.h"
 
 #define SEC USEC_PER_SEC
@@ -31,18 +32,20 @@ struct flags {              /* shared with the child */
     atomic_llong range_end;                                   /* of the last prepare of partition 0 */
     atomic_int prepares, started;
     atomic_llong produce_from, produce_to; /* a child that has the local log produces what the parent wants */
+    atomic_int asked;                      /* topics() was called so often */
+    atomic_bool unsettled;                 /* its health says that a COMMIT is open */
     atomic_bool second, first_goes;        /* the child: another pipeline joins; the first one leaves */
 };
 
 struct fixture {
     struct flags *flags;
-    char url[300], name[64], topic[80], pipeline[80], group[80];
+    char url[300], through[300], name[64], topic[80], pipeline[80], group[80];
     struct bus_config bus;
-    struct db_config db;
+    struct db_config db, child_db; /* through: of the proxy; "": there is none */
     int32_t project;
     struct db *check;
     struct bus_producer *producer;
-    bool intent, frontier;
+    bool intent, frontier, skip_lost;
     pid_t child;
 };
 
@@ -142,6 +145,7 @@ static rc_t topics(void *self, struct db *db, const struct pipeline_topic **ret,
     (void)db;
     (void)e;
     struct handler *h = self;
+    atomic_fetch_add(&h->f->flags->asked, 1);
     *ret = &h->topic;
     *n = 1;
     return OK;
@@ -169,13 +173,14 @@ static struct pipeline *child_pipeline(struct fixture *f, struct bus_producer *p
                       &(struct pipeline_config){.name = f->pipeline,
                                                 .group = f->group,
                                                 .bus = &f->bus,
-                                                .db = &f->db,
+                                                .db = f->through[0] ? &f->child_db : &f->db,
                                                 .producer = producer,
                                                 .ops = &ops,
                                                 .self = h,
                                                 .topics = topics,
                                                 .intent = f->intent,
                                                 .frontier = f->frontier,
+                                                .skip_lost = f->skip_lost,
                                                 .health = health},
                       &e) ||
         pipeline_start(p, &e)) {
@@ -183,6 +188,14 @@ static struct pipeline *child_pipeline(struct fixture *f, struct bus_producer *p
         _exit(3);
     }
     return p;
+}
+
+static void look_at_health(struct fixture *f, struct health *health)
+{
+    static const char words[] = "whether a transaction was committed";
+    CLEANUP(buf_done) struct buf text = {0};
+    (void)health_render(health, &text);
+    atomic_store(&f->flags->unsettled, memmem(text.data, text.len, words, sizeof words - 1) != NULL);
 }
 
 static void child_end(struct pipeline *p)
@@ -209,6 +222,7 @@ static void child_main(struct fixture *f)
             send_numbers(f, producer, from, to);
             atomic_store(&f->flags->produce_from, to);
         }
+        look_at_health(f, health);
         if (!second && atomic_load(&f->flags->second))
             second = child_pipeline(f, producer, health2);
         if (first && atomic_load(&f->flags->first_goes)) {
@@ -311,6 +325,15 @@ static void assert_each_once(struct fixture *f, int64_t n)
     assert_int_equal(ask(f, "SELECT count(*) FROM got"), n);
     assert_int_equal(ask(f, "SELECT count(DISTINCT value) FROM got"), n);
     assert_int_equal(ask(f, "SELECT count(DISTINCT partition * 1000000000 + \"offset\") FROM got"), n);
+}
+
+static void assert_each_once_from(struct fixture *f, int64_t from, int64_t n)
+{
+    char sql[160];
+    (void)snprintf(sql, sizeof sql, "SELECT count(*) FROM got WHERE value BETWEEN %lld AND %lld", (long long)from,
+                   (long long)(from + n - 1));
+    wait_for(f, sql, n, 40 * SEC);
+    assert_int_equal(ask(f, sql), n);
 }
 
 static int setup(void **state)
@@ -644,6 +667,111 @@ static void test_a_log_replaced_under_way_stops(void **state)
     assert_true(clock_mono_us() - begun < 10 * SEC);
 }
 
+/* SKIP_LOST_OFFSETS=true: the same, and it goes on by itself at what the new log has. */
+static void test_skip_lost_offsets_goes_on_in_a_log_replaced_under_way(void **state)
+{
+    struct fixture *f = *state;
+    f->skip_lost = true;
+    produce(f, 0, 60);
+    start(f);
+    assert_each_once(f, 60);
+    wait_for(f, "SELECT count(*) FROM ledger WHERE mark_offset >= 0", PARTITIONS, 20 * SEC);
+    topic_delete(f->bus.brokers, f->topic);
+    make_topic(f);
+    produce(f, 1000, 1300);
+    wait_for(f, "SELECT count(DISTINCT value) FROM got WHERE value >= 1000", 300, 40 * SEC);
+    wait_for(f, "SELECT count(*) FROM ledger WHERE generation = 1 AND stopped = ''", PARTITIONS, 20 * SEC);
+    assert_int_equal(stop(f, SIGTERM), 0);
+}
+
+/* SKIP_LOST_OFFSETS=true: a claim that has put partitions back to the begin of a new log and then fails moves nothing. */
+static void test_skip_lost_offsets_survives_half_a_claim(void **state)
+{
+    struct fixture *f = *state;
+    struct err e;
+    f->skip_lost = true;
+    produce(f, 0, 300);
+    start(f);
+    assert_each_once(f, 300);
+    assert_int_equal(stop(f, SIGTERM), 0);
+    topic_delete(f->bus.brokers, f->topic);
+    make_topic(f);
+    produce(f, 1000, 1030);
+    ok(db_exec(f->check,
+               "CREATE FUNCTION not_now() RETURNS trigger LANGUAGE plpgsql AS "
+               "$$BEGIN PERFORM pg_sleep(2); RAISE 'not now' USING ERRCODE = '40001'; END$$",
+               NULL, 0, NULL, &e),
+       &e);
+    ok(db_exec(f->check,
+               "CREATE TRIGGER half BEFORE UPDATE ON ledger FOR EACH ROW "
+               "WHEN (NEW.partition = 2 AND NEW.generation > OLD.generation) EXECUTE FUNCTION not_now()",
+               NULL, 0, NULL, &e),
+       &e);
+    start(f);
+    wait_for(f, "SELECT count(*) FROM ledger WHERE generation = 1", 2, 20 * SEC); /* it ends in the middle of a claim */
+    assert_int_equal(stop(f, SIGTERM), 0);
+    assert_int_equal(ask(f, "SELECT max(next_offset) FROM ledger WHERE generation = 1"), 0);
+    ok(db_exec(f->check, "DROP TRIGGER half ON ledger", NULL, 0, NULL, &e), &e);
+    start(f);
+    assert_each_once_from(f, 1000, 30);
+}
+
+static void wait_flag(atomic_int *flag, int want)
+{
+    int64_t end = clock_mono_us() + 20 * SEC;
+    while (atomic_load(flag) < want && clock_mono_us() < end)
+        (void)usleep(10000);
+    assert_true(atomic_load(flag) >= want);
+}
+
+/* The answer to a COMMIT is lost and the database stays away: the pipeline lives meanwhile, says what it waits for, and counts
+ * nothing twice. */
+static void test_a_lost_answer_to_commit_and_an_outage(void **state)
+{
+    struct fixture *f = *state;
+    const char *port = strrchr(f->url, ':') + 1, *rest = strchr(port, '/');
+    struct proxy *proxy = proxy_start((int)strtol(port, NULL, 10));
+    (void)snprintf(f->through, sizeof f->through, "%.*s%d%s", (int)(port - f->url), f->url, proxy_port(proxy), rest);
+    f->child_db = f->db;
+    f->child_db.url = f->through;
+    start(f);
+    wait_for(f, "SELECT count(*) FROM ledger WHERE owner_epoch > 0", PARTITIONS, 20 * SEC);
+    proxy_set(proxy, PROXY_EAT_AND_CUT, "COMMIT");
+    produce(f, 0, 20);
+    wait_for(f, "SELECT count(*) FROM got", 1, 20 * SEC);
+    int64_t end = clock_mono_us() + 20 * SEC;
+    while (!atomic_load(&f->flags->unsettled) && clock_mono_us() < end)
+        (void)usleep(10000);
+    wait_flag(&f->flags->asked, atomic_load(&f->flags->asked) + 3);
+    assert_true(atomic_load(&f->flags->unsettled));
+    proxy_set(proxy, PROXY_PASS, NULL);
+    produce(f, 20, 60);
+    assert_each_once(f, 60);
+    assert_int_equal(stop(f, SIGTERM), 0);
+    proxy_stop(proxy);
+}
+
+/* A transaction's marker is the last of what was promised: a replay sees nothing there, and must not take what comes after. */
+static void test_a_replay_ends_in_a_gap(void **state)
+{
+    struct fixture *f = *state;
+    struct err e;
+    f->intent = true;
+    start(f);
+    wait_for(f, "SELECT count(*) FROM ledger WHERE next_offset >= 0", PARTITIONS, 30 * SEC);
+    assert_int_equal(stop(f, SIGTERM), 0);
+    topic_transact(f->bus.brokers, f->topic, 0, 0, 5);
+    topic_transact(f->bus.brokers, f->topic, 0, 5, 5);
+    ok(db_exec(f->check, "UPDATE ledger SET intent_end = 6 WHERE partition = 0", NULL, 0, NULL, &e), &e);
+    atomic_store(&f->flags->die_after_prepare, true);
+    start(f);
+    assert_int_equal(stop(f, 0), 137);
+    assert_int_equal(atomic_load(&f->flags->range_end), 6);
+    start(f);
+    assert_each_once_from(f, 0, 10);
+    assert_int_equal(ask(f, "SELECT max(\"offset\") FROM got"), 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest everywhere[] = {
@@ -660,6 +788,10 @@ int main(void)
     const struct CMUnitTest of_servers[] = {
         cmocka_unit_test_setup_teardown(test_two_members_share_and_hand_over, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_log_replaced_under_way_stops, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_skip_lost_offsets_goes_on_in_a_log_replaced_under_way, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_skip_lost_offsets_survives_half_a_claim, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_replay_ends_in_a_gap, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_lost_answer_to_commit_and_an_outage, setup, teardown),
     };
     const struct CMUnitTest of_one_process[] = {
         cmocka_unit_test_setup_teardown(test_killed_again_and_again, setup, teardown),

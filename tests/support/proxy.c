@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -76,11 +77,14 @@ static int move(struct proxy *p, struct pair *pair, int to_server)
 {
     char data[65536];
     ssize_t n = recv(to_server ? pair->client : pair->server, data, sizeof data, 0);
-    if (n <= 0 || (!to_server && pair->eating))
-        return -1;
     int mode = p->mode;
+    bool eaten = !to_server && pair->eating;
+    if (eaten && mode == PROXY_EAT_AND_CUT)
+        p->mode = PROXY_CUT;
+    if (n <= 0 || eaten)
+        return -1;
     const char *trigger = p->trigger;
-    if (to_server && (mode == PROXY_EAT_REPLY || mode == PROXY_EAT_REQUEST) && trigger &&
+    if (to_server && (mode == PROXY_EAT_REPLY || mode == PROXY_EAT_AND_CUT || mode == PROXY_EAT_REQUEST) && trigger &&
         memmem(data, (size_t)n, trigger, strlen(trigger))) {
         if (mode == PROXY_EAT_REQUEST)
             return -1;

@@ -6,6 +6,7 @@ enum proxy_mode {
     PROXY_STALL,     /* connections are taken, nothing moves */
     PROXY_CUT,       /* connections are closed, new ones at once */
     PROXY_EAT_REPLY, /* what holds `trigger` goes to the server; at its answer the client's connection is closed instead */
+    PROXY_EAT_AND_CUT, /* PROXY_EAT_REPLY once, PROXY_CUT from then on */
     PROXY_EAT_REQUEST, /* what holds `trigger` is not sent: both sides are closed */
 };
 struct proxy;

@@ -1,4 +1,4 @@
-/* Deleting topics. */
+/* Deleting topics, and writing to them in transactions. */
 #include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -63,4 +63,31 @@ void topic_delete(const char *brokers, const char *topic)
     }
     (void)snprintf(path, sizeof path, "%s/%s", brokers + 6, topic);
     assert_int_equal(nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+static void no_error(rd_kafka_error_t *error)
+{
+    if (error)
+        fail_msg("%s", rd_kafka_error_string(error));
+}
+
+void topic_transact(const char *brokers, const char *topic, int partition, long long from, int n)
+{
+    char text[200];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    assert_int_equal(rd_kafka_conf_set(conf, "bootstrap.servers", brokers, text, sizeof text), RD_KAFKA_CONF_OK);
+    assert_int_equal(rd_kafka_conf_set(conf, "transactional.id", topic, text, sizeof text), RD_KAFKA_CONF_OK);
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
+    assert_non_null(rk);
+    rd_kafka_topic_t *to = rd_kafka_topic_new(rk, topic, NULL);
+    assert_non_null(to);
+    no_error(rd_kafka_init_transactions(rk, 30000));
+    no_error(rd_kafka_begin_transaction(rk));
+    for (int i = 0; i < n; i++) {
+        int length = snprintf(text, sizeof text, "%lld", from + i);
+        assert_int_equal(rd_kafka_produce(to, partition, RD_KAFKA_MSG_F_COPY, text, (size_t)length, NULL, 0, NULL), 0);
+    }
+    no_error(rd_kafka_commit_transaction(rk, 30000));
+    rd_kafka_topic_destroy(to);
+    rd_kafka_destroy(rk);
 }
