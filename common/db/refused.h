@@ -1,5 +1,5 @@
 /* Which records a sink has refused, complete over the horizon of duplicates (dead letters are sampled): a refused record does
- * not make the one that is sent again a duplicate. Offsets are ledger_keys. */
+ * not make the one that is sent again a duplicate. Every offset here, the ends and bounds too, is a ledger_key. */
 #pragma once
 #include "db/db.h"
 

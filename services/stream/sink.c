@@ -97,13 +97,13 @@ static int64_t key_of(const struct pipeline_part *part, int64_t offset)
     return ledger_key(part->generation, offset);
 }
 
-static void note_refused(struct memory *m, int64_t offset)
+static void note_refused(struct memory *m, int64_t key)
 {
     if (m->n_fresh == m->cap_fresh) {
         m->cap_fresh = m->cap_fresh ? m->cap_fresh * 2 : 64;
         m->fresh = mem_grow(m->fresh, m->cap_fresh, sizeof *m->fresh);
     }
-    m->fresh[m->n_fresh++] = offset;
+    m->fresh[m->n_fresh++] = key;
 }
 
 static rc_t reject(struct sink *s, const struct pipeline_record *r, const struct reject *why)
@@ -359,8 +359,8 @@ rc_t sink_write_refused(struct sink *s, struct db *db, struct pipeline_part *con
     for (size_t i = 0; rc == OK && i < n; i++) {
         const struct memory *m = parts[i]->user;
         if (m && m->n_fresh)
-            rc = refused_add(db, s->name, parts[i]->topic, parts[i]->partition, parts[i]->position, m->fresh,
-                             m->n_fresh, parts[i]->position - horizon(&s->st->options), e);
+            rc = refused_add(db, s->name, parts[i]->topic, parts[i]->partition, key_of(parts[i], parts[i]->position),
+                             m->fresh, m->n_fresh, key_of(parts[i], parts[i]->position - horizon(&s->st->options)), e);
     }
     return rc;
 }

@@ -27,7 +27,7 @@ def test_each_rule_has_its_metrics_and_its_runbook():
     with open(os.path.join(mm.ROOT, "charts/model-monitoring/files/alerts.yaml")) as f:
         rules = [r for g in yaml.safe_load(f)["groups"] for r in g["rules"]]
     code = source()
-    assert len(rules) == 5
+    assert len(rules) == 6
     for rule in rules:
         names = set(re.findall(r"modelmon_\w+", rule["expr"]))
         assert names, rule["alert"]

@@ -304,14 +304,19 @@ def test_duplicates_are_known_after_a_restart():
             assert stream.metric("modelmon_stream_events_total", sink="lake", outcome="duplicate") == 1
 
 
-def test_a_refused_record_can_be_sent_again_after_a_restart():
-    """Its fault is mended, and it is no duplicate of itself, also for a process that has to learn what was before."""
+@pytest.mark.parametrize("generation", [0, 3])
+def test_a_refused_record_can_be_sent_again_after_a_restart(generation):
+    """Its fault is mended, and it is no duplicate of itself, also for a process that has to learn what was before, and in
+    a log that is not the topic's first."""
     with mm.World() as w:
-        with w.service("stream", ENDPOINTS_MAX=1, CONSUMER_INSTANCE="one", **serving.FAST) as stream:
+        with w.service("stream", CONSUMER_INSTANCE="one", **serving.FAST) as stream:
             w.migrated()
             w.project("p")
             stream.wait_ready()
             topic = serving.wait_topic(w, "p")
+        w.rows("UPDATE ledger SET generation = %s", generation)
+        with w.service("stream", ENDPOINTS_MAX=1, CONSUMER_INSTANCE="one", **serving.FAST) as stream:
+            stream.wait_ready()
             w.produce(topic, one("first"), one("second"), key="k")
             serving.wait_handled(w, "p")
             assert [d["reason"] for d in serving.dead_letters(w, "p")] == ["too_many_endpoints"]
@@ -323,6 +328,17 @@ def test_a_refused_record_can_be_sent_again_after_a_restart():
             serving.wait_handled(w, "p")
             assert len(serving.lake_rows(w, "p", "second")) == 1 and serving.total(w, "second", "p")["requests"] == 1
             assert serving.total(w, "first", "p")["requests"] == 1, "this one is a duplicate"
+
+
+def test_flushes_count_progress_alone(scene):
+    """The frontier moves once a second without a record; an alert on lag without flushes must not be fooled by that."""
+    w, name = scene.w, scene.project()
+    scene.send(name, one("a", project=name))
+    counts = lambda: [scene.stream.metric("modelmon_pipeline_flushes_total", pipeline=p) for p in ("statistics", "lake")]
+    had, now = counts(), time.time() * 1e6
+    assert min(had) >= 1
+    mm.wait_for(lambda: w.rows("SELECT min(frontier_us) AS at FROM ledger WHERE topic = %s", w.topic(name))[0]["at"] > now + 1e6)
+    assert counts() == had
 
 
 # --- what is refused ---
