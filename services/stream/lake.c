@@ -149,12 +149,14 @@ static rc_t write_all(void *self, struct db *db, struct pipeline_part *const *pa
 
 static void done(void *self, const struct pipeline_part *part, bool committed)
 {
-    struct lake *l = ((struct sink *)self)->own;
+    struct sink *s = self;
+    struct lake *l = s->own;
     if (committed && l->n_files)
         metric_add(metrics_at(&metrics, M_FILES, 0, 0), (int64_t)l->n_files);
     l->n_files = 0; /* of all the partitions of a flush: counted with the first */
     l->flushed_mono_us = clock_mono_us();
     sink_done(part);
+    registry_let_go(s->registry); /* the writer has copies */
     struct lake_part gone = part ? part_of(part) : (struct lake_part){0};
     lake_forget(l->writer, part ? &gone : NULL);
 }

@@ -46,6 +46,15 @@ static void known_free(struct known *k)
     mem_free(k);
 }
 
+void registry_let_go(struct registry *r)
+{
+    while (r->gone) {
+        struct known *k = r->gone;
+        r->gone = k->next_gone;
+        known_free(k);
+    }
+}
+
 void registry_free(struct registry *r)
 {
     if (!r)
@@ -54,11 +63,7 @@ void registry_free(struct registry *r)
     while (map_next(&r->known, &it))
         known_free(it.value);
     map_done(&r->known);
-    for (struct known *k = r->gone; k;) {
-        struct known *next = k->next_gone;
-        known_free(k);
-        k = next;
-    }
+    registry_let_go(r);
     for (size_t i = 0; i < r->n_projects; i++) {
         mem_free(r->projects[i]->name);
         mem_free(r->projects[i]);

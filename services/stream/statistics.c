@@ -344,6 +344,8 @@ static void done(void *self, const struct pipeline_part *part, bool committed)
     }
     t->n = kept;
     t->since_mono_us = 0;
+    if (t->n == 0)
+        registry_let_go(s->registry);
     sink_done(part);
     dead_letters_done(s->dead, part);
     labels_done(t->labels, part);
