@@ -135,7 +135,11 @@ rc_t pool_open(struct pool **ret, const struct db_config *db, const struct cache
     struct pool *p = mem_alloc(sizeof *p);
     metrics_register(&metrics);
     pthread_mutex_init(&p->lock, NULL);
-    pthread_cond_init(&p->freed, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC); /* a clock that is set must not make a wait an hour, or nothing */
+    pthread_cond_init(&p->freed, &attr);
+    pthread_condattr_destroy(&attr);
     p->n = n;
     p->items = mem_array(n, sizeof *p->items);
     p->has_cache = cache->url && *cache->url;
@@ -198,7 +202,7 @@ static rc_t not_ready(const struct pool *p, struct err *e)
 rc_t pool_take(struct pool *p, struct pool_item **ret, struct err *e)
 {
     struct timespec until;
-    (void)clock_gettime(CLOCK_REALTIME, &until); /* what pthread_cond_timedwait counts in */
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += WAIT_SECONDS;
     struct pool_item *item = NULL;
     bool waited = false;
