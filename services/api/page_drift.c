@@ -178,7 +178,7 @@ static void draw_unknown(struct buf *b, const struct feature_views *f)
     buf_addz(b, ". Put them into the reference to see their drift.</p>");
 }
 
-/* "1 feature drifts, 1 has no values", for the head of the page. */
+/* "1 feature drifts, 1 has no values; most age 0.91", for the head of the page. */
 void draw_summary(struct buf *b, const struct view *v, const struct feature_views *f)
 {
     size_t drift = 0, possible = 0, empty = 0, rest = 0, at = 0;
@@ -205,6 +205,11 @@ void draw_summary(struct buf *b, const struct view *v, const struct feature_view
         const char *noun = at ? "" : parts[i].n == 1 ? " feature" : " features";
         buf_addf(b, "%s%zu%s %s", at++ ? ", " : "<span class=\"detail\">", parts[i].n, noun,
                  parts[i].n == 1 ? parts[i].one : parts[i].many);
+    }
+    if (drift + possible) {
+        buf_addz(b, "; most <bdi>");
+        html_text(b, f->v[0].name); /* the strongest is the first */
+        buf_addf(b, "</bdi> %.2f", f->v[0].score);
     }
     buf_addz(b, at ? "</span>" : "");
 }

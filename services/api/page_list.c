@@ -19,6 +19,7 @@ struct totals {
     int64_t without;      /* no verdict */
     int worst;
     int64_t last_us;
+    const struct glance *feature; /* whose feature drifts most; NULL: none does. The glances' */
 };
 
 static struct totals add_up(const struct glance *g, size_t n)
@@ -36,6 +37,8 @@ static struct totals add_up(const struct glance *g, size_t n)
             t.worst = s;
         if (g[i].drift_end_us > t.last_us)
             t.last_us = g[i].drift_end_us;
+        if (*g[i].features && !(t.feature && t.feature->worst_feature >= g[i].worst_feature))
+            t.feature = &g[i];
     }
     return t;
 }
@@ -58,6 +61,16 @@ static void totals_badge(struct buf *b, const struct totals *t)
     page_badge_with(b, t->worst, words);
 }
 
+/* What a mean over many features hides. */
+static void features_of(struct buf *b, const struct glance *g)
+{
+    if (!g || !*g->features)
+        return;
+    buf_addz(b, "<span class=\"sub\">");
+    html_name(b, g->features);
+    buf_addz(b, "</span>");
+}
+
 /* ---- projects ---- */
 static rc_t project_row(struct call *c, const struct project *p, struct err *e)
 {
@@ -68,7 +81,6 @@ static rc_t project_row(struct call *c, const struct project *p, struct err *e)
     if (rc != OK)
         return rc;
     struct totals t = add_up(g, n);
-    mem_free(g);
     buf_addz(b, "<tr><td class=\"name\"><a href=\"/ui/p/");
     html_textz(b, p->name);
     buf_addz(b, "\">");
@@ -81,6 +93,8 @@ static rc_t project_row(struct call *c, const struct project *p, struct err *e)
         totals_badge(b, &t);
     else
         buf_addz(b, "<span class=\"muted\">no endpoints yet</span>");
+    features_of(b, t.feature);
+    mem_free(g);
     buf_addf(b, "</td><td class=\"n\">%lld</td><td class=\"n\">%lld</td><td class=\"n\">", (long long)n,
              (long long)(t.by_status[1] + t.by_status[2]));
     html_count(b, (double)t.requests);
@@ -145,6 +159,7 @@ static void drift_cell(struct buf *b, const struct glance *g)
     const struct thresholds t = {o.potential, o.detected};
     buf_addz(b, "<td>");
     chart_bar(b, g ? g->drift : NAN, g ? g->drift_status : -1, &t);
+    features_of(b, g);
     buf_addz(b, "</td><td class=\"n\">");
     html_number(b, g ? g->drift : NAN, 3);
     buf_addz(b, "</td>");

@@ -6,7 +6,9 @@
 #include <string.h>
 #include "base/mem.h"
 #include "event/names.h"
+#include "json/doc.h"
 #include "stats/slot.h"
+#include "stats/worst.h"
 
 #define GLANCE_SUMS                                                                                                    \
     " LEFT JOIN (SELECT endpoint_id, CAST(sum(errors) AS bigint) AS errors, CAST(sum(requests) AS bigint) AS "         \
@@ -24,8 +26,8 @@
     "   SELECT m.id FROM metrics m JOIN apps a ON a.id = m.app_id"                                                     \
     "   WHERE m.project_id = $1 AND m.type = 0 AND m.name = 'general_drift' AND a.name = $4)"                          \
     " ORDER BY r.window_end_us DESC LIMIT 1"
-/* The app writes the reason first. Quotes inside of names are escaped, so that no name can look like an outcome. */
-#define GLANCE_WHY "substr(r.extra, 1, 40)"
+/* The app writes the reason first, then which features drift. Quotes inside of names are escaped, so that no name can look like an outcome. */
+#define GLANCE_WHY "substr(r.extra, 1, 1024)"
 #define GLANCE_WRONG "CAST(CASE WHEN r.extra LIKE '%\"outcome\":\"wrong_type\"%' THEN 1 ELSE 0 END AS bigint)"
 #define GLANCE_END " WHERE e.project_id = $1 AND ($2 = 0 OR e.id = $2) ORDER BY e.id"
 
@@ -45,6 +47,19 @@ static bool starts_with(struct str s, const char *head)
     return s.n >= n && memcmp(s.p, head, n) == 0;
 }
 
+static void read_features(struct str head, struct glance *g)
+{
+    CLEANUP(json_freep) struct json *own = NULL;
+    CLEANUP(buf_done) struct buf words = {0};
+    struct drift_worst w;
+    g->worst_feature = NAN;
+    if (!drift_worst_head(head, &w, &own))
+        return;
+    g->worst_feature = w.drift;
+    drift_worst_words(&w, &words);
+    (void)snprintf(g->features, sizeof g->features, "%s", words.len ? words.data : ""); /* cut: it is a hint */
+}
+
 rc_t store_glances(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t since_us, struct glance **ret,
                    size_t *n, struct err *e)
 {
@@ -56,7 +71,7 @@ rc_t store_glances(struct db *db, int32_t project_id, int64_t endpoint_id, int64
         return rc;
     size_t count = db_rows_n(rows);
     struct glance *g = mem_array(count + 1, sizeof *g);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         g[i] = (struct glance){.endpoint_id = db_i64(rows, i, 0),
                                .errors = db_i64(rows, i, 1),
                                .requests = db_i64(rows, i, 2),
@@ -67,6 +82,8 @@ rc_t store_glances(struct db *db, int32_t project_id, int64_t endpoint_id, int64
                                .drift_end_us = db_i64(rows, i, 7),
                                .too_few = starts_with(db_text(rows, i, 8), "{\"reason\":\"insufficient_samples\""),
                                .wrong_type = db_i64(rows, i, 9) != 0};
+        read_features(db_text(rows, i, 8), &g[i]);
+    }
     *ret = g;
     *n = count;
     return OK;

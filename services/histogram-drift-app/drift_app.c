@@ -14,7 +14,7 @@
 #include "drift_app.h"
 #include "base/mem.h"
 #include "json/write.h"
-#include "stats/drift.h"
+#include "stats/worst.h"
 
 #define EXTRA_BYTES_MAX (48u << 10) /* of RESULT_EXTRA_MAX: what does not fit is in drift_measures */
 
@@ -278,6 +278,8 @@ static void write_extra(const struct drift_result *d, const struct drift_options
         jw_kv_strz(&w, "reason", d->reason);
     if (d->n_features == 0)
         write_command(&w, in);
+    const struct drift_worst worst = drift_worst_of(d, o);
+    drift_worst_json(&worst, &w); /* near the beginning: a list of endpoints reads no further */
     jw_kv_i64(&w, "samples", (int64_t)d->rows);
     jw_kv_i64(&w, "min_samples", (int64_t)o->min_samples);
     jw_kv_i64(&w, "reference_version", in->reference ? in->reference->version : 0);

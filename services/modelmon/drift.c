@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "files.h"
 #include "json/write.h"
+#include "stats/worst.h"
 #include "term.h"
 #include "tool.h"
 
@@ -16,7 +17,7 @@ struct drift_verb_options {
     int edges;
     double potential, detected;
     int64_t min_samples;
-    bool json, check;
+    bool json, check, features;
 };
 
 #define AT(field) .offset = offsetof(struct drift_verb_options, field)
@@ -61,10 +62,16 @@ static const struct config_key keys[] = {
      .type = CONFIG_BOOL,
      .flags = CONFIG_FLAG,
      AT(check),
-     .help = "Exit code 3 when drift is detected: for a build that must not go on."},
+     .help = "Exit code 3 when drift is detected, 4 when that cannot be said: for a build that must not go on."},
+    {.env = "FEATURES",
+     .def = "false",
+     .type = CONFIG_BOOL,
+     .flags = CONFIG_FLAG,
+     AT(features),
+     .help = "check: also when any input alone is from --detected on; general_drift, a mean, hides few among many."},
 };
 
-static void print_json(const struct drift_result *d, struct buf *out)
+static void print_json(const struct drift_result *d, const struct drift_worst *worst, struct buf *out)
 {
     static const int order[] = {DISTANCE_HELLINGER, DISTANCE_KLD, DISTANCE_TVD};
     struct json_writer w;
@@ -72,6 +79,9 @@ static void print_json(const struct drift_result *d, struct buf *out)
     jw_object(&w);
     jw_kv_f64(&w, "general_drift", d->general_drift);
     jw_kv_i64(&w, "status", d->status);
+    if (*d->reason)
+        jw_kv_strz(&w, "reason", d->reason);
+    drift_worst_json(worst, &w);
     jw_key(&w, "metrics");
     jw_object(&w);
     for (size_t i = 0; i < N_DISTANCES; i++)
@@ -91,22 +101,19 @@ static void print_json(const struct drift_result *d, struct buf *out)
     buf_addc(out, '\n');
 }
 
-static double drift_of(const struct drift_feature *f)
-{
-    return f->outcome == DRIFT_OK ? (f->distance[DISTANCE_TVD] + f->distance[DISTANCE_HELLINGER]) / 2 : -1;
-}
-
 static int most_first(const void *a, const void *b)
 {
     const struct drift_feature *x = *(const struct drift_feature *const *)a, *y = *(const struct drift_feature *const *)b;
-    double dx = drift_of(x), dy = drift_of(y);
+    double dx = drift_feature_value(x), dy = drift_feature_value(y);
+    dx = isnan(dx) ? -1 : dx;
+    dy = isnan(dy) ? -1 : dy;
     return dx != dy ? (dx < dy ? 1 : -1) : (x > y) - (x < y);
 }
 
 static void print_feature(const struct drift_feature *f, struct buf *out)
 {
     term_add_cell(out, f->name, NAME_WIDTH);
-    term_bar(out, drift_of(f), 20);
+    term_bar(out, drift_feature_value(f), 20);
     if (f->outcome != DRIFT_OK)
         buf_addf(out, "  %s", drift_outcome_name(f->outcome));
     else
@@ -129,8 +136,38 @@ static void print_total(const char *name, double value, int status, struct buf *
     term_add_status(out, status, term_is(stdout));
 }
 
-static void print_table(const struct drift_result *d, const struct training_file *t, const struct sample_file *s,
-                        struct buf *out)
+/* "general_drift ··· 0.134 no drift (reason)", which features it hides, "sample 300 rows, 7 features compared, 1 missing". */
+static void print_end(const struct drift_result *d, const struct drift_worst *worst, const struct training_file *t,
+                      const struct sample_file *s, struct buf *out)
+{
+    struct buf words = {0};
+    size_t missing = 0;
+    for (size_t i = 0; i < d->n_features; i++)
+        missing += d->features[i].outcome == DRIFT_MISSING_COLUMN;
+    print_total("general_drift", d->general_drift, (int)d->status, out);
+    buf_addf(out, "%s%s%s\n", *d->reason ? " (" : "", d->reason, *d->reason ? ")" : "");
+    if (d->n_labels) {
+        print_total("prediction_drift", d->prediction_drift, (int)d->prediction_status, out);
+        buf_addc(out, '\n');
+    }
+    drift_worst_words(worst, &words);
+    if (words.len) {
+        term_add_text(out, buf_str(&words));
+        buf_addc(out, '\n');
+    }
+    buf_done(&words);
+    if (t->rows)
+        buf_addf(out, "reference %zu rows, ", t->rows);
+    else
+        buf_addz(out, "reference of statistics, ");
+    buf_addf(out, "sample %zu rows, %zu features compared", s->rows, d->n_compared);
+    if (missing)
+        buf_addf(out, ", %zu missing", missing);
+    buf_addc(out, '\n');
+}
+
+static void print_table(const struct drift_result *d, const struct drift_worst *worst, const struct training_file *t,
+                        const struct sample_file *s, struct buf *out)
 {
     const struct drift_feature **order = mem_array(d->n_features + 1, sizeof *order);
     for (size_t i = 0; i < d->n_features; i++)
@@ -148,17 +185,7 @@ static void print_table(const struct drift_result *d, const struct training_file
         buf_addz(out, "not in the reference\n");
     }
     buf_addc(out, '\n');
-    print_total("general_drift", d->general_drift, (int)d->status, out);
-    buf_addf(out, "%s%s%s\n", *d->reason ? " (" : "", d->reason, *d->reason ? ")" : "");
-    if (d->n_labels) {
-        print_total("prediction_drift", d->prediction_drift, (int)d->prediction_status, out);
-        buf_addc(out, '\n');
-    }
-    if (t->rows)
-        buf_addf(out, "reference %zu rows, ", t->rows);
-    else
-        buf_addz(out, "reference of statistics, ");
-    buf_addf(out, "sample %zu rows, %zu features compared\n", s->rows, d->n_compared);
+    print_end(d, worst, t, s, out);
 }
 
 /* Files that have no column in common are of two models, or one lacks its header. */
@@ -171,6 +198,23 @@ static rc_t check_common(const struct reference *ref, const struct sample_file *
     return err_set(e, E_INVALID, "no column of %s is in %s: it has %.*s …, the other %.*s …", o->sample, o->reference,
                    STR_FMT(s->n_others ? s->others[0] : STR("none")),
                    STR_FMT(ref->n ? ref->features[0].name : STR("none")));
+}
+
+/* A build goes on only when it is known that nothing drifts. */
+static int verdict(const struct drift_verb_options *o, const struct drift_result *r, const struct drift_worst *worst)
+{
+    if (r->status == DRIFT_DETECTED || (o->features && worst->detected))
+        return TOOL_DRIFT;
+    size_t missing = 0;
+    for (size_t i = 0; i < r->n_features; i++)
+        missing += r->features[i].outcome == DRIFT_MISSING_COLUMN && !r->features[i].is_label;
+    if (r->status != DRIFT_IRRELEVANT && missing == 0)
+        return TOOL_DONE;
+    if (r->status == DRIFT_IRRELEVANT)
+        (void)fprintf(stderr, "modelmon drift: --check: cannot be said: %s\n", r->reason);
+    else
+        (void)fprintf(stderr, "modelmon drift: --check: the sample lacks %zu of the reference's columns\n", missing);
+    return TOOL_UNKNOWN;
 }
 
 static int answer(const struct drift_verb_options *o, const struct training_file *t, const struct sample_file *s)
@@ -186,13 +230,14 @@ static int answer(const struct drift_verb_options *o, const struct training_file
     for (size_t i = 0; i < s->n; i++)
         columns[i].counts = s->present[i] ? &s->counts[i] : NULL;
     drift_compute(t->reference, columns, s->rows, &d, &r);
+    const struct drift_worst worst = drift_worst_of(&r, &d);
     if (o->json)
-        print_json(&r, &out);
+        print_json(&r, &worst, &out);
     else
-        print_table(&r, t, s, &out);
+        print_table(&r, &worst, t, s, &out);
     int code = term_put(&out);
-    if (code == TOOL_DONE && o->check && r.status == DRIFT_DETECTED)
-        code = TOOL_DRIFT;
+    if (code == TOOL_DONE && o->check)
+        code = verdict(o, &r, &worst);
     drift_result_done(&r);
     mem_free(columns);
     return code;
@@ -206,6 +251,10 @@ static int run(const void *opts, char *const *operands, size_t n)
     struct err e = {{0}};
     int code = TOOL_FAILED;
     (void)operands, (void)n; /* there are none */
+    if (o->features && !o->check) {
+        (void)fprintf(stderr, "modelmon drift: --features goes with --check\n");
+        return TOOL_USAGE;
+    }
     if (!(o->potential > 0 && o->potential < o->detected && o->detected <= 1)) {
         (void)fprintf(stderr, "modelmon drift: 0 < --potential < --detected <= 1 must hold\n");
         return TOOL_USAGE;
@@ -228,10 +277,13 @@ const struct verb verb_drift = {
     .name = "drift",
     .operands = "",
     .summary = "Compares a sample with a training set: two files, no server.",
-    .notes = "  modelmon drift --reference train.parquet --sample today.csv\n\n"
-             "Exit codes: 0 compared, 1 a file cannot be read or compared, 2 wrong usage, 3 drift and --check.\n"
-             "--json: "
-             "{\"general_drift\",\"status\":-1..2,\"metrics\":{…},\"features\":{NAME:{\"tvd\",\"hellinger\",\"kld\"}}}",
+    .notes =
+        "  modelmon drift --reference train.parquet --sample today.csv\n\n"
+        "Exit codes: 0 compared, 1 a file cannot be read or compared, 2 wrong usage; with --check 3 drift, 4 too few "
+        "rows or missing columns.\n"
+        "--json: "
+        "{\"general_drift\",\"status\":-1..2,\"reason\",\"worst\":{…},\"metrics\":{…},\"features\":{NAME:{\"tvd\","
+        "\"hellinger\",\"kld\"}}}",
     .keys = keys,
     .n_keys = sizeof keys / sizeof *keys,
     .opts_size = sizeof(struct drift_verb_options),

@@ -117,6 +117,10 @@ static rc_t send(const struct reference_verb_options *o, const char *operand, co
         rc = create(o->api, operand, t->reference, e);
         rc = rc ? rc : client_endpoint(o->api, operand, &c, e);
     }
+    if (rc == E_NOTFOUND && !o->create && strncmp(e->text, "no endpoint", 11) == 0) {
+        const struct err found = *e;
+        return err_set(e, rc, "%s; --create makes it", found.text);
+    }
     if (rc)
         return rc;
     buf_addf(&path, "/api/v1/projects/%.*s/model-endpoints/", STR_FMT(c.project));

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/time.h"
 #include "client.h"
+#include "stats/worst.h"
 #include "term.h"
 
 struct results_options {
@@ -73,9 +74,18 @@ static void add_words(const char *operand, const struct json *value, struct buf 
     struct str text = STR("");
     struct err ignored;
     size_t n = 0;
+    struct drift_worst worst;
+    struct buf features = {0};
     if (json_str(json_at(value, 3), &text, &ignored) != OK || json_parse(&extra, text.p, text.n, NULL, &ignored) != OK)
         return;
     add_reason(operand, extra, out);
+    if (drift_worst_read(extra, &worst))
+        drift_worst_words(&worst, &features);
+    if (features.len) {
+        buf_addz(out, "  ");
+        term_add_text(out, buf_str(&features));
+    }
+    buf_done(&features);
     for (const struct json *f = json_first(json_get(extra, "features")); f; f = json_next(f))
         add_news(f, &n, out);
 }

@@ -47,15 +47,21 @@ void term_add_status(struct buf *to, int status, bool colours)
         buf_addz(to, term_status(status));
 }
 
+void term_add_text(struct buf *to, struct str text)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        unsigned char c = (unsigned char)text.p[i];
+        buf_addc(to, c < 0x20 || c == 0x7f ? '?' : (char)c); /* what a file names is not for the terminal to obey */
+    }
+}
+
 void term_add_cell(struct buf *to, struct str text, size_t width)
 {
     size_t shown = 0, i = 0;
-    for (; i < text.n && shown < width; shown++) {
-        unsigned char c = (unsigned char)text.p[i];
-        buf_addc(to, c < 0x20 || c == 0x7f ? '?' : (char)c); /* what a file names is not for the terminal to obey */
-        for (i++; i < text.n && ((unsigned char)text.p[i] & 0xC0) == 0x80; i++)
-            buf_addc(to, text.p[i]);
-    }
+    for (; i < text.n && shown < width; shown++)
+        for (i++; i < text.n && ((unsigned char)text.p[i] & 0xC0) == 0x80;)
+            i++;
+    term_add_text(to, (struct str){text.p, i});
     for (; shown < width + 2; shown++)
         buf_addc(to, ' ');
 }

@@ -11,6 +11,7 @@ void term_bar(struct buf *to, double share, size_t width); /* "███···";
 const char *term_status(int status);                       /* -1 to 2: "no answer", "no drift", … */
 void term_add_status(struct buf *to, int status, bool colours);
 void term_add_cell(struct buf *to, struct str text, size_t width); /* cut or padded to so many characters (UTF-8), and two blanks */
+void term_add_text(struct buf *to, struct str text);               /* all of it, as a cell without a width */
 int term_put(struct buf *text); /* to stdout, all of it, and frees; TOOL_DONE or TOOL_FAILED */
 
 /* A line on stderr that is written over again: done of total (0: not known), with the rate. Nothing when it is no terminal. */

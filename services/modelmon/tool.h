@@ -7,7 +7,7 @@
 #include "config/config.h"
 
 /* What a verb's run returns; said in --help. */
-enum { TOOL_DONE = 0, TOOL_FAILED = 1, TOOL_USAGE = 2, TOOL_DRIFT = 3 };
+enum { TOOL_DONE = 0, TOOL_FAILED = 1, TOOL_USAGE = 2, TOOL_DRIFT = 3, TOOL_UNKNOWN = 4 };
 
 struct verb {
     const char *name, *operands, *summary; /* operands: "FILE", or "" */
@@ -20,8 +20,8 @@ struct verb {
 };
 extern const struct verb *const verbs[]; /* ended by NULL */
 
-extern const struct verb verb_run, verb_demo, verb_drift, verb_reference, verb_endpoints, verb_results, verb_status,
-    verb_replay, verb_completion, verb_export, verb_serving_spec, verb_new_app, verb_ledger, verb_letters;
+extern const struct verb verb_run, verb_demo, verb_drift, verb_project, verb_reference, verb_endpoints, verb_results,
+    verb_status, verb_replay, verb_completion, verb_export, verb_serving_spec, verb_new_app, verb_ledger, verb_letters;
 
 int verb_main(const struct verb *v, int argc, char **argv); /* argv[0] is the verb */
 void verb_flags(const struct verb *v, void (*fn)(void *arg, const char *flag), void *arg);

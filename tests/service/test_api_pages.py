@@ -86,6 +86,17 @@ def test_endpoints_with_their_drift(api):
     assert len(all_of(home, "span", "detected")) == 1
 
 
+def test_what_a_mean_hides_is_named_on_every_page(api):
+    name = api.project(base_period="1m")
+    rows = Rows(api, name, api.endpoint(name, "wide")["metadata"]["uid"])
+    worst = {"worst": {"compared": 7, "potential": 1, "detected": 0, "drift": 0.57, "feature": "a<g>e"}, "features": {}}
+    rows.result(now_minute() - MINUTE, 0.9, 2, extra=json.dumps({"worst": dict(worst["worst"], feature="old")}))
+    rows.result(now_minute(), 0.12, 0, extra=json.dumps(worst))
+    for path in (f"/ui/p/{name}", "/"):
+        row = [r for r in all_of(page(api, path), "tr") if name in words(r) or "wide" in words(r)][0]
+        assert "1 of 7 features drifts possibly: a<g>e 0.57" in words(row) and "no drift" in words(row), path
+
+
 def filled(api, features):
     """An endpoint with a reference, five windows, and measures of its newest one."""
     project = api.project(base_period="1m")

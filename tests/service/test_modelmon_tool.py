@@ -44,7 +44,7 @@ def test_a_file_replayed_is_compared_with_the_reference_of_another(tmp_path):
         again = tool("replay", tmp_path / "today.parquet", "--to", m.url("/shop"), "--model", "price", "--outputs", "price",
                      "--speed", "1000")
         assert again.returncode == 0
-        mm.wait_for(lambda: "potential drift" in tool("results", "shop/price", **api).stdout, 40, "drift")
+        mm.wait_for(lambda: "potential drift  1 of 2 features drifts: age 1.00" in tool("results", "shop/price", **api).stdout, 40, "drift")
         (tmp_path / "events.ndjson").write_text('{"model":"price","columns":["age","city"],"data":[[1,"Rome"]],"outputs":[[2]]}\n'
                                                 '{"model":"price"}\n')
         mixed = tool("replay", tmp_path / "events.ndjson", "--to", m.url("/shop"))
@@ -52,6 +52,21 @@ def test_a_file_replayed_is_compared_with_the_reference_of_another(tmp_path):
         status = tool("status", DATA_DIR=os.path.join(w.folder, "data"), **api)
         assert status.returncode == 0 and "statistics" in status.stdout and status.stdout.rstrip().endswith("ok"), status.stdout
         assert tool("status", **api).returncode == 0  # /readyz alone
+
+
+def test_a_project_is_made_and_changed_by_its_verb(tmp_path):
+    rows(50).to_csv(tmp_path / "train.csv", index=False)
+    with mm.World() as w, running.start(w, embedded=True) as m:
+        m.wait_ready(60)
+        api = {"API_URL": m.url("")}
+        assert tool("project", "shop", **api).stdout == "project shop made: a window every 10m\n"
+        assert m.get("/api/v1/projects/shop").json()["spec"]["monitoring"]["enabled"] is True
+        assert tool("project", "shop", "--base-period", "10s", **api).stdout == "project shop is there: a window every 10s\n"
+        assert tool("project", "shop", **api).stdout.endswith(" 10s\n")
+        wrong = tool("project", "shop", "--base-period", "7s", **api)
+        assert wrong.returncode == 1 and "6s or 10s would do" in wrong.stderr, wrong
+        nobody = tool("reference", "shop/price", "--csv", tmp_path / "train.csv", **api)
+        assert nobody.returncode == 1 and "no endpoint price in project shop" in nobody.stderr and "--create" in nobody.stderr
 
 
 def test_what_is_not_there_is_said():
