@@ -129,7 +129,11 @@ rc_t delete_function(struct call *c, struct err *e);
 rc_t post_deploy(struct call *c, struct err *e); /* deploy.c */
 rc_t get_deploy(struct call *c, struct err *e);
 rc_t get_serving_spec(struct call *c, struct err *e); /* serving.c */
-rc_t post_run(struct call *c, struct err *e);         /* run.c */
+rc_t put_monitoring(struct call *c, struct err *e);   /* monitoring.c */
+rc_t patch_controller(struct call *c, struct err *e);
+rc_t delete_monitoring(struct call *c, struct err *e);
+rc_t delete_monitoring_functions(struct call *c, struct err *e);
+rc_t post_run(struct call *c, struct err *e); /* run.c */
 rc_t patch_run(struct call *c, struct err *e);
 rc_t get_run(struct call *c, struct err *e);
 rc_t list_runs(struct call *c, struct err *e);

@@ -1,5 +1,6 @@
 /* Owns the routes of feature sets and feature vectors: the same, but for what they are called. Versions are hashes of what they say;
  * a reference in a path is a tag or such a hash. */
+#include "monitoring_set.h"
 #include "object.h"
 
 #include "base/mem.h"
@@ -94,8 +95,11 @@ static rc_t get_route(struct call *c, const struct object_kind *kind, struct err
     struct project p = {0};
     rc_t rc = call_project(c, &p, e);
     if (rc == OK) {
-        const struct document_filter f = filter(&p, kind, http_param(c->r, "name"), http_param(c->r, "reference"));
-        rc = object_answer_found(c, &p, kind, &f, NULL, e);
+        struct str name = http_param(c->r, "name"), reference = http_param(c->r, "reference");
+        const struct document_filter f = filter(&p, kind, name, reference);
+        rc = kind == &object_feature_set ? monitoring_set_answer(c, &p, name, reference, e) : E_NOTFOUND;
+        if (rc == E_NOTFOUND)
+            rc = object_answer_found(c, &p, kind, &f, NULL, e);
     }
     project_done(&p);
     return rc;

@@ -11,6 +11,7 @@
 #include "base/num.h"
 #include "base/time.h"
 #include "event/names.h"
+#include "object.h"
 #include "project.h"
 
 #define MINUTE_US (60 * USEC_PER_SEC)
@@ -219,6 +220,13 @@ static rc_t read_project(struct json *body, struct project *p, struct err *e)
     return OK;
 }
 
+static rc_t store_settings(struct call *c, struct project *p, struct err *e)
+{
+    int32_t app;
+    rc_t rc = project_put(c->db, p, e);
+    return rc == OK ? app_put(c->db, p->id, function_name(FUNCTION_HISTOGRAM), false, p->default_app, &app, e) : rc;
+}
+
 /* In a transaction that holds the project: settings that the body does not name stay as another request left them. */
 static rc_t change_project(struct call *c, struct str name, struct json *body, struct project *ret, struct err *e)
 {
@@ -229,14 +237,34 @@ static rc_t change_project(struct call *c, struct str name, struct json *body, s
                                 .base_period_us = DEFAULT_PERIOD_US,
                                 .monitoring = true,
                                 .default_app = true};
-    int32_t app;
     rc_t rc = project_lock(c->db, &def, ret, e);
     if (rc == OK)
         rc = read_project(body, ret, e);
+    return rc == OK ? store_settings(c, ret, e) : rc;
+}
+
+static rc_t patch_locked(struct call *c, const struct project *p, const struct json *update, struct project *ret,
+                         struct err *e)
+{
+    rc_t rc = project_lock(c->db, p, ret, e);
+    if (rc != OK)
+        return rc;
+    CLEANUP(json_freep) struct json *whole = project_show(ret);
+    rc = object_merge(c, whole, update, e);
     if (rc == OK)
-        rc = project_put(c->db, ret, e);
+        rc = read_project(whole, ret, e);
+    return rc == OK ? store_settings(c, ret, e) : rc;
+}
+
+rc_t project_patch(struct call *c, const struct project *p, const struct json *update, struct err *e)
+{
+    struct project now = {0};
+    rc_t rc = db_begin(c->db, e);
     if (rc == OK)
-        rc = app_put(c->db, ret->id, function_name(FUNCTION_HISTOGRAM), false, ret->default_app, &app, e);
+        rc = call_commit(c, patch_locked(c, p, update, &now, e), e);
+    if (rc == OK)
+        answer_project(c, &now);
+    project_done(&now);
     return rc;
 }
 

@@ -111,17 +111,13 @@ rc_t post_project(struct call *c, struct err *e)
 
 rc_t patch_project(struct call *c, struct err *e)
 {
-    CLEANUP(json_freep) struct json *update = NULL, *whole = NULL;
+    CLEANUP(json_freep) struct json *update = NULL;
     struct project p = {0};
     rc_t rc = call_json(c, false, &update, e);
     if (rc == OK)
         rc = call_project(c, &p, e);
-    if (rc == OK) {
-        whole = project_show(&p);
-        rc = object_merge(c, whole, update, e);
-    }
     if (rc == OK)
-        rc = project_store(c, str_of(p.name), whole, e);
+        rc = project_patch(c, &p, update, e);
     project_done(&p);
     return rc;
 }

@@ -2,6 +2,7 @@
 #include <string.h>
 #include "base/time.h"
 #include "lake/lake.h"
+#include "monitoring_set.h"
 #include "record.h"
 
 static void write_time(struct json_writer *w, const char *key, int64_t us)
@@ -75,7 +76,21 @@ static void write_metadata(struct json_writer *w, const struct endpoint *ep, con
     jw_object_end(w);
 }
 
-static void write_spec(struct json_writer *w, const struct endpoint *ep, const struct json *doc,
+/* The client's own, or the one that the api answers. */
+static void write_set_uri(struct json_writer *w, const struct endpoint *ep, const char *project, const struct json *doc)
+{
+    struct err ignored = {0};
+    struct str given = {0};
+    struct buf own = {0};
+    if (json_opt_str(doc, "monitoring_feature_set_uri", &given, &ignored) != OK || given.n == 0) {
+        monitoring_set_uri(ep, project, &own);
+        given = buf_str(&own);
+    }
+    jw_kv_str(w, "monitoring_feature_set_uri", given);
+    buf_done(&own);
+}
+
+static void write_spec(struct json_writer *w, const struct endpoint *ep, const char *project, const struct json *doc,
                        const struct record_extra *x)
 {
     CLEANUP(json_freep) struct json *schema = x->schema.n ? record_document(x->schema) : NULL;
@@ -94,7 +109,7 @@ static void write_spec(struct json_writer *w, const struct endpoint *ep, const s
     jw_kv_strz(w, "model_uri", ep->model_uri);
     write_value(w, doc, "children", "[]");
     write_value(w, doc, "children_uids", "[]");
-    write_value(w, doc, "monitoring_feature_set_uri", "\"\"");
+    write_set_uri(w, ep, project, doc);
     jw_object_end(w);
 }
 
@@ -124,7 +139,7 @@ void record_write(struct json_writer *w, const struct endpoint *ep, const char *
     jw_object(w);
     jw_kv_strz(w, "kind", "model-endpoint");
     write_metadata(w, ep, project, doc);
-    write_spec(w, ep, doc, x);
+    write_spec(w, ep, project, doc, x);
     write_status(w, ep, doc, x);
     jw_object_end(w);
 }

@@ -2,6 +2,8 @@
 reach the topic and its drift comes out, all through PyPI's client. No uid is set by hand, no reference given, no column named."""
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 
@@ -17,6 +19,17 @@ import mlrun  # noqa: E402
 from mlrun.common.schemas.model_monitoring import model_endpoints as forms  # noqa: E402
 
 PERIOD_US = 5_000_000
+SERVER = os.path.join(mm.ROOT, "tests/support/mlrun_deployed.py")
+APP = """
+import mlrun.common.schemas.model_monitoring.constants as words
+from mlrun.model_monitoring.applications import ModelMonitoringApplicationBase, ModelMonitoringApplicationResult
+
+
+class Rows(ModelMonitoringApplicationBase):
+    def do_tracking(self, monitoring_context):
+        return ModelMonitoringApplicationResult(name="rows", value=float(len(monitoring_context.sample_df)),
+                                                kind=words.ResultKindApp.data_drift, status=words.ResultStatusApp.no_detection)
+"""
 FEATURES, LABEL, PROJECT = ["len", "width", "depth"], "size", "tutorial"
 
 
@@ -26,13 +39,10 @@ def sys_():
         yield s
 
 
-@pytest.fixture(scope="module")
-def project(sys_, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("context")
-    mlrun.set_environment(api_path=f"http://127.0.0.1:{sys_.api.port}", artifact_path=str(folder))
-    project = mlrun.get_or_create_project(PROJECT, context=str(folder), allow_cross_project=True)
-    sys_.project(PROJECT, "5s")
-    return project
+def readme(language):
+    with open(os.path.join(mm.ROOT, "services/api/README.md"), encoding="utf-8") as f:
+        section = f.read().split("## Use it from MLRun\n")[1]
+    return re.search(rf"```{language}\n(.*?)```", section, re.S)[1]
 
 
 def training(n=400):
@@ -41,17 +51,36 @@ def training(n=400):
 
 
 @pytest.fixture(scope="module")
-def deployed(sys_, project):
-    model = project.log_model("Trained", body=b"weights", model_file="model.bin", training_set=training(), label_column=LABEL)
+def names(sys_, tmp_path_factory):
+    """What the README's lines leave behind, run as they stand."""
+    folder = tmp_path_factory.mktemp("context")
+    training().to_csv(folder / "train.csv", index=False)
+    shutil.copy(SERVER, folder / "serve.py")
+    mlrun.set_environment(api_path=f"http://127.0.0.1:{sys_.api.port}", artifact_path=str(folder))
+    before, names = os.getcwd(), {}
+    os.chdir(folder)
+    try:
+        exec(readme("python"), names)
+    finally:
+        os.chdir(before)
+    sys_.project(PROJECT, "5s")  # a test has no minute
+    return names
+
+
+@pytest.fixture(scope="module")
+def project(names):
+    return names["project"]
+
+
+@pytest.fixture(scope="module")
+def deployed(names):
+    return names["serving"]
+
+
+def test_what_was_logged_and_deployed_is_listed(deployed, project):
     assert [m.metadata.key for m in project.list_models()] == ["Trained"]
-    script = os.path.join(mm.ROOT, "tests/support/mlrun_deployed.py")
-    fn = project.set_function(script, name="serving", kind="serving", image="mlrun/mlrun", handler="handler")
-    fn.set_topology("router")
-    fn.add_model("my-model", model_path=model.uri, class_name="Regression")
-    fn.set_tracking()
-    assert project.deploy_function(fn).state == "ready"
     assert project.get_function("serving", sync=True, ignore_cache=True).status.state == "ready"
-    return fn
+    assert PROJECT in mlrun.get_run_db().list_projects(format_="name_only")
 
 
 def test_the_endpoint_is_there_with_the_models_reference_and_columns(deployed, project):
@@ -65,12 +94,12 @@ def test_the_endpoint_is_there_with_the_models_reference_and_columns(deployed, p
 
 
 def test_its_server_sends_and_drift_is_found(deployed, project, sys_):
-    tool = os.path.join(mm.BIN, "modelmon")
-    spec = subprocess.run([tool, "serving-spec", f"{PROJECT}/serving", "--api-url", f"http://127.0.0.1:{sys_.api.port}",
-                           "--brokers", sys_.w.brokers], capture_output=True, text=True, check=True, timeout=30).stdout
+    api = f"http://127.0.0.1:{sys_.api.port}"
+    env = dict(os.environ, MLRUN_DBPATH=api, API_URL=api, KAFKA_BROKERS=sys_.w.brokers, PATH=mm.BIN + ":" + os.environ["PATH"])
+    env["SERVING_SPEC_ENV"] = subprocess.run(["bash", "-euc", readme("sh") + 'printf %s "$SERVING_SPEC_ENV"'], env=env, text=True,
+                                             stdout=subprocess.PIPE, check=True, timeout=30).stdout
     uid = project.list_model_endpoints().endpoints[0].metadata.uid
-    env = dict(os.environ, SERVING_SPEC_ENV=spec, MLRUN_DBPATH=f"http://127.0.0.1:{sys_.api.port}")
-    child = subprocess.Popen([sys.executable, os.path.join(mm.ROOT, "tests/support/mlrun_deployed.py"), "my-model"], text=True,
+    child = subprocess.Popen([sys.executable, SERVER, "my-model"], text=True,
                              env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     ready = child.stdout.readline()
     assert ready and json.loads(ready) == {"ready": True}, child.communicate()[1][-3000:]
@@ -89,6 +118,28 @@ def test_its_server_sends_and_drift_is_found(deployed, project, sys_):
     assert max(v.value for v in values) > 0.8 and 2 in {v.status for v in values}
     listed, = project.list_model_endpoints(tsdb_metrics=True).endpoints
     assert listed.status.result_status == 2 and listed.status.last_request and listed.status.avg_latency > 0
+
+
+def test_its_rows_are_read_through_the_monitoring_feature_set(deployed, project, sys_):
+    import mlrun.feature_store as feature_store
+    found, = project.list_model_endpoints().endpoints
+    rows = feature_store.get_feature_set(found.spec.monitoring_feature_set_uri).to_dataframe()
+    assert len(rows) == 200 and {*FEATURES, LABEL, "timestamp"} <= set(rows.reset_index().columns)
+    assert numpy.allclose(rows[FEATURES].mean(axis=1), rows[LABEL])
+
+
+def test_an_application_is_evaluated(deployed, project, tmp_path):
+    (tmp_path / "rows_app.py").write_text(APP)
+    sys.path.insert(0, str(tmp_path))
+    from rows_app import Rows
+    run = Rows.evaluate(func_path=str(tmp_path / "rows_app.py"), run_local=True, sample_data=training(50), reference_data=training())
+    assert run.state() == "completed" and run.status.results["return"]["result_value"] == 50.0
+    assert [r["metadata"]["uid"] for r in project.list_runs()] == [run.metadata.uid]
+
+
+def test_monitoring_is_disabled(deployed, project):
+    project.disable_model_monitoring()
+    assert mlrun.get_run_db().api_call("GET", f"projects/{PROJECT}").json()["spec"]["monitoring"]["enabled"] is False
 
 
 def test_the_project_goes_with_all_of_it(deployed, project, sys_):
