@@ -24,16 +24,16 @@ static rc_t read_whole(const char *path, struct buf *ret, struct err *e)
 {
     FILE *f = fopen(path, "rbe");
     if (!f)
-        return err_set(e, errno == ENOENT ? E_NOTFOUND : E_INVALID, "%s: %s", path, strerror(errno));
+        return err_set(e, errno == ENOENT ? E_NOTFOUND : E_INVALID, "%s", strerror(errno));
     char piece[65536];
     for (size_t n; (n = fread(piece, 1, sizeof piece, f)) > 0 && ret->len <= CSV_BYTES_MAX;)
         buf_add(ret, piece, n);
     bool bad = ferror(f);
     (void)fclose(f); /* it was only read */
     if (bad)
-        return err_set(e, E_INVALID, "%s cannot be read", path);
+        return err_set(e, E_INVALID, "cannot be read");
     if (ret->len > CSV_BYTES_MAX)
-        return err_set(e, E_LIMIT, "%s is larger than %u MiB: the harness is for samples", path, CSV_BYTES_MAX >> 20);
+        return err_set(e, E_LIMIT, "larger than %u MiB: the harness is for samples", CSV_BYTES_MAX >> 20);
     return OK;
 }
 
@@ -105,6 +105,21 @@ static bool is_in(struct str list, struct str name)
         at = end + 1;
     }
     return false;
+}
+
+static rc_t check_labels(struct str labels, const struct str *head, size_t width, struct err *e)
+{
+    for (size_t at = 0; at < labels.n;) {
+        const char *comma = memchr(labels.p + at, ',', labels.n - at);
+        struct str name = {labels.p + at, (comma ? (size_t)(comma - labels.p) : labels.n) - at};
+        size_t i = 0;
+        while (i < width && !str_eq(head[i], name))
+            i++;
+        if (name.n && i == width)
+            return err_set(e, E_INVALID, "there is no column %.*s", STR_FMT(name));
+        at += name.n + 1;
+    }
+    return OK;
 }
 
 static enum role role_of(struct str name, struct str labels)
@@ -226,6 +241,8 @@ rc_t harness_read_csv(const char *path, struct str labels, struct harness_csv *r
         c.text = (struct str){c.text.p + 3, c.text.n - 3};
     if (!rc)
         rc = read_table(&c, &t, e);
+    if (!rc)
+        rc = check_labels(labels, t.head, t.width, e);
     if (!rc) {
         enum role *roles = arena_array(&out.mem, t.width + 1, sizeof *roles);
         for (size_t i = 0; i < t.width; i++)

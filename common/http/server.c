@@ -127,7 +127,8 @@ static rc_t listen_on(struct http_server *s, struct err *e)
     if (!ok) {
         if (fd >= 0)
             (void)close(fd); /* nothing was sent */
-        return err_set(e, E_FATAL, "listening on %s port %lld: %s", o->addr, (long long)o->port, strerror(why));
+        return err_set(e, E_FATAL, "listening on %s port %lld: %s%s", o->addr, (long long)o->port, strerror(why),
+                       why == EADDRINUSE ? ": set HTTP_PORT to a free one" : "");
     }
     /* the port is at the same place in both families */
     s->port = ntohs(((const struct sockaddr_in *)(const void *)&bound)->sin_port);

@@ -38,22 +38,53 @@ static rc_t add_files(struct buf *sql, const struct lake_config *cfg, const char
     return OK;
 }
 
+/* ", isfinite each column of numbers or null": JSON has no other word for what is no number. */
+static rc_t add_nulls(struct duck *d, const char *files, struct buf *sql, struct err *e)
+{
+    CLEANUP(buf_done) struct buf look = {0};
+    duckdb_result res;
+    rc_t rc = OK;
+    size_t n = 0;
+    buf_addf(&look, "SELECT * FROM %s LIMIT 0", files);
+    if (duckdb_query(d->con, look.data, &res) == DuckDBError)
+        rc = err_set(e, E_INVALID, "%s", duckdb_result_error(&res));
+    for (idx_t i = 0; rc == OK && i < duckdb_column_count(&res); i++) {
+        const duckdb_type type = duckdb_column_type(&res, i);
+        if (type != DUCKDB_TYPE_DOUBLE && type != DUCKDB_TYPE_FLOAT)
+            continue;
+        const char *name = duckdb_column_name(&res, i);
+        buf_addz(sql, n++ ? ", CASE WHEN isfinite(" : " REPLACE (CASE WHEN isfinite(");
+        duck_quote(sql, name, '"');
+        buf_addz(sql, ") THEN ");
+        duck_quote(sql, name, '"');
+        buf_addz(sql, " END AS ");
+        duck_quote(sql, name, '"');
+    }
+    buf_addz(sql, n ? ")" : "");
+    duckdb_destroy_result(&res);
+    return rc;
+}
+
 rc_t lake_copy(const struct lake_config *cfg, const char *const *paths, size_t n, int64_t start_us, int64_t end_us,
                enum lake_form form, const char *to, int64_t *ret_rows, struct err *e)
 {
-    CLEANUP(buf_done) struct buf sql = {0};
+    CLEANUP(buf_done) struct buf sql = {0}, files = {0};
     struct duck d = {0};
     duckdb_result res;
-    buf_addz(&sql, "COPY (SELECT * FROM read_parquet([");
-    rc_t rc = add_files(&sql, cfg, paths, n, e);
+    buf_addz(&files, "read_parquet([");
+    rc_t rc = add_files(&files, cfg, paths, n, e);
+    buf_addz(&files, "], hive_partitioning = false, union_by_name = true)");
     if (rc == OK)
         rc = open_duck(&d, cfg, to, e);
+    buf_addz(&sql, "COPY (SELECT *");
+    if (rc == OK && form == LAKE_JSON)
+        rc = add_nulls(&d, files.data, &sql, e);
     if (rc == OK) {
         buf_addf(&sql,
-                 "], hive_partitioning = false, union_by_name = true) WHERE \"timestamp\" >= make_timestamptz(%" PRId64
+                 " FROM %s WHERE \"timestamp\" >= make_timestamptz(%" PRId64
                  ") AND \"timestamp\" < make_timestamptz(%" PRId64
                  ") ORDER BY \"timestamp\", modelmon_offset, modelmon_row) TO ",
-                 start_us, end_us);
+                 files.data, start_us, end_us);
         duck_quote(&sql, to, '\'');
         buf_addf(&sql, " (%s, USE_TMP_FILE false)", forms[form]);
         if (duckdb_query(d.con, sql.data, &res) == DuckDBError)

@@ -2,7 +2,7 @@
 #pragma once
 #include "lake/lake.h"
 
-enum lake_form { LAKE_CSV, LAKE_PARQUET, LAKE_JSON }; /* JSON: an object a line */
+enum lake_form { LAKE_CSV, LAKE_PARQUET, LAKE_JSON }; /* JSON: an object a line, null for what is no finite number */
 
 /* All columns of the rows of [start, end) of event time in these files (paths as in lake_read), in the order of time, into the
  * file `to`, which is made anew; "/dev/stdout" for stdout. E_INVALID with DuckDB's words: `to` cannot be written, or a file

@@ -16,7 +16,7 @@ static void add_row(const struct json *record, struct buf *out)
         word = -1;
     term_add_cell(out, client_text(meta, "name"), 24);
     term_add_cell(out, client_text(meta, "uid"), 32);
-    term_add_cell(out, client_text(status, "last_request"), 25);
+    term_add_cell(out, client_text(status, "last_request"), 32);
     term_add_status(out, (int)word, term_is(stdout));
     buf_addc(out, '\n');
 }
@@ -36,7 +36,7 @@ static int run(const void *opts, char *const *operands, size_t n)
         return client_fail("endpoints", &e);
     term_add_cell(&out, STR("endpoint"), 24);
     term_add_cell(&out, STR("uid"), 32);
-    term_add_cell(&out, STR("last request"), 25);
+    term_add_cell(&out, STR("last request"), 32);
     buf_addz(&out, "state\n");
     for (const struct json *m = json_first(json_get(answer, "endpoints")); m; m = json_next(m))
         add_row(m, &out);

@@ -11,11 +11,12 @@
 
 struct ledger_options {
     const char *api, *to;
-    bool json, yes, force;
+    bool json, all, yes, force;
 };
 #define AT(field) .offset = offsetof(struct ledger_options, field)
 static const struct config_key keys[] = {
     {.env = "JSON", .def = "false", .type = CONFIG_BOOL, .flags = CONFIG_FLAG, AT(json), .help = "show: the rows as JSON."},
+    {.env = "ALL", .def = "false", .type = CONFIG_BOOL, .flags = CONFIG_FLAG, AT(all), .help = "show: partitions too that nothing has come to."},
     {.env = "TO", .def = "", .type = CONFIG_STR, .flags = CONFIG_FLAG, AT(to), .help = "skip: where to go on: an offset, low or high."},
     {.env = "YES", .def = "false", .type = CONFIG_BOOL, .flags = CONFIG_FLAG, AT(yes), .help = "skip: without asking."},
     {.env = "FORCE",
@@ -55,16 +56,40 @@ static void add_advice(struct buf *out, const struct json *row)
     buf_addc(out, '\n');
 }
 
-static void add_row(struct buf *out, const struct json *row)
+static int64_t number_of(const struct json *row, const char *key)
+{
+    int64_t v = -1;
+    struct err ignored;
+    return json_opt_i64(row, key, &v, &ignored) == OK ? v : -1;
+}
+
+static bool is_idle(const struct json *row)
+{
+    return number_of(row, "next_offset") <= 0 && number_of(row, "lag") <= 0 && client_text(row, "stopped").n == 0;
+}
+
+static size_t longest(const struct json *rows, const char *key, size_t least)
+{
+    for (const struct json *r = json_first(rows); r; r = json_next(r))
+        least = client_text(r, key).n > least ? client_text(r, key).n : least;
+    return least;
+}
+
+/* Names are copied into `ledger skip`: they are never cut. */
+struct widths {
+    size_t pipeline, topic, owner;
+};
+
+static void add_row(struct buf *out, const struct widths *wide, const struct json *row)
 {
     struct str owner = client_text(row, "owner"), frontier = client_text(row, "frontier");
-    term_add_cell(out, client_text(row, "pipeline"), 16);
-    term_add_cell(out, client_text(row, "topic"), 44);
+    term_add_cell(out, client_text(row, "pipeline"), wide->pipeline);
+    term_add_cell(out, client_text(row, "topic"), wide->topic);
     add_number(out, row, "partition");
     add_number(out, row, "next_offset");
     add_number(out, row, "lag");
     term_add_cell(out, frontier.n ? frontier : STR("-"), 27);
-    term_add_cell(out, owner.n ? owner : STR("nobody"), 20);
+    term_add_cell(out, owner.n ? owner : STR("nobody"), wide->owner);
     struct str stopped = client_text(row, "stopped");
     buf_addf(out, "%.*s\n", STR_FMT(stopped));
     add_advice(out, row);
@@ -72,14 +97,10 @@ static void add_row(struct buf *out, const struct json *row)
 
 static int show(const struct ledger_options *o)
 {
-    static const struct {
-        const char *name;
-        size_t width;
-    } heads[] = {{"pipeline", 16}, {"topic", 44},    {"partition", 10}, {"next", 10},
-                 {"lag", 10},      {"frontier", 27}, {"owner", 20}};
     CLEANUP(json_freep) struct json *answer = NULL;
     struct buf out = {0};
     struct err e = {{0}};
+    size_t idle = 0;
     if (client_call(o->api, "GET", "/api/v1/ledger", (struct str){0}, 0, &answer, &e) != OK)
         return client_fail("ledger", &e);
     if (o->json) {
@@ -87,11 +108,29 @@ static int show(const struct ledger_options *o)
         buf_addc(&out, '\n');
         return term_put(&out);
     }
+    const struct json *rows = json_get(answer, "ledger");
+    const struct widths wide = {longest(rows, "pipeline", 8), longest(rows, "topic", 5), longest(rows, "owner", 6)};
+    const struct {
+        const char *name;
+        size_t width;
+    } heads[] = {{"pipeline", wide.pipeline},
+                 {"topic", wide.topic},
+                 {"partition", 10},
+                 {"next", 10},
+                 {"lag", 10},
+                 {"frontier", 27},
+                 {"owner", wide.owner}};
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
         term_add_cell(&out, str_of(heads[i].name), heads[i].width);
     buf_addz(&out, "state\n");
-    for (const struct json *r = json_first(json_get(answer, "ledger")); r; r = json_next(r))
-        add_row(&out, r);
+    for (const struct json *r = json_first(rows); r; r = json_next(r)) {
+        if (!o->all && is_idle(r))
+            idle++;
+        else
+            add_row(&out, &wide, r);
+    }
+    if (idle)
+        buf_addf(&out, "and %zu that nothing has come to: --all\n", idle);
     return term_put(&out);
 }
 

@@ -93,6 +93,8 @@ static rc_t list(const struct letters_options *o, char *const *ids, size_t n, st
         return print(answer) == TOOL_DONE ? OK : E_FATAL;
     for (const struct json *l = json_first(json_get(answer, "dead_letters")); l; l = json_next(l))
         add_letter(o, l, &out);
+    if (out.len == 0 && !o->ids)
+        buf_addz(&out, "none\n");
     return term_put(&out) == TOOL_DONE ? OK : E_FATAL;
 }
 

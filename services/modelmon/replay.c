@@ -7,6 +7,7 @@
 #include <time.h>
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/time.h"
 #include "bus/bus.h"
 #include "client.h"
 #include "files.h"
@@ -19,7 +20,7 @@
 #define LINE_MAX_BYTES ((size_t)2 << 20)
 
 struct replay_options {
-    const char *to, *model, *outputs;
+    const char *to, *model, *outputs, *when;
     double speed;
 };
 #define AT(field) offsetof(struct replay_options, field)
@@ -42,6 +43,7 @@ static const struct config_key keys[] = {
      .flags = CONFIG_FLAG,
      .offset = AT(outputs),
      .help = "Columns of rows that are what the model answered, a,b."},
+    {.env = "WHEN", .def = "", .type = CONFIG_STR, .flags = CONFIG_FLAG, .offset = AT(when), .help = "The column of rows that says when the request was: 2025-01-31T00:00:00Z, or seconds since 1970; else it is now."},
     {.env = "SPEED",
      .def = "0",
      .type = CONFIG_F64,
@@ -69,6 +71,7 @@ struct replay {
     size_t n_outputs;
     const struct lake_table_column *columns;
     bool *is_output;
+    size_t when; /* its column; behind the last: none */
 };
 
 static void sleep_us(int64_t us)
@@ -199,23 +202,54 @@ static void add_value(struct json_writer *w, const struct lake_column *c, size_t
         jw_str(w, c->text[row]);
 }
 
-static void add_row(struct replay *r, const struct lake_batch *b, size_t row)
+static rc_t add_when(struct replay *r, struct json_writer *w, const struct lake_batch *b, size_t row, struct err *e)
+{
+    char text[TIME_TEXT];
+    int64_t us = 0;
+    if (r->when >= b->n_cols)
+        return OK;
+    const struct lake_column *c = &b->cols[r->when];
+    bool good = !c->missing[row];
+    if (good && c->type == COLUMN_NUMBER && (good = c->num[row] >= 0 && c->num[row] < 253402300800.0))
+        us = (int64_t)(c->num[row] * 1e6);
+    else if (good)
+        good = c->type == COLUMN_STRING && time_parse(c->text[row], 0, &us) == OK;
+    if (!good)
+        return err_set(e, E_INVALID, "--when: a row's %s is no instant: 2025-01-31T00:00:00Z, or seconds since 1970",
+                       r->columns[r->when].name);
+    jw_key(w, "when");
+    jw_str(w, (struct str){text, time_rfc3339(text, us)});
+    return OK;
+}
+
+static bool is_input(const struct replay *r, size_t i)
+{
+    return !r->is_output[i] && i != r->when;
+}
+
+static rc_t add_row(struct replay *r, const struct lake_batch *b, size_t row, struct err *e)
 {
     struct json_writer w;
+    const size_t before = r->batch.len;
     jw_init(&w, &r->batch, JSON_NAN_NULL);
     jw_object(&w);
     jw_kv_strz(&w, "model", r->o->model);
+    rc_t rc = add_when(r, &w, b, row, e);
+    if (rc) {
+        r->batch.data[r->batch.len = before] = '\0'; /* what is in it before this row is still sent */
+        return rc;
+    }
     jw_key(&w, "columns");
     jw_array(&w);
     for (size_t i = 0; i < b->n_cols; i++)
-        if (!r->is_output[i])
+        if (is_input(r, i))
             jw_str(&w, str_of(r->columns[i].name));
     jw_array_end(&w);
     jw_key(&w, "data");
     jw_array(&w);
     jw_array(&w);
     for (size_t i = 0; i < b->n_cols; i++)
-        if (!r->is_output[i])
+        if (is_input(r, i))
             add_value(&w, &b->cols[i], row);
     jw_array_end(&w);
     jw_array_end(&w);
@@ -231,6 +265,7 @@ static void add_row(struct replay *r, const struct lake_batch *b, size_t row)
     jw_array_end(&w);
     jw_object_end(&w);
     buf_addc(&r->batch, '\n');
+    return OK;
 }
 
 static rc_t take_batch(void *arg, const struct lake_batch *b, struct err *e)
@@ -238,8 +273,8 @@ static rc_t take_batch(void *arg, const struct lake_batch *b, struct err *e)
     struct replay *r = arg;
     rc_t rc = OK;
     for (size_t i = 0; rc == OK && i < b->n_rows; i++) {
-        add_row(r, b, i);
-        rc = added(r, e);
+        rc = add_row(r, b, i, e);
+        rc = rc ? rc : added(r, e);
     }
     return rc == E_AGAIN ? err_prefix(e, E_UNKNOWN, "%s", "") : rc; /* again is for other types of columns alone */
 }
@@ -258,7 +293,10 @@ static rc_t replay_rows(struct replay *r, const char *path, struct err *e)
                 r->is_output[i] = true;
                 found++;
             }
-    if (found != r->n_outputs || found == 0 || found == n)
+    r->when = *r->o->when ? lake_table_find(t, r->o->when) : n;
+    if (*r->o->when && (r->when == n || r->is_output[r->when]))
+        rc = err_set(e, E_INVALID, "%s: --when: there is no column %s beside the outputs", path, r->o->when);
+    else if (found != r->n_outputs || found == 0 || found + (r->when < n) == n)
         rc = err_set(e, E_INVALID, "%s: --outputs must name some of its columns, and leave some that are inputs", path);
     if (rc == OK)
         rc = lake_table_read(t, take_batch, r, e);
@@ -270,8 +308,12 @@ static rc_t replay_rows(struct replay *r, const char *path, struct err *e)
 static rc_t open_target(struct replay *r, struct err *e)
 {
     const char *to = r->o->to, *rest = strstr(to, "://"), *slash = rest ? strchr(rest + 3, '/') : NULL;
-    if (slash == NULL || slash[1] == '\0' || strchr(slash + 1, '/'))
+    if (slash == NULL || slash[1] == '\0' || strchr(slash + 1, '/')) {
+        bool http = strncmp(to, "http", 4) == 0 && rest && (slash == NULL || slash[1] == '\0');
+        if (http)
+            return err_set(e, E_INVALID, "--to: the project is missing: --to %s%sPROJECT", to, slash ? "" : "/");
         return err_set(e, E_INVALID, "--to: http://HOST:PORT/PROJECT or kafka://HOST:PORT/TOPIC is wanted, not %s", to);
+    }
     r->path = mem_dupz(slash);
     if (strncmp(to, "kafka://", 8) != 0) {
         r->api = mem_dup(to, (size_t)(slash - to));
@@ -291,7 +333,10 @@ static rc_t finish(struct replay *r, struct err *e)
     if (r->producer) {
         r->accepted = atomic_load(&r->delivered);
         r->rejected = atomic_load(&r->undelivered);
-        (void)err_set(&r->first_reject, E_AGAIN, "the broker did not take them");
+        (void)err_set(
+            &r->first_reject, E_AGAIN,
+            "the broker did not take them to %s: a project's topic is made with the project, modelmon project NAME",
+            r->topic);
     }
     r->producer = NULL;
     return rc;

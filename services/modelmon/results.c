@@ -113,10 +113,32 @@ static void add_value(const char *operand, const struct json *value, struct buf 
     buf_addc(out, '\n');
 }
 
+/* "there are: app.name, app.name" */
+static void add_names(const struct results_options *o, const struct client_endpoint *c, struct buf *out)
+{
+    CLEANUP(buf_done) struct buf path = {0};
+    CLEANUP(json_freep) struct json *names = NULL;
+    struct err ignored;
+    size_t n = 0;
+    buf_addf(&path, "/api/v1/projects/%.*s/model-endpoints/", STR_FMT(c->project));
+    client_add_encoded(&path, c->uid);
+    buf_addz(&path, "/metrics?type=results");
+    if (client_call(o->api, "GET", path.data, (struct str){0}, 0, &names, &ignored) != OK)
+        return;
+    for (const struct json *j = json_first(names); j; j = json_next(j)) {
+        buf_addz(out, n++ ? "; " : "there are: ");
+        buf_addz(out, "--app ");
+        term_add_text(out, client_text(j, "app"));
+        buf_addz(out, " --name ");
+        term_add_text(out, client_text(j, "name"));
+    }
+    buf_addz(out, n ? "\n" : "");
+}
+
 static int run(const void *opts, char *const *operands, size_t n)
 {
     const struct results_options *o = opts;
-    CLEANUP(buf_done) struct buf path = {0};
+    CLEANUP(buf_done) struct buf path = {0}, names = {0};
     CLEANUP(json_freep) struct json *answer = NULL;
     struct client_endpoint c = {0};
     struct buf out = {0};
@@ -127,15 +149,22 @@ static int run(const void *opts, char *const *operands, size_t n)
         make_path(o, &c, &path);
         rc = client_call(o->api, "GET", path.data, (struct str){0}, 0, &answer, &e);
     }
+    const struct json *values = json_get(json_first(answer), "values");
+    if (rc == OK && json_len(values) == 0)
+        add_names(o, &c, &names);
     client_endpoint_done(&c);
     if (rc)
         return client_fail("results", &e);
-    const struct json *values = json_get(json_first(answer), "values");
+    if (json_len(values)) {
+        term_add_cell(&out, STR("window until"), 25);
+        buf_addf(&out, "%s\n", o->name);
+    }
     for (const struct json *v = json_first(values); v; v = json_next(v))
         add_value(operands[0], v, &out);
     if (json_len(values) == 0)
         buf_addf(&out, "no %s of %s in that time: windows close once their time is over and their rows are in\n",
                  o->name, o->app);
+    buf_add(&out, names.data ? names.data : "", names.len);
     return term_put(&out);
 }
 

@@ -13,7 +13,7 @@
 
 static const struct {
     const char *name, *colour;
-} statuses[] = {{"no answer", "90"}, {"no drift", "32"}, {"potential drift", "33"}, {"drift detected", "31"}};
+} statuses[] = {{"no answer", "90"}, {"no drift", "32"}, {"possible drift", "33"}, {"drift detected", "31"}};
 
 bool term_is(FILE *to)
 {

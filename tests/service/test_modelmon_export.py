@@ -47,6 +47,27 @@ def test_the_last_window_and_any_span_of_time(embedded, tmp_path):
             assert done.returncode == 1 and words in done.stderr, done.stderr
 
 
+def test_json_has_null_for_what_is_no_number_and_history_comes_at_its_time(tmp_path):
+    """Rows that say when they were are in that time's windows; a missing number of theirs is null, not NaN."""
+    (tmp_path / "rows.csv").write_text("at,a,b,y\n" + "".join(f"2025-01-02 03:04:{i:02},{i},{'' if i % 2 else 1.5},1\n" for i in range(40)))
+    with mm.World() as w, running.start(w, True) as m:
+        m.wait_ready(60)
+        where = place(w, True)
+        assert tool("project", "shop", API_URL=m.url("")).returncode == 0
+        send = ("replay", tmp_path / "rows.csv", "--to", m.url("/shop"), "--model", "price", "--outputs", "y")
+        wrong = tool(*send, "--when", "typo")
+        assert wrong.returncode == 1 and "no column typo" in wrong.stderr
+        assert "no instant" in tool(*send[:4], "--model", "other", "--outputs", "y", "--when", "b").stderr
+        missing = tool("replay", tmp_path / "rows.csv", "--to", m.url(""), "--outputs", "y")
+        assert missing.returncode == 1 and "--to " + m.url("/PROJECT") in missing.stderr, missing
+        done = tool(*send, "--when", "at")
+        assert done.returncode == 0, done.stderr
+        span = ("--start", "2025-01-02T03:04:00Z", "--end", "2025-01-02T03:04:40Z", "--format", "json")
+        text = mm.wait_for(lambda: (lambda t: t if t.count("\n") == 40 else None)(tool("export", "shop/price", *span, **where).stdout), 60, "rows")
+        rows = [json.loads(line, parse_constant=lambda word: pytest.fail(word)) for line in text.splitlines()]
+        assert [r["b"] for r in rows] == [1.5, None] * 20 and [r["a"] for r in rows] == list(range(40)) and "at" not in rows[0]
+
+
 def test_where_nothing_is_kept_it_says_what_to_set(tmp_path):
     done = tool("export", "shop/price", DATA_DIR=str(tmp_path))
     assert done.returncode == 1 and "DATA_DIR" in done.stderr and os.listdir(tmp_path) == []

@@ -1,5 +1,6 @@
 """The verbs that ask a running modelmon: a file replayed, a reference given, what is found."""
 import os
+import re
 import subprocess
 
 import numpy
@@ -44,7 +45,14 @@ def test_a_file_replayed_is_compared_with_the_reference_of_another(tmp_path):
         again = tool("replay", tmp_path / "today.parquet", "--to", m.url("/shop"), "--model", "price", "--outputs", "price",
                      "--speed", "1000")
         assert again.returncode == 0
-        mm.wait_for(lambda: "potential drift  1 of 2 features drifts: age 1.00" in tool("results", "shop/price", **api).stdout, 40, "drift")
+        mm.wait_for(lambda: "possible drift  1 of 2 features drifts: age 1.00" in tool("results", "shop/price", **api).stdout, 40, "drift")
+        shown = tool("results", "shop/price", "--name", "typo", **api).stdout
+        assert "no typo of histogram-data-drift" in shown and "--app histogram-data-drift --name general_drift" in shown, shown
+        assert tool("results", "shop/price", **api).stdout.startswith("window until ")
+        assert re.search(r"T\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00) ", tool("endpoints", "shop", **api).stdout)
+        assert tool("dead-letters", "list", **api).stdout == "none\n"
+        few, all_of = tool("ledger", "show", **api).stdout, tool("ledger", "show", "--all", **api).stdout
+        assert "_shop_v1 " in few and "--all" in few and len(all_of.splitlines()) > len(few.splitlines())
         (tmp_path / "events.ndjson").write_text('{"model":"price","columns":["age","city"],"data":[[1,"Rome"]],"outputs":[[2]]}\n'
                                                 '{"model":"price"}\n')
         mixed = tool("replay", tmp_path / "events.ndjson", "--to", m.url("/shop"))

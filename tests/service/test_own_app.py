@@ -88,6 +88,7 @@ def test_it_is_built_tested_and_tried_on_a_file(made, tmp_path):
     assert data["result_name"] == "missing" and data["result_value"] == 0.25 and data["result_status"] == 2
     assert json.loads(data["result_extra_data"]) == {"potential": 0.05, "detected": 0.1}
     assert "--nothing" in run("build/bin/my-app", f"--try={rows}", "--nothing=1", cwd=made, rc=2)
+    assert "there is no column typo" in run("build/bin/my-app", f"--try={rows}", "--try-labels=typo", cwd=made, rc=2)
     run("scripts/check-layers", cwd=made)
     run("clang-format-14", "--dry-run", "-Werror", "--style=file:" + os.path.join(mm.ROOT, ".clang-format"),
         "services/my-app/main.c", "tests/unit/test_app_my_app.c", cwd=made)
