@@ -23,6 +23,8 @@ struct lake_tmp {
 };
 rc_t lake_tmp_open(struct lake_tmp *ret, const char *root, struct err *e) MUST_CHECK;
 void lake_tmp_clear(const struct lake_tmp *t); /* files in it */
+/* False: somebody has deleted the folder, or mounted another file system over it. */
+bool lake_tmp_there(const struct lake_tmp *t);
 void lake_tmp_close(struct lake_tmp *t);
 
 /* plan.c: what a flush of a range is about to put in place, for whoever repeats it. One for a partition's log, in

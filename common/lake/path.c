@@ -218,11 +218,24 @@ void lake_tmp_clear(const struct lake_tmp *t)
     clear(t->root_fd, tmp_folder(t));
 }
 
+bool lake_tmp_there(const struct lake_tmp *t)
+{
+    CLEANUP(buf_done) struct buf path = {0};
+    struct stat held, found;
+    buf_addf(&path, "%s/" LOCK, t->path);
+    if (fstat(t->lock_fd, &held) != 0)
+        return true;
+    if (stat(path.data, &found) != 0)
+        return errno != ENOENT && errno != ENOTDIR; /* anything else says nothing about it */
+    return held.st_ino == found.st_ino && held.st_dev == found.st_dev;
+}
+
 void lake_tmp_close(struct lake_tmp *t)
 {
     if (!t->path)
         return;
-    remove_folder(t->root_fd, tmp_folder(t));
+    if (lake_tmp_there(t)) /* else one of that name may be another's */
+        remove_folder(t->root_fd, tmp_folder(t));
     close(t->lock_fd);
     close(t->root_fd);
     mem_free(t->path);

@@ -426,7 +426,9 @@ rc_t lake_flush(struct lake_writer *w, const struct lake_range *ranges, size_t n
     }
     if (rc) {
         manifest_clear(w);
-        if (w->opened)
+        if (w->opened && !lake_tmp_there(&w->tmp))
+            close_disk(w); /* the next flush makes a new one */
+        else if (w->opened)
             lake_tmp_clear(&w->tmp);
         return rc;
     }

@@ -722,6 +722,42 @@ static void test_sweep_spares_the_living(void **state)
     schema_done(&s);
 }
 
+static int remove_file(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    (void)st, (void)type, (void)at;
+    return remove(path);
+}
+
+/* Whoever cleans up takes the writer's folder too: with .tmp, or it alone. */
+static void test_a_deleted_folder_is_made_anew(void **state)
+{
+    struct place *p = *state;
+    struct schema s = number_schema(1);
+    struct manifest_row *m = NULL;
+    struct err e;
+    char path[500];
+    size_t n = 0;
+    for (int64_t i = 0; i < 2; i++) {
+        const struct lake_range range = {part0, i, i + 1, false};
+        add(p, &part0, i, &s, LAKE_T0, "a", 1);
+        if (i == 0) {
+            (void)flush(p, i, i + 1, 1);
+            lake_forget(p->w, NULL);
+            add(p, &part0, i, &s, LAKE_T0, "a", 1);
+        }
+        (void)snprintf(path, sizeof path, i ? "%s/.tmp/%d-0" : "%s/.tmp", p->root, (int)getpid());
+        assert_int_equal(access(path, F_OK), 0);
+        assert_int_equal(nftw(path, remove_file, 16, FTW_DEPTH | FTW_PHYS), 0);
+        assert_int_equal(lake_flush(p->w, &range, 1, &m, &n, &e), E_AGAIN);
+        assert_int_equal(lake_held(p->w).rows, 1); /* nothing is lost by it */
+        ok(lake_flush(p->w, &range, 1, &m, &n, &e), &e);
+        assert_int_equal(n, 1);
+        assert_int_equal(tmp_files(p), 0);
+        lake_forget(p->w, NULL);
+    }
+    schema_done(&s);
+}
+
 static void test_open_costs_nothing(void **state)
 {
     struct place *p = *state;
@@ -754,6 +790,7 @@ int main(void)
         TEST(test_bad_input_is_refused),
         TEST(test_full_disk),
         TEST(test_sweep_spares_the_living),
+        TEST(test_a_deleted_folder_is_made_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
