@@ -53,14 +53,6 @@ void app_events_metrics(void)
     metrics_register(&metrics);
 }
 
-static bool is_of(const struct app_event *it, struct pipeline_part *const *parts, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (parts[i] == it->part)
-            return true;
-    return false;
-}
-
 static void bury(struct app_events *a, struct app_event *it, const struct reject *why)
 {
     const struct pipeline_record r = {
@@ -282,7 +274,7 @@ static rc_t send_all(struct app_events *a, struct pipeline_part *const *parts, s
     size_t sent = 0;
     rc_t rc = OK;
     for (size_t i = 0; !rc && i < a->n; i++)
-        if (a->items[i].n_outputs && is_of(&a->items[i], parts, n))
+        if (a->items[i].n_outputs && pipeline_has(parts, n, a->items[i].part))
             rc = send_event(a, &a->items[i], &sent, e);
     struct err waited = {{0}};
     rc_t acked = sent ? acks_wait(&a->acks, SEND_TIMEOUT_US, rc ? &waited : e) : OK;
@@ -304,7 +296,7 @@ static rc_t events_prepare(void *self, struct db *db, struct pipeline_part *cons
     struct app_events *a = self;
     rc_t rc = a->ended ? err_set(e, E_AGAIN, "%s: the process ends", a->fault.text) : OK;
     for (size_t i = 0; !rc && i < a->n; i++)
-        if (a->items[i].state == EVENT_NEW && is_of(&a->items[i], parts, n))
+        if (a->items[i].state == EVENT_NEW && pipeline_has(parts, n, a->items[i].part))
             rc = handle(a, db, &a->items[i], e);
     if (!rc)
         rc = send_all(a, parts, n, e);

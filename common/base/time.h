@@ -4,6 +4,10 @@
 #include "base/rc.h"
 #include "base/str.h"
 
+/* From 2000 to 2100: days are partitions, so what names one lies in here, whatever a record or an event says. */
+#define TIME_SANE_MIN_US INT64_C(946684800000000)
+#define TIME_SANE_MAX_US INT64_C(4102444800000000)
+
 #define TIME_TEXT 40 /* room for any instant below, with its NUL */
 
 /* "2025-01-01 00:00:01.123456+00:00", with T or blank, 0 to 9 fraction digits (cut to µs), Z, ±hh:mm, ±hhmm, ±hh,

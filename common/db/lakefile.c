@@ -77,6 +77,16 @@ rc_t manifest_files(struct db *db, int32_t project_id, int64_t endpoint_id, int6
     return OK;
 }
 
+rc_t manifest_has_rows(struct db *db, int64_t start_us, int64_t end_us, bool *ret, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    rc_t rc = db_one(db, "SELECT EXISTS (SELECT 1 FROM manifest WHERE hour_us >= $1 AND hour_us < $2)",
+                     DB_PARAMS(DBV_I64(start_us), DBV_I64(end_us)), &rows, e);
+    if (!rc)
+        *ret = db_bool(rows, 0, 0);
+    return rc;
+}
+
 rc_t manifest_has(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t hour_us, struct str path, bool *ret,
                   struct err *e)
 {

@@ -14,6 +14,8 @@ rc_t manifest_add(struct db *db, const struct manifest_row *rows, size_t n, int6
 /* Files that may hold rows of [start, end) of an endpoint. Strings borrowed from *ret_rows. */
 rc_t manifest_files(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t start_us, int64_t end_us,
                     struct manifest_row **ret, size_t *n, struct db_rows **ret_rows, struct err *e) MUST_CHECK;
+/* Whether anybody has a file of an hour in [start, end). */
+rc_t manifest_has_rows(struct db *db, int64_t start_us, int64_t end_us, bool *ret, struct err *e) MUST_CHECK;
 /* Whether the endpoint has this file, of this hour. */
 rc_t manifest_has(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t hour_us, struct str path, bool *ret,
                   struct err *e) MUST_CHECK;

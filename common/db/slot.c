@@ -218,6 +218,25 @@ rc_t pending_add(struct db *db, const struct pending_window *w, size_t n, struct
 }
 
 /* The first request spares the days before it. */
+rc_t slots_versions(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t start_us, int64_t end_us,
+                    struct slot_version **ret, size_t *n, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    rc_t rc = db_exec(
+        db,
+        "SELECT schema_version, reference_version, CAST(sum(rows) AS bigint) FROM slots "
+        "WHERE project_id = $1 AND endpoint_id = $2 AND slot_start_us >= $3 AND slot_start_us + slot_us <= $4 "
+        "AND slot_start_us < $4 GROUP BY schema_version, reference_version",
+        DB_PARAMS(DBV_I64(project_id), DBV_I64(endpoint_id), DBV_I64(start_us), DBV_I64(end_us)), &rows, e);
+    if (rc)
+        return rc;
+    *n = db_rows_n(rows);
+    *ret = mem_array(*n + 1, sizeof **ret);
+    for (size_t i = 0; i < *n; i++)
+        (*ret)[i] = (struct slot_version){DB_I32(rows, i, 0), DB_I32(rows, i, 1), db_i64(rows, i, 2)};
+    return OK;
+}
+
 rc_t slots_rows_until(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t end_us, int64_t *ret, struct err *e)
 {
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;

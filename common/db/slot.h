@@ -21,6 +21,13 @@ rc_t slots_read(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t 
 /* Deletes exactly the rows given (by key) and inserts the folded ones; one transaction of its own. E_CONFLICT: not all were there. */
 rc_t slots_fold(struct db *db, const struct slot_row *read, size_t n_read, const struct slot_row *folded,
                 size_t n_folded, struct err *e) MUST_CHECK;
+/* Rows of the slots that lie whole in [start, end), by the versions that they were counted under. mem_free. */
+struct slot_version {
+    int schema_version, reference_version;
+    int64_t rows;
+};
+rc_t slots_versions(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t start_us, int64_t end_us,
+                    struct slot_version **ret, size_t *n, struct err *e) MUST_CHECK;
 /* Rows of all slots of an endpoint that end at end_us or before. */
 rc_t slots_rows_until(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t end_us, int64_t *ret,
                       struct err *e) MUST_CHECK;

@@ -11,8 +11,6 @@
 #include "pipeline/acks.h"
 #include "pipeline/deadletter.h"
 
-#define TIME_MIN_US INT64_C(946684800000000)      /* 2000-01-01 */
-#define TIME_MAX_US INT64_C(4102444800000000)     /* 2100-01-01 */
 #define VALUE_MAX (BUS_MESSAGE_MAX - (16u << 10)) /* room for the headers */
 #define VALUE_MIN (16u << 10)
 #define SEND_TIMEOUT_US (10 * USEC_PER_SEC)
@@ -94,14 +92,6 @@ size_t dead_letters_held(const struct dead_letters *d)
     return d->bytes;
 }
 
-static bool among(const struct letter *l, struct pipeline_part *const *parts, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (parts[i] == l->part)
-            return true;
-    return false;
-}
-
 static rc_t topic_of(struct dead_letters *d, const struct letter *l, char topic[NAME_TOPIC_MAX + 1], struct err *e)
 {
     rc_t rc = topic_dlt(topic, l->part->topic, e);
@@ -146,7 +136,9 @@ static rc_t send_one(struct dead_letters *d, struct letter *l, struct err *e)
 /* A producer sets the timestamp of its record: whatever it says, the row's day stays within reason, the same at a replay. */
 static int64_t row_time(int64_t timestamp_us)
 {
-    return timestamp_us < TIME_MIN_US ? TIME_MIN_US : timestamp_us > TIME_MAX_US ? TIME_MAX_US : timestamp_us;
+    return timestamp_us < TIME_SANE_MIN_US   ? TIME_SANE_MIN_US
+           : timestamp_us > TIME_SANE_MAX_US ? TIME_SANE_MAX_US
+                                             : timestamp_us;
 }
 
 static rc_t ensure_days(struct dead_letters *d, struct db *db, struct err *e)
@@ -175,7 +167,7 @@ rc_t dead_letters_prepare(struct dead_letters *d, struct db *db, struct pipeline
     rc_t rc = ensure_days(d, db, e);
     size_t sent = 0;
     for (size_t i = 0; rc == OK && i < d->n; i++) {
-        if (d->held[i]->sent || !among(d->held[i], parts, n))
+        if (d->held[i]->sent || !pipeline_has(parts, n, d->held[i]->part))
             continue;
         rc = send_one(d, d->held[i], e);
         CRASH_POINT(letter_produce);
@@ -190,7 +182,7 @@ rc_t dead_letters_prepare(struct dead_letters *d, struct db *db, struct pipeline
     if (rc == E_INVALID)
         rc = refused(d, e);
     for (size_t i = 0; rc == OK && i < d->n; i++)
-        if (among(d->held[i], parts, n))
+        if (pipeline_has(parts, n, d->held[i]->part))
             d->held[i]->sent = true;
     return rc;
 }
@@ -203,7 +195,7 @@ rc_t dead_letters_write(struct dead_letters *d, struct db *db, struct pipeline_p
     struct dead_letter *out = mem_array(max, sizeof *out);
     for (size_t i = 0; i < max; i++) {
         const struct letter *l = d->held[i];
-        if (!among(l, parts, n))
+        if (!pipeline_has(parts, n, l->part))
             continue;
         struct str head = {l->value.p, l->value.n < DEAD_LETTER_PAYLOAD ? l->value.n : DEAD_LETTER_PAYLOAD};
         out[n_rows++] = (struct dead_letter){.project_id = l->part->project_id,

@@ -32,6 +32,15 @@ struct pipeline_part {
     void *user;          /* the handler's, per partition (its dedupe window); freed by part_free */
 };
 
+/* Whether a flush, which hands its partitions to prepare and write, is of this one. */
+static inline bool pipeline_has(struct pipeline_part *const *parts, size_t n, const struct pipeline_part *part)
+{
+    for (size_t i = 0; i < n; i++)
+        if (parts[i] == part)
+            return true;
+    return false;
+}
+
 struct pipeline_record {
     struct pipeline_part *part;
     int64_t offset, timestamp_us;

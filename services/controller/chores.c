@@ -8,6 +8,7 @@
 #include "base/crash.h"
 #include "base/mem.h"
 #include "base/time.h"
+#include "db/lakefile.h"
 #include "db/window.h"
 #include "lake/expire.h"
 #include "log/log.h"
@@ -229,12 +230,7 @@ static rc_t drop_days(const struct chore_run *run, struct err *e)
 /* A day that still has rows in the manifest keeps its files: they are asked for, whatever their age. */
 static rc_t day_has_rows(void *arg, int64_t day_us, bool *ret, struct err *e)
 {
-    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
-    const struct db_value at[] = {DBV_I64(day_us), DBV_I64(day_us + USEC_PER_DAY)};
-    rc_t rc = db_exec(arg, "SELECT EXISTS (SELECT 1 FROM manifest WHERE hour_us >= $1 AND hour_us < $2)", at, 2, &rows, e);
-    if (!rc)
-        *ret = db_bool(rows, 0, 0);
-    return rc;
+    return manifest_has_rows(arg, day_us, day_us + USEC_PER_DAY, ret, e);
 }
 
 static rc_t expire_lake(const struct chore_run *run, struct err *e)

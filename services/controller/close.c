@@ -12,6 +12,7 @@
 #include "db/endpoint.h"
 #include "db/lakefile.h"
 #include "db/ledger.h"
+#include "db/slot.h"
 #include "db/window.h"
 #include "event/names.h"
 #include "event/window.h"
@@ -36,28 +37,24 @@ struct slot_summary {
     bool mixed;         /* some were counted under another schema or reference */
 };
 
-static const char SLOTS_SQL[] =
-    "SELECT schema_version, reference_version, CAST(sum(rows) AS bigint) FROM slots"
-    " WHERE project_id = $1 AND endpoint_id = $2 AND slot_start_us >= $3 AND slot_start_us + slot_us <= $4"
-    " AND slot_start_us < $4 GROUP BY schema_version, reference_version";
-
 static rc_t summarise_slots(struct db *db, const struct pending_window *w, int reference, struct slot_summary *ret,
                             struct err *e)
 {
-    const struct db_value at[] = {DBV_I64(w->project_id), DBV_I64(w->endpoint_id), DBV_I64(w->start_us), DBV_I64(w->end_us)};
-    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
-    rc_t rc = db_exec(db, SLOTS_SQL, at, 4, &rows, e);
+    struct slot_version *v = NULL;
+    size_t n = 0;
+    rc_t rc = slots_versions(db, w->project_id, w->endpoint_id, w->start_us, w->end_us, &v, &n, e);
     if (rc)
         return rc;
     struct slot_summary s = {0};
-    for (size_t i = 0; i < db_rows_n(rows); i++) {
-        s.rows += db_i64(rows, i, 2);
-        if (db_i64(rows, i, 0) > s.schema_version)
-            s.schema_version = (int)db_i64(rows, i, 0);
+    for (size_t i = 0; i < n; i++) {
+        s.rows += v[i].rows;
+        if (v[i].schema_version > s.schema_version)
+            s.schema_version = v[i].schema_version;
     }
-    for (size_t i = 0; i < db_rows_n(rows); i++)
-        if (db_i64(rows, i, 0) != s.schema_version || db_i64(rows, i, 1) != reference)
+    for (size_t i = 0; i < n; i++)
+        if (v[i].schema_version != s.schema_version || v[i].reference_version != reference)
             s.mixed = true;
+    mem_free(v);
     *ret = s;
     return OK;
 }

@@ -1,9 +1,11 @@
 /* The controller's thread: leadership, one tick after the other, when to wake next, and the answers to POST /. */
 #include "controller.h"
+#include <string.h>
 #include "base/clock.h"
 #include "base/mem.h"
 #include "db/ledger.h"
 #include "db/window.h"
+#include "event/names.h"
 #include "json/write.h"
 #include "log/log.h"
 #include "pipeline/pipeline.h"
@@ -88,7 +90,8 @@ static rc_t lake_frontier(struct db *db, int32_t project_id, int64_t *ret, struc
 
 static bool app_fires(const struct app_row *a, const struct project *p)
 {
-    return a->active && a->project_id == p->id && (p->default_app || !str_eqz(STR("histogram-data-drift"), a->name));
+    return a->active && a->project_id == p->id &&
+           (p->default_app || strcmp(function_name(FUNCTION_HISTOGRAM), a->name) != 0);
 }
 
 static rc_t tick_project(struct controller *c, const struct project *p, const struct app_row *apps, size_t n_apps,

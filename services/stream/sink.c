@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/time.h"
 #include "db/ledger.h"
 #include "db/refused.h"
 #include "dedupe.h"
@@ -9,9 +10,6 @@
 #include "metrics/metrics.h"
 #include "pairing.h"
 #include "sink.h"
-
-#define RECORD_TIME_MIN_US INT64_C(946684800000000)  /* 2000-01-01 */
-#define RECORD_TIME_MAX_US INT64_C(4102444800000000) /* 2100-01-01 */
 
 enum { M_EVENTS, M_ROWS, M_HALVES, M_DELETED };
 static const char *const outcomes[] = {"taken", "duplicate", "rejected", "control", "half", "label", NULL};
@@ -122,7 +120,7 @@ static rc_t check_time(const struct sink *s, const struct pipeline_record *r, co
                        struct reject *why)
 {
     const struct stream_options *o = &s->st->options;
-    if (r->timestamp_us < RECORD_TIME_MIN_US || r->timestamp_us > RECORD_TIME_MAX_US)
+    if (r->timestamp_us < TIME_SANE_MIN_US || r->timestamp_us > TIME_SANE_MAX_US)
         return reject_set(why, REJECT_BAD_TIME, "when", 0, "the record's own timestamp is none: check the sender's clock");
     if (ev->when_us > r->timestamp_us + o->future_us)
         return reject_set(why, REJECT_FUTURE_TIMESTAMP, "when", 0, "the time lies %lld s after the record's own",
@@ -375,14 +373,6 @@ void sink_done(const struct pipeline_part *part)
 void sink_count_deleted(const struct sink *s, int64_t n)
 {
     metric_add(metrics_at(&metrics, M_DELETED, s->label, 0), n);
-}
-
-bool sink_has(struct pipeline_part *const *parts, size_t n, const struct pipeline_part *part)
-{
-    for (size_t i = 0; i < n; i++)
-        if (parts[i] == part)
-            return true;
-    return false;
 }
 
 static void part_free(void *self, struct pipeline_part *part)

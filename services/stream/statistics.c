@@ -315,7 +315,7 @@ static rc_t write_all(void *self, struct db *db, struct pipeline_part *const *pa
     CLEANUP(mem_freep) struct acc **accs = mem_array(t->n ? t->n : 1, sizeof *accs);
     size_t n_accs = 0;
     for (size_t i = 0; i < t->n; i++)
-        if (sink_has(parts, n, t->list[i]->key.part))
+        if (pipeline_has(parts, n, t->list[i]->key.part))
             accs[n_accs++] = t->list[i];
     rc_t rc = dead_letters_write(s->dead, db, parts, n, e);
     if (rc == OK)

@@ -1,21 +1,12 @@
 /* The pipeline's handler: what came since the last commit, decoded, and which of it is refused. */
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/time.h"
 #include "db/result.h"
 #include "writer.h"
 
 #define BYTES_MAX (32u << 20)
 #define FUTURE_US (48 * INT64_C(3600) * USEC_PER_SEC)
-#define PAST_US INT64_C(946684800000000)  /* 2000-01-01: days are partitions, so a window's must be sane, … */
-#define LAST_US INT64_C(4102444800000000) /* … before 2100 too: a record's own timestamp may be anything */
-
-bool batch_item_is_of(const struct batch_item *it, struct pipeline_part *const *parts, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (parts[i] == it->part)
-            return true;
-    return false;
-}
 
 static void bury(struct batch *b, struct batch_item *it, const struct reject *why)
 {
@@ -35,9 +26,9 @@ static rc_t check_event(const struct batch *b, const struct batch_item *it, stru
         return reject_set(why, REJECT_PROJECT_MISMATCH, "modelmon.project", 0, "the event names another project");
     if (ev->start_us >= ev->end_us)
         return reject_set(why, REJECT_BAD_TIME, "end_infer_time", 0, "the window ends before it begins");
-    if (ev->start_us < PAST_US)
+    if (ev->start_us < TIME_SANE_MIN_US)
         return reject_set(why, REJECT_BAD_TIME, "start_infer_time", 0, "the window lies before the year 2000");
-    if (ev->end_us > LAST_US || ev->end_us > it->timestamp_us + FUTURE_US)
+    if (ev->end_us > TIME_SANE_MAX_US || ev->end_us > it->timestamp_us + FUTURE_US)
         return reject_set(why, REJECT_FUTURE_TIMESTAMP, "end_infer_time", 0, "the window ends in the future");
     if (ev->revision < 0 || ev->revision > INT32_MAX)
         return reject_set(why, REJECT_BAD_VALUE, "modelmon.revision", 0, "not a revision");
@@ -144,7 +135,7 @@ static rc_t batch_prepare(void *self, struct db *db, struct pipeline_part *const
     rc_t rc = names_refresh(&b->names, db, e);
     for (size_t i = 0; !rc && i < b->n; i++) {
         struct batch_item *it = &b->items[i];
-        if (!it->dead && !it->resolved && batch_item_is_of(it, parts, n))
+        if (!it->dead && !it->resolved && pipeline_has(parts, n, it->part))
             rc = resolve(b, db, it, e);
     }
     if (!rc)

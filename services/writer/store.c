@@ -18,7 +18,7 @@ rc_t store_days(const struct batch *b, struct db *db, struct pipeline_part *cons
     for (size_t i = 0; i < b->n; i++) {
         const struct batch_item *it = &b->items[i];
         int64_t day = time_floor(it->ev.end_us, USEC_PER_DAY);
-        if (it->dead || !batch_item_is_of(it, parts, n) || (n_days && days[n_days - 1] == day))
+        if (it->dead || !pipeline_has(parts, n, it->part) || (n_days && days[n_days - 1] == day))
             continue;
         days[n_days++] = day;
     }
@@ -35,7 +35,7 @@ static size_t select_items(const struct batch *b, struct pipeline_part *const *p
     size_t n_all = 0;
     for (size_t i = 0; i < b->n; i++) {
         const struct batch_item *it = &b->items[i];
-        if (!it->dead && (it->ev.event_kind == RESULT_STATS) == stats && batch_item_is_of(it, parts, n))
+        if (!it->dead && (it->ev.event_kind == RESULT_STATS) == stats && pipeline_has(parts, n, it->part))
             ret[n_all++] = it;
     }
     return n_all;

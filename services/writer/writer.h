@@ -94,4 +94,3 @@ struct batch_item {
     int64_t endpoint_id;
     int32_t app_id, metric_id; /* metric_id: of results and metrics */
 };
-bool batch_item_is_of(const struct batch_item *it, struct pipeline_part *const *parts, size_t n);
