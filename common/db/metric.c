@@ -86,16 +86,3 @@ rc_t results_read(struct db *db, int32_t project_id, int64_t endpoint_id, int32_
     *ret_rows = rows;
     return OK;
 }
-
-rc_t results_worst_status(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t from_us, int *ret_status,
-                          struct err *e)
-{
-    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
-    rc_t rc = db_one(db,
-                     "SELECT COALESCE(max(status), -1) FROM results WHERE project_id = $1 AND endpoint_id = $2 "
-                     "AND window_end_us >= $3",
-                     DB_PARAMS(DBV_I64(project_id), DBV_I64(endpoint_id), DBV_I64(from_us)), &rows, e);
-    if (!rc)
-        *ret_status = DB_I32(rows, 0, 0);
-    return rc;
-}

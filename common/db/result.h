@@ -51,7 +51,3 @@ struct result_point {
 };
 rc_t results_read(struct db *db, int32_t project_id, int64_t endpoint_id, int32_t metric_id, int64_t from_us,
                   int64_t to_us, struct result_point **ret, size_t *n, struct db_rows **ret_rows, struct err *e) MUST_CHECK;
-/* Operative fields of an endpoint since `from` (6.4): worst status, errors, average latency (from slots: needs the body, so
- * only status and last window here). */
-rc_t results_worst_status(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t from_us, int *ret_status,
-                          struct err *e) MUST_CHECK;

@@ -175,16 +175,6 @@ rc_t window_get(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t 
     return rc;
 }
 
-rc_t windows_list(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t from_us, int64_t to_us,
-                  struct window **ret, size_t *n, struct err *e)
-{
-    return windows_read(db,
-                        "SELECT " WINDOW
-                        " FROM windows WHERE project_id = $1 AND endpoint_id = $2 AND window_end_us > $3 "
-                        "AND window_end_us <= $4 ORDER BY window_end_us, window_start_us",
-                        DB_PARAMS(DBV_I64(project_id), DBV_I64(endpoint_id), DBV_I64(from_us), DBV_I64(to_us)), ret, n, e);
-}
-
 rc_t window_last(struct db *db, int32_t project_id, int64_t endpoint_id, struct window *ret, struct err *e)
 {
     struct window *w = NULL;

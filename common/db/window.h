@@ -33,9 +33,6 @@ rc_t window_put(struct db *db, const struct window *w, struct str traceparent, s
 rc_t window_add_late(struct db *db, const struct window *w, int64_t rows, struct err *e) MUST_CHECK;
 rc_t window_get(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t start_us, int64_t end_us,
                 struct window *ret, struct err *e) MUST_CHECK;
-/* Windows that end in (from, to]. */
-rc_t windows_list(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t from_us, int64_t to_us,
-                  struct window **ret, size_t *n, struct err *e) MUST_CHECK;
 rc_t window_last(struct db *db, int32_t project_id, int64_t endpoint_id, struct window *ret,
                  struct err *e) MUST_CHECK; /* with rows */
 /* The sweep: windows closed in [from,to) of closed_us whose slots hold more than their rows and late rows become pending again,

@@ -59,14 +59,6 @@ int reject_http_status(enum reject_code code)
     return rows[code].status;
 }
 
-enum reject_code reject_from_name(struct str name)
-{
-    for (unsigned i = 1; i < REJECT_CODES; i++)
-        if (str_eqz(name, rows[i].name))
-            return (enum reject_code)i;
-    return REJECT_NONE;
-}
-
 /* Both go into a database that takes UTF-8 alone, and names in a path are cut where the room ends. */
 static rc_t whole_characters(struct reject *why)
 {

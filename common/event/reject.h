@@ -48,10 +48,9 @@ struct reject {
     char text[160];  /* one sentence for a person; never holds a value of the record */
 };
 
-const char *reject_name(enum reject_code code);     /* "row_count_mismatch" */
-const char *reject_title(enum reject_code code);    /* "Inputs and outputs have unequal numbers of rows" */
-int reject_http_status(enum reject_code code);      /* 400, 404, 413, 422, … */
-enum reject_code reject_from_name(struct str name); /* REJECT_NONE: no such name */
+const char *reject_name(enum reject_code code);  /* "row_count_mismatch" */
+const char *reject_title(enum reject_code code); /* "Inputs and outputs have unequal numbers of rows" */
+int reject_http_status(enum reject_code code);   /* 400, 404, 413, 422, … */
 
 /* Fills *why and returns E_INVALID, so that a decoder can `return reject_set(…)`. field may be NULL. */
 rc_t reject_set(struct reject *why, enum reject_code code, const char *field, size_t position, const char *fmt, ...)

@@ -11,16 +11,6 @@ void http_suspend(struct http_request *r)
     MHD_suspend_connection(r->connection->mhd);
 }
 
-struct str http_method(const struct http_request *r)
-{
-    return r->method;
-}
-
-struct str http_path(const struct http_request *r)
-{
-    return r->uri.path;
-}
-
 struct str http_param(const struct http_request *r, const char *name)
 {
     return r->uri.segments[route_param(r->route, name)];

@@ -72,8 +72,6 @@ size_t http_server_busy(const struct http_server *s); /* requests that are not f
 rc_t http_server_stop(struct http_server *s, int64_t wait_us) MUST_CHECK; /* NULL is fine */
 
 /* ---- what was asked; valid until the request is answered ---- */
-struct str http_method(const struct http_request *r);
-struct str http_path(const struct http_request *r);                    /* as sent, without the query */
 struct str http_param(const struct http_request *r, const char *name); /* of the pattern; asserted to be there */
 /* The nth value of a repeated key, decoded (+ is a blank). False: no such. */
 bool http_query(const struct http_request *r, const char *name, size_t nth, struct str *ret);

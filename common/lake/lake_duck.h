@@ -17,5 +17,4 @@ void duck_quote(struct buf *b, const char *text, char quote);             /* 'it
 
 /* Columns beside a schema's: what MLRun writes, ours, and the path's. */
 bool lake_is_reserved(struct str name);
-const char *column_type_name(enum column_type type);
 bool column_is_double(enum column_type type);

@@ -43,11 +43,6 @@ static const char *const reserved[] = {
     "hour", /* of the path: a reader adds them */
 };
 
-const char *column_type_name(enum column_type type)
-{
-    return type_names[type];
-}
-
 bool column_is_double(enum column_type type)
 {
     return type != COLUMN_STRING && type != COLUMN_JSON;

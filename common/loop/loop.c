@@ -1,18 +1,16 @@
 /* The event loop over epoll. Timers share one timerfd; posted work wakes it by an eventfd.
  *
- *   epoll_wait ─▶ descriptors, signals (signalfd) ─▶ timers that are due ─▶ posted work ─▶ again */
+ *   epoll_wait ─▶ descriptors ─▶ timers that are due ─▶ posted work ─▶ again */
 #include "loop/loop.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -44,20 +42,13 @@ struct loop_post {
     void *arg;
 };
 
-struct loop_signal {
-    void (*fn)(void *arg, int signo);
-    void *arg;
-};
-
 struct loop {
-    int epoll_fd, timer_fd, wake_fd, signal_fd;
+    int epoll_fd, timer_fd, wake_fd;
     atomic_bool stop;
     struct loop_fd *fds;
     struct loop_timer *timers;
     int64_t armed_for_us; /* what the timerfd is set to; 0: nothing */
     bool has_dead;
-    sigset_t signals;
-    struct loop_signal on_signal[65];
     pthread_mutex_t lock;
     struct loop_post *posts;
     size_t post_count, post_cap;
@@ -84,24 +75,10 @@ static void on_timer(void *arg, uint32_t events)
     l->armed_for_us = 0;
 }
 
-static void on_signal(void *arg, uint32_t events)
-{
-    struct loop *l = arg;
-    struct signalfd_siginfo info;
-    (void)events;
-    while (read(l->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
-        const struct loop_signal *s = &l->on_signal[info.ssi_signo];
-        if (s->fn)
-            s->fn(s->arg, (int)info.ssi_signo);
-    }
-}
-
 rc_t loop_new(struct loop **ret, struct err *e)
 {
     struct loop *l = mem_alloc(sizeof *l);
     struct loop_fd *unused;
-    l->signal_fd = -1;
-    (void)sigemptyset(&l->signals);           /* cannot fail */
     (void)pthread_mutex_init(&l->lock, NULL); /* cannot fail without attributes */
     l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     l->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
@@ -139,7 +116,6 @@ void loop_free(struct loop *l)
         next = t->next;
         mem_free(t);
     }
-    close_if_open(l->signal_fd);
     close_if_open(l->wake_fd);
     close_if_open(l->timer_fd);
     close_if_open(l->epoll_fd);
@@ -278,22 +254,7 @@ static void arm(struct loop *l)
     l->armed_for_us = next;
 }
 
-/* ---- signals and posted work ---- */
-
-rc_t loop_on_signal(struct loop *l, int signo, void (*fn)(void *arg, int signo), void *arg, struct err *e)
-{
-    struct loop_fd *unused;
-    assert(signo > 0 && signo < 65);
-    l->on_signal[signo] = (struct loop_signal){fn, arg};
-    (void)sigaddset(&l->signals, signo); /* in range */
-    int fd = signalfd(l->signal_fd, &l->signals, SFD_NONBLOCK | SFD_CLOEXEC);
-    if (fd < 0)
-        return err_set(e, E_FATAL, "signalfd: %s", strerror(errno));
-    if (l->signal_fd >= 0)
-        return OK;
-    l->signal_fd = fd;
-    return loop_add_fd(l, fd, EPOLLIN, on_signal, l, &unused, e);
-}
+/* ---- posted work ---- */
 
 static void wake(struct loop *l)
 {

@@ -1,4 +1,4 @@
-/* The event loop of one thread: file descriptors, timers, signals, and work posted from other threads.
+/* The event loop of one thread: file descriptors, timers, and work posted from other threads.
  * The thread that calls loop_run owns the loop and all that is registered with it; only loop_post and loop_stop
  * may be called from elsewhere. Times are clock_mono_us. */
 #pragma once
@@ -29,8 +29,5 @@ void loop_timer_after(struct loop_timer *t, int64_t us);
 void loop_timer_every(struct loop_timer *t, int64_t us); /* first one period from now */
 void loop_timer_cancel(struct loop_timer *t);
 void loop_timer_free(struct loop_timer *t); /* NULL is fine */
-
-/* The signal must be blocked in every thread. */
-rc_t loop_on_signal(struct loop *l, int signo, void (*fn)(void *arg, int signo), void *arg, struct err *e) MUST_CHECK;
 
 void loop_post(struct loop *l, void (*fn)(void *arg), void *arg); /* any thread: fn(arg) runs in the loop, in order */

@@ -236,11 +236,6 @@ void counts_add_bool(struct feature_counts *c, const struct feature_ref *f, bool
         counts_add_f64(c, f, b ? 1 : 0);
 }
 
-void counts_add_missing(struct feature_counts *c, uint64_t n)
-{
-    c->missing += n;
-}
-
 void counts_add_value(struct feature_counts *c, const struct feature_ref *f, const struct stat_value *v)
 {
     switch (v->kind) {

@@ -145,8 +145,3 @@ void dedupe_expect(const struct dedupe *d, const uint64_t key[2])
     if (d->cap)
         __builtin_prefetch(&d->table[home(d, key)], 1);
 }
-
-int64_t dedupe_held(const struct dedupe *d)
-{
-    return (int64_t)d->n;
-}

@@ -12,4 +12,3 @@ void dedupe_free(struct dedupe *d);
 bool dedupe_seen(struct dedupe *d, const uint64_t key[2], int64_t offset);
 /* Says that the key will be asked for in a moment: its place is far away in memory, and comes while other work is done. */
 void dedupe_expect(const struct dedupe *d, const uint64_t key[2]);
-int64_t dedupe_held(const struct dedupe *d);

@@ -74,11 +74,6 @@ void registry_free(struct registry *r)
     mem_free(r);
 }
 
-size_t registry_size(const struct registry *r)
-{
-    return r->known.len;
-}
-
 static struct project_info *project_info(struct registry *r, int32_t id)
 {
     for (size_t i = 0; i < r->n_projects; i++)

@@ -53,4 +53,3 @@ rc_t registry_resolve(struct registry *r, struct db *db, int32_t project_id, int
                       const struct inference_event *ev, struct resolved *ret, struct reject *why, struct err *e) MUST_CHECK;
 /* Nothing that was accumulated points to an endpoint any more: the deleted ones are freed. Not within a resolve's borrowing. */
 void registry_let_go(struct registry *r);
-size_t registry_size(const struct registry *r);

@@ -428,15 +428,6 @@ static void a_window_gets_one_revision_after_another(void **state)
     ok(window_get(t.db, 5, 8, never.start_us, never.end_us, &got, &e));
     assert_true(got.revision == 0 && got.late_rows == 1);
     assert_int_equal(window_get(t.db, 5, 8, T0, T0 + 1, &got, &e), E_NOTFOUND);
-    struct window *all = NULL;
-    size_t n = 0;
-    ok(windows_list(t.db, 5, 8, T0, T0 + 20 * MIN, &all, &n, &e));
-    assert_int_equal(n, 2);
-    assert_true(all[0].end_us == p.end_us);
-    mem_free(all);
-    ok(windows_list(t.db, 5, 8, p.end_us, T0 + 20 * MIN, &all, &n, &e));
-    assert_int_equal(n, 1);
-    mem_free(all);
 }
 
 /* Two controllers take the same window: one gets it. */
@@ -722,11 +713,6 @@ static void results_are_read(void **state)
     ok(results_read(t.db, p.id, 8, b, T0, T0 + 20 * MIN, &pt, &n, &held, &e));
     assert_true(n == 1 && pt[0].status == INT_MIN && pt[0].value == 0.25);
     mem_free(pt);
-    int status = 9;
-    ok(results_worst_status(t.db, p.id, 8, T0, &status, &e));
-    assert_int_equal(status, 2);
-    ok(results_worst_status(t.db, p.id, 8, T0 + 21 * MIN, &status, &e));
-    assert_int_equal(status, -1);
 }
 
 static void statistics_of_apps_have_a_newest(void **state)

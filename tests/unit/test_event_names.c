@@ -156,9 +156,7 @@ static void reject_table(void **state)
         assert_non_null(reject_name(code));
         assert_true(strlen(reject_title(code)) > 0);
         assert_true(i == REJECT_NONE || (reject_http_status(code) >= 400 && reject_http_status(code) <= 500));
-        assert_int_equal(reject_from_name(str_of(reject_name(code))), i);
     }
-    assert_int_equal(reject_from_name(STR("nothing_like_it")), REJECT_NONE);
     struct reject why;
     char long_field[500];
     memset(long_field, 'x', sizeof long_field - 1);

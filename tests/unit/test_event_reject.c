@@ -33,7 +33,8 @@ static void test_every_code_has_a_name_of_its_own(void **state)
 {
     (void)state;
     for (unsigned c = 1; c < REJECT_CODES; c++) {
-        assert_int_equal(reject_from_name(str_of(reject_name((enum reject_code)c))), c);
+        for (unsigned other = 0; other < c; other++)
+            assert_string_not_equal(reject_name((enum reject_code)other), reject_name((enum reject_code)c));
         assert_in_range(reject_http_status((enum reject_code)c), 400, 599);
     }
 }

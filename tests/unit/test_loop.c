@@ -1,7 +1,6 @@
-/* The loop: descriptors, timers, signals, posts; and the worker that lives beside it. */
+/* The loop: descriptors, timers, posts; and the worker that lives beside it. */
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 #include <setjmp.h>
@@ -22,7 +21,7 @@ struct fixture {
     struct loop *loop;
     struct loop_timer *timer;
     struct loop_fd *source, *victim;
-    int ends[2], calls, signals, order[8], n_order;
+    int ends[2], calls, order[8], n_order;
     struct err e;
 };
 
@@ -190,30 +189,6 @@ static void posts_come_from_any_thread(void **state)
     run(f);
 }
 
-static void on_usr(void *arg, int signo)
-{
-    struct fixture *f = arg;
-    f->signals += signo;
-    if (f->signals == SIGUSR1 + SIGUSR2)
-        loop_stop(f->loop);
-}
-
-static void signals_are_events(void **state)
-{
-    struct fixture *f = *state;
-    sigset_t set;
-    (void)sigemptyset(&set);
-    (void)sigaddset(&set, SIGUSR1);
-    (void)sigaddset(&set, SIGUSR2);
-    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
-    assert_int_equal(loop_on_signal(f->loop, SIGUSR1, on_usr, f, &f->e), OK);
-    assert_int_equal(loop_on_signal(f->loop, SIGUSR2, on_usr, f, &f->e), OK);
-    (void)kill(getpid(), SIGUSR1);
-    (void)kill(getpid(), SIGUSR2);
-    run(f);
-    assert_int_equal(f->signals, SIGUSR1 + SIGUSR2);
-}
-
 /* ---- workers ---- */
 
 static void work(struct worker *w, void *arg)
@@ -271,13 +246,9 @@ int main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
-        CASE(timers_come_in_their_order),
-        CASE(periods_do_not_drift_or_pile_up),
-        CASE(descriptors_are_watched),
-        CASE(a_removed_source_is_not_called),
-        CASE(posts_come_from_any_thread),
-        CASE(signals_are_events),
-        cmocka_unit_test(a_worker_is_woken_stopped_and_joined),
+        CASE(timers_come_in_their_order),        CASE(periods_do_not_drift_or_pile_up),
+        CASE(descriptors_are_watched),           CASE(a_removed_source_is_not_called),
+        CASE(posts_come_from_any_thread),        cmocka_unit_test(a_worker_is_woken_stopped_and_joined),
         cmocka_unit_test(a_wait_ends_by_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

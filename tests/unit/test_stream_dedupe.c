@@ -51,7 +51,6 @@ static void test_equals_a_plain_list(void **state)
         make_keys(keys, cases[c].range);
         for (size_t i = 0; i < RECORDS; i++)
             assert_int_equal(seen(d, keys[i], i), plain(keys, i, cases[c].horizon));
-        assert_in_range(dedupe_held(d), 1, cases[c].horizon + 1);
         dedupe_free(d);
     }
     mem_free(keys);
