@@ -1,6 +1,7 @@
 # One image a service: docker build --target stream --build-arg VERSION="$(scripts/version)" -t modelmon/stream:dev .
+# Without --target: modelmon, every service in one process, which needs no server.
 # Each holds its program, the libraries that it loads, and nothing else; uid 10001; its root may be read-only. A new
-# service is one more block at the end.
+# service is one more block before the last.
 ARG DEBIAN=debian:trixie-slim
 
 FROM ${DEBIAN} AS build
@@ -67,3 +68,12 @@ ENV HTTP_ADDR=127.0.0.1
 COPY --from=build /image/api/ /
 HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 CMD ["/usr/bin/api", "--check-ready"]
 ENTRYPOINT ["/usr/bin/api"]
+
+# It holds the api, which has no access control yet: as above.
+FROM runtime AS modelmon
+ENV HTTP_ADDR=127.0.0.1 DATA_DIR=/var/lib/modelmon
+COPY --from=build /image/modelmon/ /
+VOLUME /var/lib/modelmon
+HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 CMD ["/usr/bin/modelmon", "run", "--check-ready"]
+ENTRYPOINT ["/usr/bin/modelmon"]
+CMD ["run"]

@@ -1,4 +1,4 @@
-/* The SDK: a monitoring app is one file with one struct app and a main of three lines.
+/* The SDK: a monitoring app is one file with one struct app and a main of one line.
  *
  *   window event (bus or POST /) ──▶ endpoint record, reference, counts of the window (slots; recounted from the lake
  *   when the reference changed) ──▶ app.track() ──▶ results, metrics, statistics ──▶ writer topic, acknowledged ──▶ ledger
@@ -75,7 +75,9 @@ void app_result_judged(struct app_output *out, const char *name, double value, e
 
 struct app {
     const char *name, *version, *summary; /* name: as in the topic, default of APP_NAME */
-    bool needs_rows;                      /* the window event then waits for the lake and names its files */
+    /* Windows then close when the lake has caught up with them, and the event names the files. Every app of the project waits
+     * with it (the controller's README says so): for apps that judge texts or single rows. */
+    bool needs_rows;
     bool wants_empty;     /* windows without rows too: errors alone, or nothing at all (controller's EMPTY_REACH) */
     const char *projects; /* default of APP_PROJECTS; NULL: all */
     const struct config_key *keys; /* its own options, bound to an opts struct of opts_size */
