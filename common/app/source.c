@@ -34,7 +34,8 @@ static rc_t live_rows(struct app_source *src, const struct app_input *in, const 
         rc = lake_reader_open(&s->window.loader->reader, s->window.loader->lake, e);
     if (rc || !n_files)
         return rc;
-    return lake_read(s->window.loader->reader, paths, n_files, columns, n, in->start_us, in->end_us, fn, arg, e);
+    rc = lake_read(s->window.loader->reader, paths, n_files, columns, n, in->start_us, in->end_us, fn, arg, e);
+    return rc == E_NOTFOUND ? E_AGAIN : rc; /* retention took a file a moment ago: next time it is known to be gone */
 }
 
 static rc_t live_totals(struct app_source *src, int64_t start_us, int64_t end_us, struct app_totals *ret, struct err *e)

@@ -149,6 +149,8 @@ static rc_t recount(struct recount *rc, struct err *e)
     rc_t r = window_files(rc->src, &mem, &files, &n, &gone, e);
     if (!r && n)
         r = read_lake(rc, files, n, e);
+    if (r == E_NOTFOUND) /* retention took it a moment ago: next time it is known to be gone */
+        r = E_AGAIN;
     arena_done(&mem);
     return r;
 }

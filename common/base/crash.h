@@ -67,6 +67,9 @@
     X(close_outbox)                                                                                                    \
     X(close_commit)                                                                                                    \
     X(fold_write)                                                                                                      \
+    X(retention_day)                                                                                                   \
+    X(retention_file)                                                                                                  \
+    X(retention_folder)                                                                                                \
     X(relay_read)                                                                                                      \
     X(relay_produce)                                                                                                   \
     X(relay_ack)                                                                                                       \

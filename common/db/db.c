@@ -269,6 +269,8 @@ rc_t db_days_drop_but(struct db *db, const char *table, int64_t cutoff_us, db_ne
         if (!rc)
             rc = db_scope_end(db, own, day_drop(db, table, cutoff_us, needed, &end, &whole, e), e);
         dropped += !rc && end && whole;
+        if (!rc && end)
+            CRASH_POINT(retention_day);
     }
     if (rc == E_CONFLICT) /* it stays, and all after it */
         rc = OK;

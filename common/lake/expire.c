@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/crash.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/time.h"
@@ -55,6 +56,12 @@ static bool is_quiet(const char *path)
     return lstat(path, &st) == 0 && (int64_t)st.st_mtime < clock_now_us() / USEC_PER_SEC - QUIET_S;
 }
 
+static void count_file(struct walk *w)
+{
+    w->files++;
+    CRASH_POINT(retention_file);
+}
+
 /* All of a folder, then itself. */
 static rc_t remove_all(struct walk *w, const char *dir, int depth, struct err *e)
 {
@@ -72,13 +79,13 @@ static rc_t remove_all(struct walk *w, const char *dir, int depth, struct err *e
         else if (!is_quiet(path.data))
             continue;
         else if (unlink(path.data) == 0)
-            w->files++;
+            count_file(w);
         else if (errno != ENOENT)
             rc = err_set(e, E_AGAIN, "%.150s: %s", path.data, strerror(errno));
     }
     list_free(names, n);
-    if (!rc && quiet)
-        (void)rmdir(dir); /* not when something is left in it */
+    if (!rc && quiet && rmdir(dir) == 0) /* not when something is left in it */
+        CRASH_POINT(retention_folder);
     return rc;
 }
 

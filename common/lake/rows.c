@@ -170,6 +170,10 @@ static void keep_others(struct lake_file *f, size_t row, const struct value *inp
 /* false: the value's type is not the column's. *odd: perhaps is_other. */
 static bool take_value(struct lake_file *f, const struct value *v, enum column_type type, union cell *ret, bool *odd)
 {
+    if (type == COLUMN_NUMBER && v->type == VALUE_NUMBER) { /* nearly all */
+        ret->num = v->num;
+        return true;
+    }
     if (column_is_double(type) && type != COLUMN_UNKNOWN && (v->type == VALUE_NUMBER || v->type == VALUE_BOOL)) {
         ret->num = v->num;
         *odd |= (v->type == VALUE_BOOL) != (type == COLUMN_BOOL);

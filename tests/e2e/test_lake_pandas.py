@@ -1,6 +1,8 @@
 """Parquet of the lake as others read it: pandas, pyarrow over the whole folder, and an MLRun feature set's way of doing so."""
+import ctypes
 import math
 import os
+import re
 import subprocess
 
 import pandas as pd
@@ -68,6 +70,39 @@ def test_the_folder_reads_as_a_partitioned_set(lake):
     assert set(table["key"].to_pylist()) == {UID} and set(table["hour"].to_pylist()) == {0, 1}
     df = pd.read_parquet(base / f"key={UID}", filters=[("timestamp", ">", pd.Timestamp("2025-01-01 01:00", tz="UTC"))])
     assert len(df) == 100 and (df.hour.astype(int) == 1).all()
+
+
+def readme(language, folder):
+    """The note's lines, with this lake for the one they speak of."""
+    with open(os.path.join(ROOT, "services/stream/README.md"), encoding="utf-8") as f:
+        (block,) = re.findall(rf"```{language}\n(.*?)```", f.read(), re.S)
+    return block.replace("LAKE_DIR/shop", f"{folder}/my-proj").replace("key=UID", f"key={UID}")
+
+
+def test_the_readmes_lines_for_pandas(lake):
+    names = {}
+    exec(readme("python", lake[0]), names)  # pylint: disable=exec-used
+    assert len(names["rows"]) == 200 and names["rows"].y.sum() == sum(range(100)) + 100
+    assert names["rows"].timestamp.is_monotonic_increasing and set(names["rows"].modelmon_other.dropna()) == {'{"y":true}'}
+
+
+def test_the_readmes_lines_for_duckdb(lake):
+    duck = ctypes.CDLL(os.path.join(ROOT, ".deps/duckdb/lib/libduckdb.so"))
+    db, con, result = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.create_string_buffer(256)
+    duck.duckdb_value_int64.restype = ctypes.c_int64
+    duck.duckdb_row_count.restype = ctypes.c_uint64
+    duck.duckdb_result_error.restype = ctypes.c_char_p
+    assert duck.duckdb_open(None, ctypes.byref(db)) == 0 and duck.duckdb_connect(db, ctypes.byref(con)) == 0
+    answers = []
+    for line in readme("sql", lake[0]).splitlines():
+        assert duck.duckdb_query(con, line.encode(), result) == 0, duck.duckdb_result_error(result)
+        rows = duck.duckdb_row_count(result)
+        column = 1 if " AS n " in line else 0
+        answers.append([duck.duckdb_value_int64(result, ctypes.c_uint64(column), ctypes.c_uint64(r)) for r in range(rows)])
+        duck.duckdb_destroy_result(result)
+    duck.duckdb_disconnect(ctypes.byref(con))
+    duck.duckdb_close(ctypes.byref(db))
+    assert answers[1:] == [[100, 100], [100]]
 
 
 def test_mlruns_parquet_target_reads_it(lake):
