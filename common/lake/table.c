@@ -210,6 +210,14 @@ size_t lake_table_columns(const struct lake_table *t, const struct lake_table_co
     return t->n;
 }
 
+size_t lake_table_find(const struct lake_table *t, const char *name)
+{
+    size_t i = 0;
+    while (i < t->n && strcmp(t->columns[i].name, name) != 0)
+        i++;
+    return i;
+}
+
 /* ---- reading ---- */
 static void make_query(const struct lake_table *t, struct buf *sql)
 {
