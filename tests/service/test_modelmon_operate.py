@@ -121,7 +121,7 @@ def test_the_embedded_default_too(tmp_path):
             return sum(r["next_offset"] or 0 for r in shown if r["pipeline"] == "statistics")
         mm.wait_for(lambda: rows() == 2)
         mm.wait_for(lambda: m.metric("modelmon_stream_events_total", sink="statistics", outcome="taken") == 1)
-        assert tool("dead-letters", "list") == ""
+        assert tool("dead-letters", "list") == "none\n"
 
 
 def test_a_post_without_its_topic_is_to_be_tried_again():
