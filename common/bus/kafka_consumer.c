@@ -70,13 +70,17 @@ static rc_t make_conf(const struct bus_config *cfg, const char *group, rd_kafka_
     int ms = kafka_ms(kafka_or(cfg->session_us, 10 * USEC_PER_SEC));
     (void)snprintf(session, sizeof session, "%d", ms);
     (void)snprintf(beat, sizeof beat, "%d", ms / 3 < 1000 ? ms / 3 : 1000); /* also how soon a rebalance is heard of */
+    /* Before 2.2 a full queue is filled again after a second at the latest, and no option says sooner: it holds a second's work. */
+    bool rests = rd_kafka_version() < 0x020200ff;
     const struct kafka_option soft[] = {
         {"session.timeout.ms", session},
         {"heartbeat.interval.ms", beat},
         {"partition.assignment.strategy", "range"},
         {"topic.metadata.refresh.interval.ms", "1000"}, /* how soon a topic made later is seen */
-        {"queued.max.messages.kbytes", "65536"},
+        {"queued.min.messages", "10000000"}, /* the queue is bounded by its bytes alone */
+        {"queued.max.messages.kbytes", rests ? "131072" : "65536"},
         {"fetch.wait.max.ms", "250"}, /* a resumed partition waits so long at most */
+        {rests ? NULL : "fetch.queue.backoff.ms", "20"},
         {NULL, NULL},
     };
     const struct kafka_option hard[] = {
