@@ -77,7 +77,7 @@ static rc_t make_conf(const struct bus_config *cfg, const char *group, rd_kafka_
         {"heartbeat.interval.ms", beat},
         {"partition.assignment.strategy", "range"},
         {"topic.metadata.refresh.interval.ms", "1000"}, /* how soon a topic made later is seen */
-        {"queued.min.messages", "10000000"}, /* the queue is bounded by its bytes alone */
+        {"queued.min.messages", "10000000"},            /* the queue is bounded by its bytes alone */
         {"queued.max.messages.kbytes", rests ? "131072" : "65536"},
         {"fetch.wait.max.ms", "250"}, /* a resumed partition waits so long at most */
         {rests ? NULL : "fetch.queue.backoff.ms", "20"},
