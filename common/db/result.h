@@ -32,6 +32,10 @@ rc_t app_statistics_upsert(struct db *db, const struct app_statistic_row *rows, 
 rc_t app_statistic_latest(struct db *db, int32_t project_id, int64_t endpoint_id, int32_t app_id, const char *name,
                           char **ret_body, int64_t *ret_timestamp_us, struct err *e) MUST_CHECK;
 
+/* All that an app has reported of an endpoint (0: of every one of the project). In steps, each its own: outside of a transaction; once
+ * more deletes the rest. */
+rc_t results_delete(struct db *db, int32_t project_id, int32_t app_id, int64_t endpoint_id, struct err *e) MUST_CHECK;
+
 struct metric_entry {
     int32_t id;
     char *app, *name;

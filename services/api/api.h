@@ -31,7 +31,7 @@ struct api {
     struct cache_config cache;
     struct pool *pool;
     struct service *service;
-    struct http_route rows[96]; /* made from api_routes[] */
+    struct http_route rows[192]; /* made from api_routes[] */
 };
 
 /* The pairs of a query. */
@@ -81,6 +81,8 @@ rc_t call_bool(struct call *c, const char *name, const char *alias, bool *ret, s
 rc_t call_time(struct call *c, const char *name, int64_t *ret_us, struct err *e) MUST_CHECK;
 /* The same for clients that leave the offset out: UTC. */
 rc_t call_time_naive(struct call *c, const char *name, int64_t *ret_us, struct err *e) MUST_CHECK;
+/* start and end, which need an offset: end is now unless given, start a day before it; at most 400 days lie between. */
+rc_t call_span(struct call *c, int64_t *ret_start_us, int64_t *ret_end_us, struct err *e) MUST_CHECK;
 rc_t call_i64(struct call *c, const char *name, int64_t min, int64_t max, int64_t *ret, struct err *e) MUST_CHECK;
 /* All values of a repeated key, in the call's arena. At most API_LIST_MAX. */
 rc_t call_list(struct call *c, const char *name, const struct str **ret, size_t *n, struct err *e) MUST_CHECK;
@@ -167,6 +169,12 @@ rc_t get_reference(struct call *c, struct err *e);
 rc_t get_reference_versions(struct call *c, struct err *e);
 rc_t get_metrics(struct call *c, struct err *e); /* metrics.c */
 rc_t get_metrics_values(struct call *c, struct err *e);
+rc_t get_metrics_of_several(struct call *c, struct err *e); /* several.c */
+rc_t delete_metrics(struct call *c, struct err *e);
+rc_t get_drift_over_time(struct call *c, struct err *e);
+rc_t list_summaries(struct call *c, struct err *e); /* summary.c */
+rc_t get_summary(struct call *c, struct err *e);
+rc_t get_stream_url(struct call *c, struct err *e);
 rc_t list_apps(struct call *c, struct err *e); /* apps.c */
 rc_t put_app(struct call *c, struct err *e);
 rc_t list_ledger(struct call *c, struct err *e); /* operate.c */

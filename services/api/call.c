@@ -3,9 +3,12 @@
 #include "api.h"
 
 #include <stdio.h>
+#include "base/clock.h"
 #include "base/num.h"
 #include "base/time.h"
 #include "event/names.h"
+
+#define SPAN_MAX_US (400 * API_DAY_US)
 
 bool call_value(struct call *c, const char *name, size_t nth, struct str *ret)
 {
@@ -59,6 +62,28 @@ rc_t call_time_naive(struct call *c, const char *name, int64_t *ret_us, struct e
     struct str s = call_str(c, name, NULL);
     if (s.n && time_parse(s, 0, ret_us) != OK)
         return err_set(e, E_INVALID, "%s: an ISO 8601 time is wanted", name);
+    return OK;
+}
+
+rc_t call_span(struct call *c, int64_t *ret_start_us, int64_t *ret_end_us, struct err *e)
+{
+    const int64_t none = INT64_MIN;
+    int64_t start = none, end = none;
+    rc_t rc = call_time(c, "start", &start, e);
+    if (rc == OK)
+        rc = call_time(c, "end", &end, e);
+    if (rc != OK)
+        return rc;
+    if (end == none)
+        end = clock_now_us();
+    if (start == none)
+        start = end - API_DAY_US;
+    if (start > end)
+        return err_set(e, E_INVALID, "start: must not be after end");
+    if (end - start > SPAN_MAX_US)
+        return err_set(e, E_LIMIT, "start: at most 400 days before end");
+    *ret_start_us = start;
+    *ret_end_us = end;
     return OK;
 }
 

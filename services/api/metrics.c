@@ -1,20 +1,16 @@
 /* Owns the metrics routes, in MLRun's forms: the names there are, and their values over time. The pseudo metric
  * {project}.mlrun-infra.metric.invocations is the estimated number of predictions on a grid of ten minutes. */
-#include "api.h"
+#include "metrics.h"
 
 #include <string.h>
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/time.h"
-#include "db/result.h"
 #include "db/slot.h"
 #include "event/names.h"
 
-#define INFRA_APP "mlrun-infra"
-#define INVOCATIONS "invocations"
 #define GRID_US (10 * 60 * USEC_PER_SEC)
 #define NAMES_MAX 100
-#define SPAN_MAX_US (400 * API_DAY_US)
 
 static const char *const type_names[] = {[METRIC_RESULT] = "result", [METRIC_METRIC] = "metric"};
 
@@ -38,13 +34,36 @@ static void write_name(struct json_writer *w, const struct project *p, const cha
     jw_object_end(w);
 }
 
-static rc_t read_types(struct call *c, bool *ret_results, bool *ret_metrics, struct err *e)
+void metric_name_write(struct json_writer *w, const struct project *p, const struct metric_entry *m)
+{
+    write_name(w, p, m->app, m->name, m->type, m->result_kind);
+}
+
+void metric_invocations_write(struct json_writer *w, const struct project *p)
+{
+    write_name(w, p, INFRA_APP, INVOCATIONS, METRIC_METRIC, -1);
+}
+
+rc_t metric_types_read(struct call *c, bool ret[2], struct err *e)
 {
     struct str type = call_str(c, "type", NULL);
     bool all = type.n == 0 || str_eqz(type, "all");
-    *ret_results = all || str_eqz(type, "results");
-    *ret_metrics = all || str_eqz(type, "metrics");
-    return *ret_results || *ret_metrics ? OK : err_set(e, E_INVALID, "type: all, results or metrics is wanted");
+    ret[METRIC_RESULT] = all || str_eqz(type, "results");
+    ret[METRIC_METRIC] = all || str_eqz(type, "metrics");
+    return ret[METRIC_RESULT] || ret[METRIC_METRIC] ? OK : err_set(e, E_INVALID, "type: all, results or metrics is wanted");
+}
+
+void metric_names_write(struct json_writer *w, const struct project *p, const struct metric_entry *m, size_t n,
+                        const bool wanted[2])
+{
+    jw_array(w);
+    for (int type = METRIC_RESULT; type <= METRIC_METRIC; type++) /* results first, as MLRun does */
+        for (size_t i = 0; i < n; i++)
+            if (wanted[type] && (int)m[i].type == type)
+                metric_name_write(w, p, &m[i]);
+    if (wanted[METRIC_METRIC])
+        metric_invocations_write(w, p);
+    jw_array_end(w);
 }
 
 rc_t get_metrics(struct call *c, struct err *e)
@@ -55,7 +74,7 @@ rc_t get_metrics(struct call *c, struct err *e)
     size_t n = 0;
     bool wanted[2];
     struct json_writer w;
-    rc_t rc = read_types(c, &wanted[METRIC_RESULT], &wanted[METRIC_METRIC], e);
+    rc_t rc = metric_types_read(c, wanted, e);
     if (rc == OK)
         rc = call_project(c, &p, e);
     if (rc == OK)
@@ -64,14 +83,7 @@ rc_t get_metrics(struct call *c, struct err *e)
         rc = metrics_list(c->db, p.id, ep.id, &m, &n, e);
     if (rc == OK) {
         jw_init(&w, &c->out, JSON_NAN_NULL);
-        jw_array(&w);
-        for (int type = METRIC_RESULT; type <= METRIC_METRIC; type++) /* results first, as MLRun does */
-            for (size_t i = 0; i < n; i++)
-                if (wanted[type] && (int)m[i].type == type)
-                    write_name(&w, &p, m[i].app, m[i].name, m[i].type, m[i].result_kind);
-        if (wanted[METRIC_METRIC])
-            write_name(&w, &p, INFRA_APP, INVOCATIONS, METRIC_METRIC, -1);
-        jw_array_end(&w);
+        metric_names_write(&w, &p, m, n, wanted);
     }
     metrics_free(m, n);
     endpoint_done(&ep);
@@ -108,26 +120,6 @@ static rc_t read_names(struct call *c, const struct project *p, struct values_qu
                            "'%.*s'",
                            STR_FMT(q->names[i]), p->name, STR_FMT(q->fqns[i].project));
     }
-    return OK;
-}
-
-static rc_t read_span(struct call *c, struct values_query *q, struct err *e)
-{
-    int64_t now = clock_now_us(), none = INT64_MIN;
-    q->start_us = q->end_us = none;
-    rc_t rc = call_time(c, "start", &q->start_us, e);
-    if (rc == OK)
-        rc = call_time(c, "end", &q->end_us, e);
-    if (rc != OK)
-        return rc;
-    if (q->end_us == none)
-        q->end_us = now;
-    if (q->start_us == none)
-        q->start_us = q->end_us - API_DAY_US;
-    if (q->start_us > q->end_us)
-        return err_set(e, E_INVALID, "start: must not be after end");
-    if (q->end_us - q->start_us > SPAN_MAX_US)
-        return err_set(e, E_LIMIT, "start: at most 400 days before end");
     return OK;
 }
 
@@ -246,7 +238,7 @@ rc_t get_metrics_values(struct call *c, struct err *e)
     if (rc == OK)
         rc = read_names(c, &p, &q, e);
     if (rc == OK)
-        rc = read_span(c, &q, e);
+        rc = call_span(c, &q.start_us, &q.end_us, e);
     if (rc == OK)
         rc = call_endpoint(c, &p, &ep, e);
     if (rc == OK)

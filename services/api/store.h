@@ -57,3 +57,27 @@ rc_t store_drift(struct db *db, int32_t project_id, int64_t endpoint_id, const c
                  int64_t limit, struct drift_point **ret, size_t *n, struct db_rows **ret_rows, struct err *e) MUST_CHECK;
 /* Endpoints of a project. */
 rc_t store_endpoint_count(struct db *db, int32_t project_id, int64_t *ret, struct err *e) MUST_CHECK;
+
+/* Steps of step_us in which windows ended whose worst status was suspected (1) or detected (2): in how many endpoints. Ordered; mem_free. */
+struct drift_bin {
+    int64_t start_us, suspected, detected;
+};
+rc_t store_drift_bins(struct db *db, int32_t project_id, int64_t from_us, int64_t to_us, int64_t step_us,
+                      struct drift_bin **ret, size_t *n, struct err *e) MUST_CHECK;
+/* What each app of a project has found in windows that ended in (from, to]. mem_free. */
+struct app_found {
+    int32_t app_id;
+    int64_t suspected, detected, endpoints;
+};
+rc_t store_found(struct db *db, int32_t project_id, int64_t from_us, int64_t to_us, struct app_found **ret, size_t *n,
+                 struct err *e) MUST_CHECK;
+/* The newest value of each metric of an app in (from, to], of several endpoints the worst. */
+struct newest_value {
+    struct str name; /* borrowed from *ret_rows */
+    bool is_result;
+    int kind, status; /* of results */
+    double value;
+    int64_t end_us;
+};
+rc_t store_newest(struct db *db, int32_t project_id, int32_t app_id, int64_t from_us, int64_t to_us,
+                  struct newest_value **ret, size_t *n, struct db_rows **ret_rows, struct err *e) MUST_CHECK;

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import signal
+import sqlite3
 import struct
 import subprocess
 import tempfile
@@ -55,14 +56,15 @@ class Answer:
 
 
 class Api:
-    """with Api() as api: api.get("/api/v1/healthz").json"""
+    """with Api() as api: api.get("/api/v1/healthz").json. backend: postgres, or sqlite, a file of its own."""
 
-    def __init__(self, database=None, wait=True, **env):
+    def __init__(self, database=None, wait=True, backend="postgres", **env):
         server, _, _ = os.environ["MM_TEST_PG"].rpartition("/")
         self.database = database or "mm_api_" + uuid.uuid4().hex[:12]
         self.server = server
-        self.url = f"{server}/{self.database}"
         self.folder = tempfile.TemporaryDirectory(prefix="mm-api-")
+        self.file = os.path.join(self.folder.name, "db") if backend == "sqlite" else None
+        self.url = f"sqlite:///{self.file}" if self.file else f"{server}/{self.database}"
         self.port_file = os.path.join(self.folder.name, "port")
         self.log = os.path.join(self.folder.name, "log")
         self.env = dict(os.environ, HTTP_PORT="0", HTTP_PORT_FILE=self.port_file, SYSTEM_ID="test",
@@ -105,6 +107,8 @@ class Api:
         self.folder.cleanup()
 
     def drop(self):
+        if self.file:
+            return
         db = psycopg2.connect(f"{self.server}/postgres")
         db.autocommit = True
         with db.cursor() as cursor:
@@ -151,6 +155,13 @@ class Api:
         return answer.json
 
     def sql(self, statement, *values):
+        if self.file:
+            db = sqlite3.connect(self.file, timeout=20)
+            try:
+                with db:
+                    return db.execute(statement.replace("%s", "?"), values).fetchall()
+            finally:
+                db.close()
         db = psycopg2.connect(self.url)
         try:
             with db, db.cursor() as cursor:
@@ -201,8 +212,6 @@ class Rows:
 
     def __init__(self, api, project, uid, app="histogram-data-drift"):
         self.api = api
-        for table in ("slots", "results", "app_statistics", "windows"):
-            api.sql(f"CREATE TABLE IF NOT EXISTS {table}_rest PARTITION OF {table} DEFAULT")
         self.project_id, self.endpoint_id = api.sql(
             "SELECT p.id, e.id FROM projects p JOIN endpoints e ON e.project_id = p.id WHERE p.name = %s AND e.uid = %s",
             project, uid)[0]
@@ -210,6 +219,13 @@ class Rows:
                               "ON CONFLICT (project_id, name) DO UPDATE SET name = EXCLUDED.name RETURNING id",
                               self.project_id, app)[0][0]
         self.offset = 0
+
+    def day(self, table, at_us):
+        """The partition of that day, as the writer makes it."""
+        day = at_us // DAY * DAY
+        if not self.api.file:
+            self.api.sql(f"CREATE TABLE IF NOT EXISTS {table}_p{time.strftime('%Y%m%d', time.gmtime(day // SECOND))} "
+                         f"PARTITION OF {table} FOR VALUES FROM ({day}) TO ({day + DAY})")
 
     def metric(self, name, kind=None):
         found = self.api.sql("SELECT id FROM metrics WHERE app_id = %s AND name = %s AND type = %s", self.app_id, name,
@@ -219,20 +235,24 @@ class Rows:
             self.project_id, self.app_id, 0 if kind is not None else 1, name, kind)[0][0]
 
     def result(self, end_us, value, status, name="general_drift", kind=0, length_us=60 * SECOND, extra="{}", late_us=400000):
+        self.day("results", end_us)
         self.api.sql("INSERT INTO results VALUES (%s, %s, %s, %s, %s, 0, 1, %s, %s, %s, '', %s)", self.project_id,
                      self.endpoint_id, self.metric(name, kind), end_us - length_us, end_us, value, status, extra,
                      end_us + late_us)
 
     def value(self, end_us, value, name, length_us=60 * SECOND):
+        self.day("results", end_us)
         self.api.sql("INSERT INTO results VALUES (%s, %s, %s, %s, %s, 0, 1, %s, NULL, '', '', %s)", self.project_id,
                      self.endpoint_id, self.metric(name), end_us - length_us, end_us, value, end_us + SECOND)
 
     def statistic(self, end_us, name, body, length_us=60 * SECOND):
+        self.day("app_statistics", end_us)
         self.api.sql("INSERT INTO app_statistics VALUES (%s, %s, %s, %s, %s, %s, 0, 1, %s, %s, %s)", self.project_id,
                      self.endpoint_id, self.app_id, name, end_us - length_us, end_us, json.dumps(body), end_us, end_us)
 
     def slot(self, start_us, requests=1, rows=1, errors=0, latency_us=1000, estimated=None):
         self.offset += 1
+        self.day("slots", start_us)
         self.api.sql("INSERT INTO slots VALUES (%s, %s, %s, %s, 0, 1, 0, 't', 0, %s, %s, %s, %s, %s, 1, %s)", self.project_id,
                      self.endpoint_id, start_us, 60 * SECOND, self.offset, requests, rows, errors,
                      float(rows if estimated is None else estimated), slot_body(requests, rows, errors, latency_us))
