@@ -19,9 +19,9 @@ static void plan_name(struct buf *out, const struct lake_range *range)
     buf_addf(out, PLANS "/%s-%d-g%d", range->part.topic, range->part.partition, range->part.generation);
 }
 
-static void add_head(struct buf *out, const struct lake_range *range)
+static void add_start(struct buf *out, const struct lake_range *range)
 {
-    buf_addf(out, "%lld %lld\n", (long long)range->start_offset, (long long)range->end_offset);
+    buf_addf(out, "%lld ", (long long)range->start_offset);
 }
 
 static rc_t failed(const char *what, struct err *e)
@@ -52,15 +52,16 @@ static rc_t read_plan(const struct lake_tmp *t, const char *name, struct buf *re
     return rc;
 }
 
-/* Names of the earlier attempts that ours are not. A plan of another range is of one that was committed. */
+/* Names of the earlier attempts that ours are not. A plan with another start is of a range that was committed; the end may
+ * be another, when the pipeline tries smaller steps. */
 static void take_earlier(struct lake_plan *p, const struct lake_range *range, struct str text)
 {
     CLEANUP(buf_done) struct buf head = {0};
-    add_head(&head, range);
+    add_start(&head, range);
     if (text.n < head.len || memcmp(text.p, head.data, head.len) != 0)
         return;
-    const char *end = text.p + text.n, *nl;
-    for (const char *at = text.p + head.len; at < end && (nl = memchr(at, '\n', (size_t)(end - at))); at = nl + 1) {
+    const char *end = text.p + text.n, *nl = memchr(text.p, '\n', text.n);
+    for (const char *at = nl ? nl + 1 : end; at < end && (nl = memchr(at, '\n', (size_t)(end - at))); at = nl + 1) {
         struct str path = {at, (size_t)(nl - at)};
         if (!map_get(&p->ours, path) && lake_is_below_root(path))
             map_put(&p->others, path, p);
@@ -119,7 +120,8 @@ rc_t lake_plan_write(struct lake_plan *ret, const struct lake_tmp *t, const stru
     if (rc)
         return rc;
     take_earlier(ret, range, buf_str(&before));
-    add_head(&text, range);
+    add_start(&text, range);
+    buf_addf(&text, "%lld\n", (long long)range->end_offset);
     add_paths(&text, &ret->ours);
     add_paths(&text, &ret->others);
     return put_plan(t, name.data, buf_str(&text), e);

@@ -12,9 +12,10 @@ static struct part *full(struct pipeline_part *pub)
     return (struct part *)(void *)pub;
 }
 
-static bool at_limit_or_free(const struct part *part)
+/* In the search for what cannot be written an intent is fulfilled in smaller steps. */
+static bool may_flush(const struct pipeline *p, const struct part *part)
 {
-    return part->limit < 0 || part->pub.position >= part->limit;
+    return part->limit < 0 || part->pub.position >= part->limit || p->poison.step;
 }
 
 bool pipeline_limit_reached(const struct pipeline *p)
@@ -40,7 +41,7 @@ static size_t gather(struct pipeline *p)
         struct part *part = p->parts[i];
         bool moved = part->pub.position > part->pub.next_offset;
         bool frontier = frontier_of(p, part) != 0;
-        if (part->lost || !at_limit_or_free(part) || !(moved || frontier))
+        if (part->lost || !may_flush(p, part) || !(moved || frontier))
             continue;
         size_t at = n++;
         for (; at > 0; at--) {
@@ -62,7 +63,7 @@ static void fenced(struct pipeline *p, struct part *part)
     part->lost = true; /* another owns it; the bus will say so, or has said so to a process that slept … */
     int64_t session = p->cfg.bus->session_us > 0 ? p->cfg.bus->session_us : 10 * USEC_PER_SEC;
     p->reclaim_us = clock_mono_us() + session + USEC_PER_SEC; /* … and else a claim that came late has fenced the true owner */
-    p->cfg.ops->done(p->cfg.self, &part->pub, false);
+    pipeline_done(p, part, false);
 }
 
 static rc_t intend(struct pipeline *p, size_t n, struct err *e)
@@ -71,7 +72,7 @@ static rc_t intend(struct pipeline *p, size_t n, struct err *e)
     rc_t rc = schema_seq_now(p->db, &seq, e);
     for (size_t i = 0; rc == OK && i < n; i++) {
         struct part *part = full(p->flushing[i]);
-        if (part->limit >= 0 || part->pub.position <= part->pub.next_offset)
+        if ((part->limit >= 0 && part->pub.position >= part->limit) || part->pub.position <= part->pub.next_offset)
             continue;
         rc = ledger_intend(p->db, p->cfg.name, part->pub.topic, part->pub.partition, part->epoch, part->pub.position,
                            seq, e);
@@ -101,6 +102,8 @@ static rc_t transact(struct pipeline *p, size_t n, struct err *e)
     CRASH_POINT(flush_lock);
     if (rc == OK)
         rc = p->cfg.ops->write(p->cfg.self, p->db, p->flushing, n, e);
+    if (rc == OK)
+        rc = dead_letters_write(p->dead, p->db, p->flushing, n, e);
     CRASH_POINT(flush_write);
     for (size_t i = 0; rc == OK && i < n; i++) {
         struct part *part = full(p->flushing[i]);
@@ -152,7 +155,8 @@ static void committed(struct pipeline *p, size_t n)
         part->limit = -1;
         part->pub.schema_seq = 0;
         at[i] = (struct bus_partition){part->pub.topic, part->pub.partition, part->pub.next_offset};
-        p->cfg.ops->done(p->cfg.self, &part->pub, true);
+        poison_committed(p, part);
+        pipeline_done(p, part, true);
     }
     CRASH_POINT(flush_done);
     bus_consumer_note(p->bus, at, n);
@@ -181,16 +185,18 @@ rc_t pipeline_flush(struct pipeline *p, bool *ret_more, struct err *e)
         *ret_more = settled == OK; /* what has come since */
         return settled == E_CONFLICT ? E_AGAIN : settled;
     }
-    size_t n = gather(p);
+    size_t n = p->n_flushing = gather(p);
     *ret_more = p->cfg.intent && n > 1;
     if (n == 0)
         return OK;
     if (*ret_more)
-        n = 1;
+        n = p->n_flushing = 1;
     rc_t rc = p->cfg.intent ? intend(p, n, e) : OK;
     CRASH_POINT(flush_intend);
     if (rc == OK)
         rc = p->cfg.ops->prepare(p->cfg.self, p->db, p->flushing, n, e);
+    if (rc == OK)
+        rc = dead_letters_prepare(p->dead, p->db, p->flushing, n, e);
     CRASH_POINT(flush_prepare);
     if (rc == OK)
         rc = transact(p, n, e);

@@ -1,11 +1,12 @@
 /* What the files of the pipeline share: the loop (pipeline.c), topics (topics.c), partitions (parts.c), flushing (flush.c),
- * knowing a log again (known.c). */
+ * knowing a log again (known.c), the record that cannot be written (poison.c). */
 #pragma once
 #include <stdatomic.h>
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "db/ledger.h"
+#include "pipeline/deadletter.h"
 #include "pipeline/pipeline.h"
 #include "service/worker.h"
 
@@ -21,6 +22,8 @@ struct part {
     int64_t reached_us;        /* newest note that position has reached */
     int64_t frontier_us;       /* what the ledger has */
     int64_t moving_us;         /* what the transaction under way moves it to; 0: it does not */
+    size_t taken;              /* records since the last commit that the handler has */
+    int64_t last_taken;        /* the newest of them */
     int64_t end;               /* newest end of the log that was told; records below it may still be kept */
     int64_t log_end;           /* of the log when it was last asked; 0: not yet */
     int64_t floor;             /* no warm-up below */
@@ -48,6 +51,19 @@ struct topic_state {
     bool ready; /* exists on the bus, and its partitions have ledger rows */
 };
 
+/* What cannot be written, however often it is tried, and what is done to find it. */
+struct poison {
+    size_t step;  /* a flush is due at so many records; 0: no search */
+    int64_t left; /* so many are to be committed in such steps */
+    struct poison_found {
+        const char *topic;
+        int32_t partition;
+        int64_t offset;
+        char words[160];
+    } * found; /* refused when they come again; of a partition one at the most */
+    size_t n;
+};
+
 struct pipeline {
     struct pipeline_config cfg;
     struct bus_consumer *bus;
@@ -63,6 +79,7 @@ struct pipeline {
     size_t n_parts;
     struct part *recent;             /* of the last record: records come in runs */
     struct pipeline_part **flushing; /* room for n_parts */
+    size_t n_flushing;               /* of the last flush */
     size_t unsettled; /* so many of them are in a transaction of which nobody knows whether it was committed */
 
     struct bus_partition *waiting; /* assigned, not claimed yet */
@@ -74,6 +91,9 @@ struct pipeline {
     int64_t reclaim_us; /* a partition was fenced: if the bus still says it is ours by then, claim again; monotonic, 0: no */
     int64_t next_topics_us, next_note_us, next_tick_us; /* monotonic */
     size_t known_at;                                    /* the partition whose log is looked at next */
+
+    struct poison poison;
+    struct dead_letters *dead; /* the poison's */
 
     struct kept *kept_first, **kept_end;
     bool paused;
@@ -88,6 +108,8 @@ struct pipeline {
 void pipeline_stall(struct pipeline *p, const char *what, const struct err *e);
 void pipeline_clear_stall(struct pipeline *p);
 void pipeline_die(struct pipeline *p, const struct err *e) __attribute__((noreturn));
+/* Of a partition, NULL: of all: its records are durable, or forgotten. */
+void pipeline_done(struct pipeline *p, struct part *part, bool committed);
 
 /* topics.c: OK, or the first that has to wait. recheck: looks at the number of partitions too. */
 rc_t topics_refresh(struct pipeline *p, bool recheck, struct err *e) MUST_CHECK;
@@ -99,6 +121,17 @@ void parts_claim(struct pipeline *p);   /* what waits: ledger claim, then one st
 void parts_drop(struct pipeline *p);    /* all of them, uncommitted work included */
 void parts_reclaim(struct pipeline *p); /* as at an assignment: of partitions that are ours, but were fenced */
 void parts_note(struct pipeline *p);    /* (now, end) of each partition */
+
+/* poison.c */
+/* The flush was refused for good: the partitions are claimed again, and flushed in smaller steps. False: it had no record to blame. */
+bool poison_search(struct pipeline *p, const struct err *e);
+/* This record was. It is refused when it comes again, after a claim: what the handler had taken of it is forgotten. */
+void poison_found(struct pipeline *p, const struct part *part, int64_t offset, const struct err *e);
+/* Whether it was found, and is refused now. */
+bool poison_refuse(struct pipeline *p, const struct part *part, const struct pipeline_record *r);
+bool poison_step(const struct pipeline *p);                         /* as many records as a step has were taken */
+void poison_committed(struct pipeline *p, const struct part *part); /* before its pipeline_done */
+void poison_forget(struct pipeline *p);
 
 /* known.c: whether a log is still the one that was read. */
 /* The partitions were claimed: asks the bus for what their marks are, and tells which do not fit. Those get `stopped`. */

@@ -117,7 +117,7 @@ static void stop_now(struct pipeline *p, struct part *part, const char *stopped)
     struct err e = {{0}};
     struct bus_partition at = {part->pub.topic, part->pub.partition, 0};
     part_stop(p, part, stopped);
-    p->cfg.ops->done(p->cfg.self, &part->pub, false);
+    pipeline_done(p, part, false);
     if (bus_consumer_pause(p->bus, &at, 1, true, &e))
         log_event(LOG_WARN, "pause_failed", LF_STR("pipeline", p->cfg.name), LF_ERR(&e)); /* what it still gives is not handled */
     if (!p->stalled_until_us)

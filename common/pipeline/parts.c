@@ -30,7 +30,7 @@ static const struct topic_state *topic_find(const struct pipeline *p, const char
 
 static void part_drop(struct pipeline *p, struct part *part)
 {
-    p->cfg.ops->done(p->cfg.self, &part->pub, false);
+    pipeline_done(p, part, false);
     if (p->cfg.part_free)
         p->cfg.part_free(p->cfg.self, &part->pub);
     for (size_t i = 0; i < p->n_parts; i++) {
@@ -76,6 +76,7 @@ void parts_drop(struct pipeline *p)
 void parts_assign(struct pipeline *p, const struct bus_event *ev)
 {
     parts_drop(p); /* assignments are whole: whatever was before is not ours any more */
+    poison_forget(p);
     p->waiting = mem_array(ev->n_parts ? ev->n_parts : 1, sizeof *p->waiting);
     memcpy(p->waiting, ev->parts, ev->n_parts * sizeof *p->waiting);
     p->n_waiting = ev->n_parts;

@@ -63,6 +63,13 @@ void pipeline_die(struct pipeline *p, const struct err *e)
     _exit(1); /* what is on disk or in our memory is not known any more: the ledger is, and the next life reads it */
 }
 
+void pipeline_done(struct pipeline *p, struct part *part, bool committed)
+{
+    part->taken = 0;
+    p->cfg.ops->done(p->cfg.self, &part->pub, committed);
+    dead_letters_done(p->dead, &part->pub);
+}
+
 static void pause_all(struct pipeline *p, bool paused)
 {
     if (p->paused == paused || p->n_parts == 0)
@@ -153,15 +160,21 @@ static rc_t handle(struct pipeline *p, struct part *part, int64_t offset, int64_
                                 .value = value,
                                 .traceparent = trace_context(traceparent),
                                 .warmup = offset < part->pub.next_offset};
-    rc_t rc = p->cfg.ops->record(p->cfg.self, &r, e);
+    bool is_refused = poison_refuse(p, part, &r);
+    rc_t rc = is_refused ? OK : p->cfg.ops->record(p->cfg.self, &r, e);
+    if (rc == E_INVALID && r.warmup) /* refused in its time, or by a rule of today: nothing of it is to be remembered */
+        rc = OK;
     if (rc == OK) {
         part->pub.position = offset + 1;
+        part->taken += !r.warmup && !is_refused;
+        part->last_taken = offset;
         if (part->next.offset < 0)
             part_marks(part, offset, timestamp_us, key, value);
         p->dirty = p->dirty || !r.warmup;
         metric_add(p->seen.records, !r.warmup);
         part_reached(part);
-        p->at_limit = p->at_limit || (part->limit >= 0 && part->pub.position >= part->limit);
+        p->at_limit = p->at_limit || is_refused || (part->limit >= 0 && part->pub.position >= part->limit) ||
+                      poison_step(p);
     }
     return rc;
 }
@@ -198,6 +211,16 @@ static bool past_limit(struct pipeline *p, struct part *part, int64_t offset)
     return p->at_limit = true;
 }
 
+static void record_failed(struct pipeline *p, const struct part *part, int64_t offset, rc_t rc, const struct err *e)
+{
+    if (rc == E_AGAIN)
+        pipeline_stall(p, "handling a record", e);
+    else if (rc == E_INVALID)
+        poison_found(p, part, offset, e);
+    else if (rc)
+        pipeline_die(p, e);
+}
+
 static void on_record(struct pipeline *p, const struct bus_event *ev)
 {
     struct part *part = part_find(p, ev->topic, ev->partition);
@@ -209,21 +232,12 @@ static void on_record(struct pipeline *p, const struct bus_event *ev)
     }
     struct err e = {{0}};
     rc_t rc = handle(p, part, ev->offset, ev->timestamp_us, ev->key, ev->value, ev->traceparent, &e);
-    if (rc == E_AGAIN) {
+    if (rc == E_AGAIN)
         keep(p, part, ev);
-        pipeline_stall(p, "handling a record", &e);
-    } else if (rc) {
-        pipeline_die(p, &e);
-    }
+    record_failed(p, part, ev->offset, rc, &e);
 }
 
-/* Of a flush: trying it again is of no use. */
-static bool is_fatal(rc_t rc)
-{
-    return rc == E_FATAL || rc == E_INVALID;
-}
-
-/* … or of use soon. */
+/* Of a flush: trying it again is of use soon. */
 static bool may_pass(rc_t rc)
 {
     return rc == E_AGAIN || rc == E_UNKNOWN;
@@ -241,9 +255,9 @@ static void try_flush(struct pipeline *p, struct err *e)
     if (rc == OK) {
         p->dirty = more;
         pipeline_clear_stall(p);
-    } else if (is_fatal(rc)) {
+    } else if (rc == E_FATAL || (rc == E_INVALID && !poison_search(p, e))) {
         pipeline_die(p, e);
-    } else {
+    } else if (rc != E_INVALID) {
         pipeline_stall(p, "flushing", e);
     }
 }
@@ -264,12 +278,10 @@ static void drain_kept(struct pipeline *p)
             continue;
         }
         rc_t rc = handle_kept(p, k, &e);
-        if (rc == E_AGAIN) {
-            pipeline_stall(p, "handling a record", &e);
+        if (rc) {
+            record_failed(p, k->part, k->offset, rc, &e);
             return;
         }
-        if (rc)
-            pipeline_die(p, &e);
         p->kept_first = k->next;
         if (!p->kept_first)
             p->kept_end = &p->kept_first;
@@ -293,7 +305,7 @@ static void on_revoked(struct pipeline *p, bool lost)
             (void)nanosleep(&wait, NULL);
         }
     }
-    if (is_fatal(rc))
+    if (rc == E_FATAL)
         pipeline_die(p, &e);
     log_event(LOG_INFO, "released", LF_STR("pipeline", p->cfg.name), LF_I64("partitions", (int64_t)p->n_parts),
               LF_BOOL("lost", lost));
@@ -504,6 +516,7 @@ rc_t pipeline_open(struct pipeline **ret, const struct pipeline_config *cfg, str
         pipeline_free(p);
         return rc;
     }
+    p->dead = dead_letters_new(cfg->name, cfg->producer);
     metrics_register(&metrics);
     struct metric **const cells[M_ROWS] = {&p->seen.records, &p->seen.flushes, &p->seen.seconds,
                                            &p->seen.stalls,  &p->seen.stopped, &p->seen.lag};
@@ -543,6 +556,8 @@ void pipeline_free(struct pipeline *p)
         return;
     bus_consumer_free(p->bus);
     db_free(p->db);
+    dead_letters_free(p->dead);
+    poison_forget(p);
     for (size_t i = 0; i < p->n_topics; i++)
         mem_free(p->topics[i].name);
     mem_free(p->topics);

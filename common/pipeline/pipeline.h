@@ -6,7 +6,8 @@
  * A pipeline is one thread with one consumer group and one database connection. Offsets live in the ledger, in the
  * transaction that writes the effects; an owner epoch fences zombies; a COMMIT whose answer was lost is settled by
  * reading the ledger. What a handler accumulates is dropped (done(dropped)) when its partition is lost or fenced.
- * Ordinary failures are retried here with back-off and jitter; a handler never loops. */
+ * Ordinary failures are retried here with back-off and jitter; a handler never loops. A flush that is refused for what is in it
+ * (E_INVALID: a value the database does not take) is halved until one record is left, which becomes a dead letter. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -50,7 +51,8 @@ struct pipeline_record {
 
 struct pipeline_ops {
     /* Decodes and accumulates. OK also for a record that is rejected (the handler notes its dead letter).
-     * E_AGAIN: something needed is down; the same record comes again after a back-off. Else the process exits. */
+     * E_AGAIN: something needed is down; the same record comes again after a back-off. E_INVALID: it is refused, as below.
+     * Else the process exits. */
     rc_t (*record)(void *self, const struct pipeline_record *r, struct err *e);
     /* Worth flushing now? Called after every record and between polls. Only asked when records came since the last flush;
      * without any the pipeline moves position and frontier by itself once a second. */
@@ -61,6 +63,9 @@ struct pipeline_ops {
     rc_t (*write)(void *self, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e);
     /* What was accumulated is durable (committed) or must be forgotten (part NULL: of all partitions). */
     void (*done)(void *self, const struct pipeline_part *part, bool committed);
+    /* The record is a dead letter of the pipeline's (REJECT_INTERNAL), and was not given to record(): record(), prepare() or
+     * write() said E_INVALID for it, a flush of it alone. What had been accumulated was dropped in between. NULL: nothing to do. */
+    void (*refused)(void *self, const struct pipeline_record *r);
 };
 
 struct pipeline_topic {

@@ -115,6 +115,13 @@ static rc_t reject(struct sink *s, const struct pipeline_record *r, const struct
     return OK;
 }
 
+void sink_refused(void *self, const struct pipeline_record *r)
+{
+    const struct sink *s = self;
+    count(s, REJECTED);
+    note_refused(memory_of(s, r->part), key_of(r->part, r->offset));
+}
+
 /* Times against the record's own: the same at a replay, whatever the clock says then. */
 static rc_t check_time(const struct sink *s, const struct pipeline_record *r, const struct inference_event *ev,
                        struct reject *why)

@@ -44,4 +44,5 @@ rc_t sink_record(void *self, const struct pipeline_record *r, struct err *e) MUS
 /* What both do in ops.write and ops.done. */
 rc_t sink_write_refused(struct sink *s, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e) MUST_CHECK;
 void sink_done(const struct pipeline_part *part);
-void sink_count_deleted(const struct sink *s, int64_t rows); /* of endpoints that are no more */
+void sink_refused(void *self, const struct pipeline_record *r); /* ops.refused of both */
+void sink_count_deleted(const struct sink *s, int64_t rows);    /* of endpoints that are no more */

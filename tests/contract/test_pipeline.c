@@ -24,6 +24,7 @@
 
 #define SEC USEC_PER_SEC
 #define PARTITIONS 3
+#define POISONS 3
 
 struct flags {              /* shared with the child */
     atomic_int fail_writes; /* so many times write() says E_AGAIN */
@@ -35,6 +36,9 @@ struct flags {              /* shared with the child */
     atomic_int asked;                      /* topics() was called so often */
     atomic_bool unsettled;                 /* its health says that a COMMIT is open */
     atomic_bool second, first_goes;        /* the child: another pipeline joins; the first one leaves */
+    atomic_llong refused[POISONS];         /* values that the database does not take; 0: none */
+    atomic_llong odd_at;                   /* in place of this number goes a text; 0: none */
+    atomic_int told_refused, dropped;      /* refused() and done(dropped) were called so often */
 };
 
 struct fixture {
@@ -84,7 +88,7 @@ static rc_t record(void *self, const struct pipeline_record *r, struct err *e)
         h->since_us = clock_mono_us();
     struct item *item = &h->items[h->n++];
     *item = (struct item){r->part, r->offset, 0};
-    return num_i64(r->value, &item->value);
+    return num_i64(r->value, &item->value) ? err_set(e, E_INVALID, "no number") : OK;
 }
 
 static bool due(void *self, int64_t mono_us)
@@ -107,6 +111,16 @@ static rc_t prepare(void *self, struct db *db, struct pipeline_part *const *part
     return OK;
 }
 
+/* What does not fit into its column, in each database's own way. */
+static rc_t write_refused(struct fixture *f, struct db *db, int64_t value, struct err *e)
+{
+    bool is_one = false;
+    for (int i = 0; i < POISONS; i++)
+        is_one = is_one || (value && atomic_load(&f->flags->refused[i]) == value);
+    const struct db_value v = embedded ? DBV_TEXTZ("none") : DBV_I64(INT32_MAX);
+    return is_one ? db_exec(db, "INSERT INTO narrow VALUES ($1)", &v, 1, NULL, e) : OK;
+}
+
 static rc_t write_items(void *self, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e)
 {
     struct handler *h = self;
@@ -119,6 +133,8 @@ static rc_t write_items(void *self, struct db *db, struct pipeline_part *const *
                                      DBV_I64(h->items[i].offset)};
         if (ours)
             rc = db_exec(db, "INSERT INTO got VALUES ($1, $2, $3)", v, 3, NULL, e);
+        if (rc == OK && ours)
+            rc = write_refused(h->f, db, h->items[i].value, e);
     }
     if (atomic_exchange(&h->f->flags->die_in_write, false))
         _exit(137);
@@ -131,13 +147,20 @@ static rc_t write_items(void *self, struct db *db, struct pipeline_part *const *
 
 static void done(void *self, const struct pipeline_part *part, bool committed)
 {
-    (void)committed;
     struct handler *h = self;
     size_t kept = 0;
+    atomic_fetch_add(&h->f->flags->dropped, !committed);
     for (size_t i = 0; i < h->n; i++)
         if (part && h->items[i].part != part)
             h->items[kept++] = h->items[i];
     h->n = kept;
+}
+
+static void refused(void *self, const struct pipeline_record *r)
+{
+    (void)r;
+    struct handler *h = self;
+    atomic_fetch_add(&h->f->flags->told_refused, 1);
 }
 
 static rc_t topics(void *self, struct db *db, const struct pipeline_topic **ret, size_t *n, struct err *e)
@@ -163,7 +186,7 @@ static void send_numbers(struct fixture *f, struct bus_producer *producer, int64
 
 static struct pipeline *child_pipeline(struct fixture *f, struct bus_producer *producer, struct health *health)
 {
-    static const struct pipeline_ops ops = {record, due, prepare, write_items, done};
+    static const struct pipeline_ops ops = {record, due, prepare, write_items, done, refused};
     struct handler *h = mem_alloc(sizeof *h);
     h->f = f;
     h->topic = (struct pipeline_topic){f->topic, f->project};
@@ -287,7 +310,9 @@ static void send_numbers(struct fixture *f, struct bus_producer *producer, int64
     acks_init(&acks);
     for (int64_t v = from; v < to; v++) {
         char text[24], key[24];
-        int n = snprintf(text, sizeof text, "%lld", (long long)v), k = snprintf(key, sizeof key, "k%lld", (long long)v);
+        bool odd = v && atomic_load(&f->flags->odd_at) == v;
+        int n = snprintf(text, sizeof text, odd ? "number %lld" : "%lld", (long long)v),
+            k = snprintf(key, sizeof key, "k%lld", (long long)v);
         ok(acks_produce(&acks, producer, f->topic, (struct str){key, (size_t)k}, (struct str){text, (size_t)n}, NULL, 0,
                         5 * SEC, &e),
            &e);
@@ -317,6 +342,14 @@ static void produce(struct fixture *f, int64_t from, int64_t to)
     while (atomic_load(&f->flags->produce_from) < to && clock_mono_us() < end)
         (void)usleep(1000);
     assert_int_equal(atomic_load(&f->flags->produce_from), to);
+}
+
+static void wait_flag(atomic_int *flag, int want)
+{
+    int64_t end = clock_mono_us() + 20 * SEC;
+    while (atomic_load(flag) < want && clock_mono_us() < end)
+        (void)usleep(10000);
+    assert_true(atomic_load(flag) >= want);
 }
 
 static void assert_each_once(struct fixture *f, int64_t n)
@@ -371,6 +404,9 @@ static int setup(void **state)
     ok(db_open(&f->check, &f->db, &e), &e);
     ok(db_ready(f->check, &e), &e);
     ok(db_exec(f->check, "CREATE TABLE got (value bigint, partition integer, \"offset\" bigint)", NULL, 0, NULL, &e), &e);
+    ok(db_exec(f->check, embedded ? "CREATE TABLE narrow (value integer PRIMARY KEY)" : "CREATE TABLE narrow (value smallint)",
+               NULL, 0, NULL, &e),
+       &e);
     struct project p = {.name = test_name,
                         .artifact_path = (char[]){""},
                         .document = (char[]){"{}"},
@@ -449,6 +485,85 @@ static void test_failures_are_tried_again(void **state)
     start(f);
     assert_each_once(f, 200);
     assert_int_equal(atomic_load(&f->flags->fail_writes), 0);
+}
+
+/* All but these have their effect, once; they are dead letters, and it is the same process all the way. */
+static void assert_refused(struct fixture *f, int64_t n, int refused)
+{
+    assert_each_once(f, n - refused);
+    wait_for(f, "SELECT count(*) FROM dead_letters WHERE reason = 'internal'", refused, 20 * SEC);
+    assert_int_equal(ask(f, "SELECT count(*) FROM dead_letters"), refused);
+    assert_int_equal(atomic_load(&f->flags->told_refused), refused);
+    assert_int_equal(stop(f, SIGTERM), 0);
+    for (int i = 0; i < POISONS; i++) {
+        char sql[200];
+        long long value = atomic_load(&f->flags->refused[i]);
+        (void)snprintf(sql, sizeof sql, "SELECT count(*) FROM got WHERE value = %lld", value);
+        assert_int_equal(value ? ask(f, sql) : 0, 0);
+    }
+    start(f); /* the ledger is past them */
+    produce(f, n, n + 10);
+    assert_each_once(f, n + 10 - refused);
+    assert_int_equal(ask(f, "SELECT count(*) FROM dead_letters"), refused);
+}
+
+static void test_what_the_database_refuses_is_a_dead_letter(void **state)
+{
+    struct fixture *f = *state;
+    const int64_t values[POISONS] = {17, 250, 251};
+    for (int i = 0; i < POISONS; i++)
+        atomic_store(&f->flags->refused[i], values[i]);
+    atomic_store(&f->flags->hold, true);
+    produce(f, 0, 500);
+    start(f);
+    wait_flag(&f->flags->started, 1);
+    atomic_store(&f->flags->hold, false); /* so that flushes are large */
+    assert_refused(f, 500, POISONS);
+    assert_true(ask(f, "SELECT count(*) FROM dead_letters WHERE error LIKE '%database refuses%' AND size <= 3") == POISONS);
+}
+
+/* The range of a flush that was refused is in the ledger; parts of it are promised then. */
+static void test_what_the_database_refuses_of_a_promised_range(void **state)
+{
+    struct fixture *f = *state;
+    f->intent = f->frontier = true;
+    atomic_store(&f->flags->refused[0], 33);
+    atomic_store(&f->flags->hold, true);
+    produce(f, 0, 100);
+    start(f);
+    wait_flag(&f->flags->started, 1);
+    atomic_store(&f->flags->hold, false);
+    assert_refused(f, 100, 1);
+    assert_int_equal(ask(f, "SELECT count(*) FROM ledger WHERE intent_end IS NOT NULL"), 0);
+}
+
+/* One alone is not searched for: two claims, the second to make its memory right. */
+static void test_a_single_record_the_database_refuses(void **state)
+{
+    struct fixture *f = *state;
+    start(f);
+    produce(f, 0, 1);
+    assert_each_once(f, 1);
+    atomic_store(&f->flags->dropped, 0);
+    atomic_store(&f->flags->refused[0], 1);
+    produce(f, 1, 2);
+    wait_for(f, "SELECT count(*) FROM dead_letters", 1, 20 * SEC);
+    assert_true(atomic_load(&f->flags->dropped) <= PARTITIONS);
+    produce(f, 2, 3);
+    assert_refused(f, 3, 1);
+}
+
+/* record() itself cannot: the test's takes numbers alone. */
+static void test_a_record_that_cannot_be_handled_is_a_dead_letter(void **state)
+{
+    struct fixture *f = *state;
+    atomic_store(&f->flags->odd_at, 40);
+    produce(f, 0, 100);
+    start(f);
+    assert_each_once(f, 99);
+    wait_for(f, "SELECT count(*) FROM dead_letters WHERE reason = 'internal' AND error LIKE '%number%'", 1, 20 * SEC);
+    assert_int_equal(atomic_load(&f->flags->told_refused), 1);
+    assert_int_equal(stop(f, SIGTERM), 0);
 }
 
 static void test_two_members_share_and_hand_over(void **state)
@@ -717,14 +832,6 @@ static void test_skip_lost_offsets_survives_half_a_claim(void **state)
     assert_each_once_from(f, 1000, 30);
 }
 
-static void wait_flag(atomic_int *flag, int want)
-{
-    int64_t end = clock_mono_us() + 20 * SEC;
-    while (atomic_load(flag) < want && clock_mono_us() < end)
-        (void)usleep(10000);
-    assert_true(atomic_load(flag) >= want);
-}
-
 /* The answer to a COMMIT is lost and the database stays away: the pipeline lives meanwhile, says what it waits for, and counts
  * nothing twice. */
 static void test_a_lost_answer_to_commit_and_an_outage(void **state)
@@ -779,6 +886,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_each_record_once_over_restarts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_killed_inside_its_transaction, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failures_are_tried_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_the_database_refuses_is_a_dead_letter, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_the_database_refuses_of_a_promised_range, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_single_record_the_database_refuses, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_record_that_cannot_be_handled_is_a_dead_letter, setup, teardown),
         cmocka_unit_test_setup_teardown(test_an_owner_that_slept_is_fenced, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_replay_covers_the_intended_range, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_frontier_moves_when_nothing_comes, setup, teardown),

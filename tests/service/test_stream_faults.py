@@ -41,6 +41,36 @@ def settled(world, load, project="p"):
     load.check()
 
 
+@pytest.mark.parametrize("table, pipeline", [("slots", "statistics"), ("manifest", "lake")])
+def test_a_record_that_the_database_refuses_costs_itself_alone(world, table, pipeline):
+    """Sent again once the fault is gone it is taken, by the same process and by the next: what was refused is no duplicate."""
+    with world.service("stream", **HERE) as stream:
+        begin(world, stream)
+        bad = world.endpoint(1, "bad")["id"]
+        world.refuse_rows(table, f"NEW.endpoint_id = {bad}")
+        uids = {i: "bad" if i in (20, 40) else f"ep-{i % 3}" for i in range(50)}
+        events = [serving.event(uids[i], [[float(i)]], [0], START + i, f"r{i}", "p") for i in uids]
+        world.produce(world.topic("p"), *events, key="k")
+        serving.wait_handled(world, "p")
+        rows = lambda uid: [r["request_id"] for r in serving.lake_rows(world, "p", uid)]
+        for uid in ("ep-0", "ep-1", "ep-2"):
+            ids = [f"r{i}" for i in uids if uids[i] == uid]
+            assert rows(uid) == ids and serving.total(world, uid, "p")["requests"] == len(ids)
+        letters = serving.dead_letters(world, "p")
+        assert [(d["reason"], d["pipeline"]) for d in letters] == [("internal", pipeline)] * 2
+        assert "database refuses" in letters[0]["error"] and "as a test" not in letters[0]["error"], "a server quotes values"
+        assert stream.metric("modelmon_dead_letters_total", pipeline=pipeline, reason="internal") == 2
+        assert stream.child.poll() is None and stream.get("/readyz").status_code == 200
+        world.rows(f"DROP TRIGGER refuse ON {table}")
+        for i in (20, 40):
+            world.produce(world.topic("p"), events[i], key="k")
+            serving.wait_handled(world, "p")
+            stream.kill9()
+            stream.start()
+        assert serving.total(world, "bad", "p")["requests"] == 2 and rows("bad") == ["r20", "r40"]
+        assert len(serving.dead_letters(world, "p")) == 2
+
+
 def test_killed_twelve_times_under_load(world):
     dice = random.Random(20250101)
     with world.service("stream", **HERE) as stream:

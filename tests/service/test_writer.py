@@ -64,6 +64,17 @@ def scene(world):
         yield Scene(world, writer)
 
 
+def test_a_result_that_the_database_refuses_is_a_dead_letter(world, scene):
+    world.refuse_rows("results", "NEW.value = 0.25")
+    values = [0.5, 0.25, 0.75] * 4
+    scene.send(*[scene.result(start_us=START + i * mm.MINUTE_US, end_us=START + (i + 1) * mm.MINUTE_US, value=v)
+                 for i, v in enumerate(values)])
+    scene.caught_up()
+    assert [r["value"] for r in scene.rows()] == [v for v in values if v != 0.25]
+    assert [(d["reason"], d["pipeline"], d["offset"] % 3) for d in scene.dead()] == [("internal", "writer", 1)] * 4
+    assert scene.writer.child.poll() is None
+
+
 def test_result_metric_and_statistics_are_written(world, scene):
     stats = {"f0": {"count": 2.0, "hist": [[1, 1], [0.0, 1.0, 2.0]]}}
     scene.send(scene.result(extra='{"k": "v"}'), scene.metric(), scene.stats(stats=stats))

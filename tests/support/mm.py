@@ -295,6 +295,12 @@ class World:
         return self.one(f"INSERT INTO endpoints ({', '.join(columns)}, change_seq) VALUES ({marks}, nextval('change_seq')) "
                         "RETURNING id, uid", *columns.values())
 
+    def refuse_rows(self, table, condition):
+        """From now on the database says of such a row that it does not take a value of it; DROP TRIGGER refuse ON table ends it."""
+        self.rows("CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                  "$$BEGIN RAISE 'refused as a test' USING ERRCODE = '22P05'; END$$")
+        self.rows(f"CREATE TRIGGER refuse BEFORE INSERT ON {table} FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION refuse()")
+
     def app(self, project_id, name, needs_rows=False, active=True, wants_empty=False):
         return self.one("INSERT INTO apps (project_id, name, needs_rows, active, wants_empty, created_us) VALUES "
                         "(%s, %s, %s, %s, %s, %s) RETURNING id", project_id, name, needs_rows, active, wants_empty, now_us())["id"]
