@@ -62,14 +62,14 @@ COPY --from=build /image/llm-app/ /
 HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 CMD ["/usr/bin/llm-app", "--check-ready"]
 ENTRYPOINT ["/usr/bin/llm-app"]
 
-# The api has no access control yet: by itself it listens on the container's loopback; HTTP_ADDR opens it.
+# By itself it listens on the container's loopback; HTTP_ADDR opens it, and ACCESS says for whom.
 FROM runtime AS api
 ENV HTTP_ADDR=127.0.0.1
 COPY --from=build /image/api/ /
 HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 CMD ["/usr/bin/api", "--check-ready"]
 ENTRYPOINT ["/usr/bin/api"]
 
-# It holds the api, which has no access control yet: as above.
+# As above.
 FROM runtime AS modelmon
 ENV HTTP_ADDR=127.0.0.1 DATA_DIR=/var/lib/modelmon
 COPY --from=build /image/modelmon/ /

@@ -1,4 +1,5 @@
 /* The whole program of an app: its options, its place among projects, its pipeline and its HTTP form. */
+#include "access/access.h"
 #include "app/app.h"
 #include <stdio.h>
 #include <string.h>
@@ -323,7 +324,7 @@ struct service_def *app_service_scoped(const struct app *app, const char *scope,
         {"Lake", lake_keys, lake_keys_n, &p->lake},
         table_of("Of this app", app->keys, app->n_keys, p->opts, scope, a), /* last: an app may have none */
     };
-    const struct http_routes routes[] = {{.rows = form_routes, .count = form_routes_n, .arg = &p->form}};
+    const struct http_routes routes[] = {{.rows = form_routes_write, .count = FORM_ROUTES, .arg = &p->form}};
     return service_def_dup(a, &(struct service_def){.name = app->name,
                                                     .summary = app->summary,
                                                     .tables = tables,
@@ -331,6 +332,7 @@ struct service_def *app_service_scoped(const struct app *app, const char *scope,
                                                     .defaults = defaults_of(app, scope, a),
                                                     .routes = routes,
                                                     .route_count = 1,
+                                                    .guard = access_guard(a),
                                                     .open = open_program,
                                                     .drain = drain_program,
                                                     .close = close_program,

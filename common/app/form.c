@@ -165,6 +165,8 @@ static rc_t look_up(struct form_post *p, struct str name, struct reject *why)
 static rc_t find_topic(struct form_post *p, const struct form_event *ev, struct reject *why)
 {
     const char *field = ev->project_field ? ev->project_field : "project";
+    if (!p->project.n && !http_may(p->request, ev->project))
+        return reject_set(why, REJECT_FORBIDDEN, field, 0, "who sends this may not send to that project");
     rc_t rc = look_up(p, p->project.n ? p->project : ev->project, why);
     if (rc == E_NOTFOUND && !p->was_parked && p->accepted == 0) {
         p->park = true;
@@ -338,11 +340,15 @@ static void post_project(struct http_request *r, void *arg)
     post(r, arg, http_param(r, "project"));
 }
 
-const struct http_route form_routes[] = {
-    {"POST", "/", "ingest", 0, post_any, "Events: one, an array, or NDJSON; the project is each event's own"},
-    {"POST", "/{project}", "ingest", 0, post_project, "The same for one project"},
-};
-const size_t form_routes_n = sizeof form_routes / sizeof *form_routes;
+#define ROUTES(scope)                                                                                                  \
+    {                                                                                                                  \
+        {"POST",   "/",                                                                                                \
+         scope,    HTTP_SOME_PROJECTS,                                                                                 \
+         post_any, "Events: one, an array, or NDJSON; the project is each event's own"},                               \
+            {"POST", "/{project}", scope, 0, post_project, "The same for one project"},                                \
+    }
+const struct http_route form_routes_ingest[FORM_ROUTES] = ROUTES("ingest");
+const struct http_route form_routes_write[FORM_ROUTES] = ROUTES("write");
 
 rc_t form_topic_of_function(void *function_topics, struct str name, char ret[NAME_TOPIC_MAX + 1], struct reject *why)
 {

@@ -67,8 +67,9 @@ void form_open(struct form *f);   /* the fields above are filled in; no request 
 void form_loaded(struct form *f); /* any thread: the list of projects was read anew, or could not be */
 void form_drain(struct form *f);  /* in the loop: what waits is answered now, nothing waits any more */
 
-extern const struct http_route form_routes[]; /* POST / and POST /{project}; arg: a struct form */
-extern const size_t form_routes_n;
+/* POST / and POST /{project}; arg: a struct form. What others send is ingest; what apps find takes the scope write. */
+#define FORM_ROUTES 2
+extern const struct http_route form_routes_ingest[FORM_ROUTES], form_routes_write[FORM_ROUTES];
 
 /* What functions on function_topics have as topic: self is that. */
 rc_t form_topic_of_function(void *function_topics, struct str name, char ret[NAME_TOPIC_MAX + 1], struct reject *why);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,17 @@ void sha1_hex(const void *p, size_t n, char out[SHA1_TEXT])
 void sha256_hex(const void *p, size_t n, char out[SHA256_TEXT])
 {
     digest_hex(EVP_sha256(), p, n, out);
+}
+
+void sha256_bytes(const void *p, size_t n, unsigned char out[SHA256_BYTES])
+{
+    unsigned int len = 0;
+    must(EVP_Digest(p, n, out, &len, EVP_sha256(), NULL));
+}
+
+bool sha256_same(const unsigned char a[SHA256_BYTES], const unsigned char b[SHA256_BYTES])
+{
+    return CRYPTO_memcmp(a, b, SHA256_BYTES) == 0;
 }
 
 struct sha256 *sha256_new(void)

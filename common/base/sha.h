@@ -1,13 +1,19 @@
-/* SHA digests as lower-case hex: endpoint ids, file manifests, migration checksums. Not for secrets. */
+/* SHA digests, as lower-case hex: endpoint ids, file manifests, migration checksums; as bytes: random secrets of 256 bits.
+ * Not for passwords, which are guessed. */
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 #include "base/rc.h"
 
 #define SHA1_TEXT 41 /* with its NUL */
 #define SHA256_TEXT 65
+#define SHA256_BYTES 32
 
 void sha1_hex(const void *p, size_t n, char out[SHA1_TEXT]);
 void sha256_hex(const void *p, size_t n, char out[SHA256_TEXT]);
+void sha256_bytes(const void *p, size_t n, unsigned char out[SHA256_BYTES]);
+/* In a time that does not tell where they differ. */
+bool sha256_same(const unsigned char a[SHA256_BYTES], const unsigned char b[SHA256_BYTES]);
 
 struct sha256;
 struct sha256 *sha256_new(void);

@@ -39,6 +39,7 @@ static const struct {
     [REJECT_TOO_MANY_ENDPOINTS] = {"too_many_endpoints", "The project has as many endpoints as it may have", 422},
     [REJECT_FUTURE_TIMESTAMP] = {"future_timestamp", "The event's time lies in the future", 422},
     [REJECT_MONITORING_OFF] = {"monitoring_off", "Monitoring of this project or endpoint is switched off", 422},
+    [REJECT_FORBIDDEN] = {"forbidden", "Who sends it may not send to this project", 403},
     [REJECT_UNPAIRED] = {"unpaired", "The other half of the prediction did not come in time", 422},
     [REJECT_APP_FAILED] = {"app_failed", "The application failed on this window", 500},
     [REJECT_INTERNAL] = {"internal", "The record made the server fail again and again", 500},

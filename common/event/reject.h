@@ -35,6 +35,7 @@ enum reject_code {
     REJECT_TOO_MANY_ENDPOINTS,
     REJECT_FUTURE_TIMESTAMP,
     REJECT_MONITORING_OFF,
+    REJECT_FORBIDDEN,
     REJECT_UNPAIRED,   /* half a prediction whose other half did not come in time */
     REJECT_APP_FAILED, /* the app's own code refused this window; text says why */
     REJECT_INTERNAL,   /* a record that made the process fail again and again */

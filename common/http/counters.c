@@ -6,7 +6,7 @@
 #include "metrics/metrics.h"
 
 enum { C_REQUESTS, C_SECONDS, C_REFUSED, C_CONNECTIONS, C_BUSY };
-#define ROUTES 64 /* more than any service has */
+#define ROUTES 192 /* more than any service has */
 
 static const struct metric_row rows[] = {
     [C_REQUESTS] = {.name = "modelmon_http_requests_total",
@@ -31,6 +31,7 @@ static const struct metric_row rows[] = {
                                                          [REFUSED_DEADLINE] = "deadline",
                                                          [REFUSED_BUSY] = "busy",
                                                          [REFUSED_DRAINING] = "draining",
+                                                         [REFUSED_ACCESS] = "access",
                                                          NULL}}}},
     [C_CONNECTIONS] = {.name = "modelmon_http_connections", .kind = METRIC_GAUGE, .help = "Open connections."},
     [C_BUSY] = {.name = "modelmon_http_busy",

@@ -238,6 +238,23 @@ static void refuse_length(struct http_request *r)
                r->route->row->flags & HTTP_ROWS ? ", send fewer rows, or feature_stats" : ", or send less at once"));
 }
 
+static void refused_by_gate(struct http_request *r)
+{
+    counters_refuse(REFUSED_ACCESS);
+    r->close = r->close || guard_has_body(&r->guard);
+}
+
+/* Who may not is told before the body is read. False: an answer is there. */
+static bool pass_gate(struct http_request *r)
+{
+    const struct http_gate *gate = r->route->gate;
+    enum http_verdict v = gate ? gate->judge(r, false, gate->arg) : HTTP_ADMITTED;
+    r->later = v == HTTP_LATER;
+    if (v == HTTP_REFUSED)
+        refused_by_gate(r);
+    return v != HTTP_REFUSED;
+}
+
 /* Judges the head. False: an answer is there. */
 static bool take_head(struct http_request *r, const char *method, const char *version)
 {
@@ -271,10 +288,12 @@ static bool take_head(struct http_request *r, const char *method, const char *ve
             refuse(r, REFUSED_NOT_FOUND, 404, "there is nothing at this path");
         return false;
     }
-    if (atomic_load(&s->draining) && strcmp(r->route->row->scope, "open") != 0) {
+    if (atomic_load(&s->draining) && r->route->scope != HTTP_OPEN) {
         refuse_draining(r);
         return false;
     }
+    if (!pass_gate(r))
+        return false;
     if (r->guard.length > DRAIN_FACTOR * s->options->body_max) {
         refuse_length(r);
         return false;
@@ -289,14 +308,19 @@ static void accept_request(struct connection *c)
     c->accepted = true;
 }
 
+static void unsuspend(struct http_request *r)
+{
+    if (!r->suspended)
+        return;
+    r->suspended = false;
+    atomic_fetch_sub(&r->connection->server->suspended, 1);
+}
+
 static enum MHD_Result queue(struct http_request *r)
 {
     struct connection *c = r->connection;
     accept_request(c);
-    if (r->suspended) {
-        r->suspended = false;
-        atomic_fetch_sub(&c->server->suspended, 1);
-    }
+    unsuspend(r);
     enter(c, SENDING);
     counters_answered(r);
     struct MHD_Response *response = answer_response(r);
@@ -320,11 +344,30 @@ static enum MHD_Result take_body(struct http_request *r, const char *data, size_
     return MHD_YES;
 }
 
+/* It knows now, at the second time the request comes here. False: it was refused. */
+static bool pass_gate_at_last(struct http_request *r)
+{
+    const struct http_gate *gate = r->route->gate;
+    unsuspend(r);
+    r->later = false;
+    enum http_verdict v = gate->judge(r, true, gate->arg);
+    assert(v != HTTP_LATER);
+    if (v == HTTP_REFUSED)
+        refused_by_gate(r);
+    return v == HTTP_ADMITTED;
+}
+
 static enum MHD_Result handle(struct http_request *r)
 {
     struct http_server *s = r->connection->server;
     accept_request(r->connection);
     atomic_store(&r->connection->phase, (int)HANDLING);
+    if (r->later && !r->suspended) {
+        r->route->gate->park(r, r->route->gate->arg);
+        return MHD_YES; /* it may have been resumed already */
+    }
+    if (r->later && !pass_gate_at_last(r))
+        return queue(r);
     if (r->seen > (size_t)s->options->body_max)
         refuse_length(r);
     else if (r->route->row->flags & HTTP_WAITS)

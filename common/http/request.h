@@ -33,6 +33,9 @@ struct http_request {
     bool drain;     /* an answer is there, the body is only read off */
     bool close;     /* the connection ends with this answer */
     bool suspended; /* written by the handler's thread before it hands over */
+    bool later;     /* the gate does not know yet */
+    bool called;    /* caller is there */
+    struct http_caller caller;
     bool too_long;
     size_t seen; /* body bytes so far */
     struct buf body, out;
@@ -119,7 +122,8 @@ enum refusal {
     REFUSED_TOO_LONG,
     REFUSED_DEADLINE,
     REFUSED_BUSY,
-    REFUSED_DRAINING
+    REFUSED_DRAINING,
+    REFUSED_ACCESS
 };
 void counters_register(void);
 void counters_refuse(enum refusal why);

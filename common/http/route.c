@@ -24,6 +24,36 @@ static void split(const char *pattern, struct uri *ret)
     }
 }
 
+const char *const http_scopes[HTTP_SCOPES] = {"open", "ingest", "read", "write", "admin"};
+
+static enum http_scope scope_of(const struct http_route *row)
+{
+    size_t s = 0;
+    while (s < HTTP_SCOPES && strcmp(http_scopes[s], row->scope ? row->scope : "") != 0)
+        s++;
+    assert(s < HTTP_SCOPES); /* who may is said of every route */
+    return (enum http_scope)s;
+}
+
+static bool has_param(const struct uri *pattern, const char *braced)
+{
+    bool found = false;
+    for (size_t i = 0; i < pattern->segment_count; i++)
+        found = found || str_eqz(pattern->segments[i], braced);
+    return found;
+}
+
+static void route_init(struct route *r, const struct http_routes *table, const struct http_route *row)
+{
+    r->row = row;
+    r->arg = table->arg;
+    r->scope = scope_of(row);
+    assert(r->scope == HTTP_OPEN || table->gate); /* somebody guards it */
+    r->gate = r->scope == HTTP_OPEN ? NULL : table->gate;
+    split(row->pattern, &r->pattern);
+    r->has_project = has_param(&r->pattern, "{project}");
+}
+
 void router_init(struct router *rt, const struct http_routes *tables, size_t count)
 {
     size_t total = 0;
@@ -31,14 +61,9 @@ void router_init(struct router *rt, const struct http_routes *tables, size_t cou
     for (size_t t = 0; t < count; t++)
         total += tables[t].count;
     rt->routes = arena_array(&rt->arena, total, sizeof *rt->routes);
-    for (size_t t = 0; t < count; t++) {
-        for (size_t i = 0; i < tables[t].count; i++) {
-            struct route *r = &rt->routes[rt->count++];
-            r->row = &tables[t].rows[i];
-            r->arg = tables[t].arg;
-            split(r->row->pattern, &r->pattern);
-        }
-    }
+    for (size_t t = 0; t < count; t++)
+        for (size_t i = 0; i < tables[t].count; i++)
+            route_init(&rt->routes[rt->count++], &tables[t], &tables[t].rows[i]);
 }
 
 void router_done(struct router *rt)

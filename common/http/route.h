@@ -6,6 +6,9 @@
 struct route {
     const struct http_route *row;
     void *arg;
+    const struct http_gate *gate; /* NULL: open */
+    enum http_scope scope;
+    bool has_project;   /* {project} is in the pattern */
     struct uri pattern; /* segments as written: a name in braces is a parameter */
     size_t metric;      /* index of its label */
 };

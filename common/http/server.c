@@ -16,11 +16,11 @@
 
 const struct config_key http_keys[] = {
     {.env = "HTTP_ADDR",
-     .def = "0.0.0.0",
+     .def = "127.0.0.1",
      .type = CONFIG_STR,
      .flags = CONFIG_REQUIRED,
      .offset = offsetof(struct http_options, addr),
-     .help = "Address to listen on, IPv4 or IPv6; :: is both."},
+     .help = "Address to listen on, IPv4 or IPv6; :: is both. 0.0.0.0 lets other machines in: then ACCESS says who."},
     {.env = "HTTP_PORT",
      .def = "8080",
      .type = CONFIG_I64,

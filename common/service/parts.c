@@ -26,17 +26,28 @@ static const struct config_default *defaults_of(const struct service_set *set, s
     return all;
 }
 
+const struct service_guard *parts_guard(const struct service_set *set)
+{
+    for (size_t i = 0; i < set->part_count; i++)
+        if (set->parts[i].def->guard)
+            return set->parts[i].def->guard;
+    return NULL;
+}
+
 void parts_config(const struct service_set *set, const struct config_table *own, size_t own_count, struct arena *a,
                   struct config_spec *spec)
 {
-    size_t n = own_count, at = 0;
+    const struct service_guard *guard = parts_guard(set);
+    size_t n_guard = guard ? guard->table_count : 0, n = own_count + n_guard, at = 0;
     for (size_t i = 0; i < set->part_count; i++)
         n += set->parts[i].def->table_count;
     struct config_table *tables = arena_array(a, n, sizeof *tables);
     for (size_t i = 0; i < set->part_count; i++)
         for (size_t k = 0; k < set->parts[i].def->table_count; k++)
             tables[at++] = set->parts[i].def->tables[k];
-    memcpy(tables + at, own, own_count * sizeof *own);
+    if (n_guard)
+        memcpy(tables + at, guard->tables, n_guard * sizeof *tables);
+    memcpy(tables + at + n_guard, own, own_count * sizeof *own);
     spec->tables = tables;
     spec->table_count = n;
     spec->defaults = defaults_of(set, a);
@@ -55,12 +66,15 @@ static const struct http_route *moved(const struct http_routes *from, const char
 
 void parts_routes(const struct service_set *set, struct arena *a, struct buf *tables)
 {
+    const struct service_guard *guard = parts_guard(set);
     for (size_t i = 0; i < set->part_count; i++) {
         const struct service_part *part = &set->parts[i];
         for (size_t k = 0; k < part->def->route_count; k++) {
             struct http_routes t = part->def->routes[k];
             if (part->under)
                 t.rows = moved(&t, part->under, a);
+            if (t.gate == NULL && guard)
+                t.gate = &guard->gate;
             buf_add(tables, (const char *)&t, sizeof t);
         }
     }

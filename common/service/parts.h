@@ -3,7 +3,9 @@
 #include "base/buf.h"
 #include "service/service.h"
 
-/* Fills tables and defaults of *spec: those of the parts, then own. */
+/* The first that a part has; NULL: none. */
+const struct service_guard *parts_guard(const struct service_set *set);
+/* Fills tables and defaults of *spec: those of the parts, the guard's, then own. */
 void parts_config(const struct service_set *set, const struct config_table *own, size_t own_count, struct arena *a,
                   struct config_spec *spec);
 /* Appends a struct http_routes for each table of each part; paths of parts that are under one get it before them. */

@@ -34,13 +34,25 @@ static void get_metrics(struct http_request *r, void *arg)
     http_answer_take(r, 200, "text/plain; version=0.0.4; charset=utf-8", &body);
 }
 
+#define PROBES                                                                                                         \
+    {"GET", "/livez", "open", 0, get_livez, "Whether the process turns; asks no dependency"},                          \
+    {                                                                                                                  \
+        "GET", "/readyz", "open", 0, get_readyz, "Whether it can do its work, and how each dependency is"              \
+    }
 static const struct http_route routes[] = {
-    {"GET", "/livez", "open", 0, get_livez, "Whether the process turns; asks no dependency"},
-    {"GET", "/readyz", "open", 0, get_readyz, "Whether it can do its work, and how each dependency is"},
+    PROBES,
     {"GET", "/metrics", "open", 0, get_metrics, "Prometheus metrics"},
 };
+static const struct http_route guarded[] = {
+    PROBES,
+    {"GET", "/metrics", "read", 0, get_metrics, "Prometheus metrics"},
+};
 
-struct http_routes routes_builtin(struct routes_context *context)
+struct http_routes routes_builtin(struct routes_context *context, const struct http_gate *metrics)
 {
-    return HTTP_ROUTES(routes, context);
+    struct http_routes all = HTTP_ROUTES(routes, context);
+    if (metrics)
+        all.rows = guarded;
+    all.gate = metrics;
+    return all;
 }

@@ -10,4 +10,5 @@ struct routes_context {
     _Atomic int64_t *beat_us; /* when the loop last turned */
 };
 
-struct http_routes routes_builtin(struct routes_context *context); /* must outlive the server */
+/* context must outlive the server. metrics: who guards /metrics; NULL: it is open. */
+struct http_routes routes_builtin(struct routes_context *context, const struct http_gate *metrics);

@@ -43,6 +43,8 @@ struct service {
 
 struct process {
     const struct service_set *set;
+    const struct service_guard *guard; /* NULL: none */
+    bool guarded;                      /* it is open */
     struct service *parts;
     struct options options;
     struct http_options http;
@@ -85,6 +87,7 @@ static const struct config_command commands[] = {
     {"--version", "Prints the version."},
     {"--print-config", "Prints the configuration in force, secrets masked."},
     {"--help-markdown", "Prints the options as tables for a README."},
+    {"--routes", "Prints each route with its scope, and whether that is of its project, of some or of all projects."},
     {"--check-ready", "Asks the running service: exit 0 when it is ready."},
     {NULL, NULL},
 };
@@ -275,22 +278,38 @@ static rc_t open_parts(struct process *p, struct err *e)
     return rc;
 }
 
+/* Appends every struct http_routes of the process. */
+static size_t add_routes(struct process *p, struct buf *tables)
+{
+    bool guards_metrics = p->guard && p->guard->guards_metrics && *p->guard->guards_metrics;
+    const struct http_routes own = routes_builtin(&p->routes, guards_metrics ? &p->guard->gate : NULL);
+    buf_add(tables, (const char *)&own, sizeof own);
+    parts_routes(p->set, &p->arena, tables);
+    return tables->len / sizeof own;
+}
+
 static rc_t serve(struct process *p, struct err *e)
 {
     struct buf tables = {0};
     p->routes = (struct routes_context){.health = p->health, .beat_us = &p->beat_us};
-    const struct http_routes own = routes_builtin(&p->routes);
-    buf_add(&tables, (const char *)&own, sizeof own);
-    parts_routes(p->set, &p->arena, &tables);
-    rc_t rc = http_server_start(&p->server, &p->http, (const struct http_routes *)(const void *)tables.data,
-                                tables.len / sizeof own, e);
+    size_t n = add_routes(p, &tables);
+    rc_t rc = http_server_start(&p->server, &p->http, (const struct http_routes *)(const void *)tables.data, n, e);
     buf_done(&tables);
+    return rc;
+}
+
+static rc_t open_guard(struct process *p, struct err *e)
+{
+    rc_t rc = p->guard ? p->guard->open(p->guard->self, p->health, e) : OK;
+    p->guarded = p->guard && rc == OK;
     return rc;
 }
 
 static rc_t start(struct process *p, struct err *e)
 {
-    rc_t rc = loop_new(&p->loop, e);
+    rc_t rc = p->guard ? p->guard->check(p->guard->self, &p->http, e) : OK;
+    if (rc == OK)
+        rc = loop_new(&p->loop, e);
     if (rc == OK)
         rc = start_signals(p, e);
     if (rc != OK)
@@ -299,6 +318,8 @@ static rc_t start(struct process *p, struct err *e)
     loop_timer_every(p->beat, BEAT_US);
     beat(p);
     rc = open_parts(p, e);
+    if (rc == OK)
+        rc = open_guard(p, e);
     return rc ? rc : serve(p, e);
 }
 
@@ -335,6 +356,8 @@ static void end(struct process *p)
 {
     if (p->server && http_server_stop(p->server, 0) != OK)
         _exit(EXIT_FATAL);
+    if (p->guarded)
+        p->guard->close(p->guard->self);
     for (size_t i = p->set->part_count; i-- > 0;)
         if (p->parts[i].opened && p->parts[i].def->close)
             p->parts[i].def->close(p->parts[i].def->self);
@@ -389,6 +412,25 @@ static int print(struct buf *text, FILE *to, int code)
     return ok ? code : EXIT_FATAL;
 }
 
+static void print_routes(struct process *p, struct buf *to)
+{
+    struct buf tables = {0};
+    size_t n = add_routes(p, &tables);
+    const struct http_routes *all = (const struct http_routes *)(const void *)tables.data;
+    for (size_t t = 0; t < n; t++)
+        for (size_t i = 0; i < all[t].count; i++) {
+            const struct http_route *row = &all[t].rows[i];
+            bool open = strcmp(row->scope, http_scopes[HTTP_OPEN]) == 0;
+            buf_addf(to, "%s\t%s\t%s\t%s\n", row->method, row->pattern, row->scope,
+                     open                                ? "-"
+                     : strstr(row->pattern, "{project}") ? "project"
+                     : row->flags & HTTP_SOME_PROJECTS   ? "some"
+                                                         : "all");
+        }
+    buf_done(&tables);
+    arena_done(&p->arena);
+}
+
 static int run_command(struct process *p, const struct config_spec *spec, const char *command)
 {
     struct buf text = {0};
@@ -400,6 +442,8 @@ static int run_command(struct process *p, const struct config_spec *spec, const 
         buf_addf(&text, "%s %s\n", p->set->name, service_version());
     else if (strcmp(command, "--check-ready") == 0)
         return probe_ready(spec, &p->http);
+    else if (strcmp(command, "--routes") == 0)
+        print_routes(p, &text);
     else
         config_print(p->config, &text);
     return print(&text, stdout, EXIT_DONE);
@@ -419,7 +463,7 @@ static int load(struct process *p, const struct config_spec *spec, int argc, cha
 
 int service_set_main(const struct service_set *set, int argc, char **argv)
 {
-    struct process p = {.set = set, .start_us = clock_mono_us()};
+    struct process p = {.set = set, .guard = parts_guard(set), .start_us = clock_mono_us()};
     const struct config_table own[] = {{"HTTP", http_keys, http_keys_n, &p.http}, CONFIG_TABLE("Process", keys, &p.options)};
     struct arena a = {0};
     struct config_spec spec = {.program = set->name, .summary = set->summary, .commands = commands};

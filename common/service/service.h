@@ -30,13 +30,28 @@
 
 struct service; /* a part of a process; mostly the only one */
 
+/* What stands before the routes of a process: its options, who may what, and a life of its own. access/access.h makes one; of a
+ * set the first part's counts. */
+struct service_guard {
+    const struct config_table *tables;
+    size_t table_count;
+    /* Before anything opens. E_INVALID: wrong configuration, exit 2. */
+    rc_t (*check)(void *self, const struct http_options *http, struct err *e);
+    rc_t (*open)(void *self, struct health *health, struct err *e); /* after the parts; it does not wait for servers */
+    void (*close)(void *self);                                      /* before the parts */
+    struct http_gate gate;
+    const bool *guards_metrics; /* /metrics is for who may read everything */
+    void *self;
+};
+
 struct service_def {
     const char *name, *summary;
     const struct config_table *tables; /* the service's own and those of what it composes */
     size_t table_count;
     const struct config_default *defaults; /* NULL: none */
-    const struct http_routes *routes;
+    const struct http_routes *routes;      /* a table without a gate gets the guard's */
     size_t route_count;
+    const struct service_guard *guard; /* NULL: none; then tables have gates of their own, or open rows alone */
     /* Configuration is bound and the log open; no request comes in before it has returned. It must not wait for servers: it
      * adds its dependencies to service_health and starts workers. E_INVALID: wrong configuration, exit 2. */
     rc_t (*open)(struct service *s, void *self, struct err *e);

@@ -60,6 +60,7 @@ enum api_flags {
     API_HTML = 2,   /* errors are pages for people */
     API_ROWS = 4,   /* the body is training rows, or statistics of them */
     API_CACHED = 8, /* the endpoint's record may come from the cache: as it was some seconds ago, if Redis was down */
+    API_SOME = 16,  /* without {project}, and shows a caller of some projects those alone */
 };
 
 struct api_route {
@@ -183,6 +184,9 @@ rc_t list_letters(struct call *c, struct err *e);
 rc_t get_letter(struct call *c, struct err *e);
 rc_t post_letter_retry(struct call *c, struct err *e);
 rc_t post_letter_drop(struct call *c, struct err *e);
+rc_t post_token(struct call *c, struct err *e); /* tokens.c */
+rc_t list_tokens(struct call *c, struct err *e);
+rc_t delete_token(struct call *c, struct err *e);
 rc_t page_home(struct call *c, struct err *e); /* page_list.c */
 rc_t page_project(struct call *c, struct err *e);
 rc_t page_endpoint(struct call *c, struct err *e); /* page_endpoint.c */

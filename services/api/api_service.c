@@ -1,4 +1,5 @@
 /* Owns the api service: options, open, drain. What it serves is in routes.c. */
+#include "access/access.h"
 #include "api.h"
 #include "api_service.h"
 #include "service/service.h"
@@ -53,8 +54,7 @@ static void close_api(void *self)
 struct service_def *api_service(struct arena *arena)
 {
     static const struct config_default defaults[] = {
-        {"HTTP_ADDR", "127.0.0.1"}, /* until there is access control */
-        {"HTTP_BODY_MAX", "8MiB"},  /* training rows */
+        {"HTTP_BODY_MAX", "8MiB"}, /* training rows */
         {NULL, NULL},
     };
     struct api *a = arena_alloc(arena, sizeof *a);
@@ -72,6 +72,7 @@ struct service_def *api_service(struct arena *arena)
                                      .defaults = defaults,
                                      .routes = routes,
                                      .route_count = 1,
+                                     .guard = access_guard(arena),
                                      .open = open_api,
                                      .drain = drain_api,
                                      .close = close_api,

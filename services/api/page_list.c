@@ -128,8 +128,14 @@ rc_t page_home(struct call *c, struct err *e)
 {
     static const struct crumb crumbs[] = {{"projects", NULL}, {NULL, NULL}};
     struct project *p = NULL;
-    size_t n = 0;
-    rc_t rc = projects_list(c->db, &p, &n, e);
+    size_t n_all = 0, n = 0;
+    rc_t rc = projects_list(c->db, &p, &n_all, e);
+    for (size_t i = 0; rc == OK && i < n_all; i++)
+        if (http_may(c->r, str_of(p[i].name))) {
+            const struct project shown = p[i]; /* to the front: all of them are freed below */
+            p[i] = p[n];
+            p[n++] = shown;
+        }
     if (rc == OK) {
         page_open(&c->out, "Projects", crumbs, 10);
         buf_addz(&c->out,
@@ -148,7 +154,7 @@ rc_t page_home(struct call *c, struct err *e)
                              page_origin(c)));
         page_close(&c->out);
     }
-    projects_free(p, n);
+    projects_free(p, n_all);
     return rc;
 }
 

@@ -74,7 +74,7 @@ rc_t list_projects(struct call *c, struct err *e)
         struct json *list = json_set_array(j, "projects");
         for (size_t i = 0; i < n; i++) {
             struct json *shown = project_show(&all[i]);
-            if (fits(shown, name, labels, n_labels))
+            if (http_may(c->r, str_of(all[i].name)) && fits(shown, name, labels, n_labels))
                 add_project(list, &all[i], shown, format);
             else
                 json_free(shown);

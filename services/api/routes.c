@@ -16,8 +16,9 @@
 const struct api_route api_routes[] = {
     {"GET", "/api/v1/client-spec", "open", 0, get_client_spec, "What an MLRun client asks first: versions, system id"},
     {"GET", "/api/v1/healthz", "open", 0, get_healthz, "MLRun's health answer"},
-    {"POST", "/api/v1/authorization/verifications", "read", API_DB, post_verification, "Whether an action is allowed"},
-    {"GET", "/api/v1/projects", "read", API_DB, list_projects,
+    {"POST", "/api/v1/authorization/verifications", "read", API_DB | API_SOME, post_verification,
+     "Whether an action is allowed"},
+    {"GET", "/api/v1/projects", "read", API_DB | API_SOME, list_projects,
      "Projects: `format` full, minimal or name_only, `name`, `label`"},
     {"POST", "/api/v1/projects", "admin", API_DB, post_project, "Makes a project; 409 when it is there"},
     {"PATCH", P, "admin", API_DB, patch_project, "Changes what the body names"},
@@ -112,7 +113,11 @@ const struct api_route api_routes[] = {
     {"POST", "/api/v1/dead-letters/retry", "admin", API_DB, post_letter_retry,
      "Sends one again, once: `id`, `payload` for a mended one, `who`"},
     {"POST", "/api/v1/dead-letters/drop", "admin", API_DB, post_letter_drop, "Deletes one: `id`, `who`"},
-    {"GET", "/", "read", API_DB | API_HTML, page_home, "Page: projects"},
+    {"POST", "/api/v1/tokens", "admin", API_DB,
+     post_token, "Makes an access token, shown in this answer alone: `name`, `scopes`, `projects` (`*`: all), `expires_in`, `rate`"},
+    {"GET", "/api/v1/tokens", "admin", API_DB, list_tokens, "Access tokens, without the tokens: `all` for those revoked too"},
+    {"DELETE", "/api/v1/tokens/{name}", "admin", API_DB, delete_token, "Revokes a token, everywhere in a moment"},
+    {"GET", "/", "read", API_DB | API_HTML | API_SOME, page_home, "Page: projects"},
     {"GET", "/ui/p/{project}", "read", API_DB | API_HTML, page_project, "Page: a project's endpoints"},
     {"GET", "/ui/p/{project}/endpoints/{uid}", "read", API_DB | API_HTML, page_endpoint, "Page: drift of one endpoint"},
     {"GET", "/ui/{asset}", "open", API_HTML, get_asset, "The pages' style sheet and icon"},
@@ -230,7 +235,8 @@ void api_rows(struct api *a)
                                          s->pattern,
                                          s->scope,
                                          (s->flags & API_HTML ? 0u : HTTP_DETAIL) | (s->flags & API_ROWS ? HTTP_ROWS : 0u) |
-                                             (s->flags & API_DB ? HTTP_WAITS : 0u),
+                                             (s->flags & API_DB ? HTTP_WAITS : 0u) |
+                                             (s->flags & API_SOME ? HTTP_SOME_PROJECTS : 0u),
                                          dispatch,
                                          s->summary};
     }

@@ -70,7 +70,26 @@ rc_t list_tasks(struct call *c, struct err *e)
     return object_list(c, &object_task, read_more, e);
 }
 
-/* Whoever may ask may do: there is no access control yet. */
+/* "/projects/NAME/…" ⇒ NAME; empty: it is about no project. */
+static struct str project_of(struct str resource)
+{
+    static const char before[] = "projects/";
+    size_t skip = resource.n && *resource.p == '/' ? 1 : 0, n = sizeof before - 1;
+    if (resource.n < skip + n || memcmp(resource.p + skip, before, n) != 0)
+        return (struct str){0};
+    struct str rest = {resource.p + skip + n, resource.n - skip - n};
+    const char *slash = rest.n ? memchr(rest.p, '/', rest.n) : NULL;
+    return (struct str){rest.p, slash ? (size_t)(slash - rest.p) : rest.n};
+}
+
+static bool may(struct call *c, struct str resource, struct str action)
+{
+    enum http_scope wanted = str_eqz(action, "read") ? HTTP_READ : HTTP_WRITE;
+    struct str project = project_of(resource);
+    bool in = http_may(c->r, project) || (project.n == 0 && wanted == HTTP_READ);
+    return in && (http_caller(c->r)->scopes & 1U << wanted) != 0;
+}
+
 rc_t post_verification(struct call *c, struct err *e)
 {
     CLEANUP(json_freep) struct json *body = NULL;
@@ -78,5 +97,11 @@ rc_t post_verification(struct call *c, struct err *e)
     rc_t rc = call_json(c, false, &body, e);
     if (rc == OK)
         rc = json_need_str(body, "resource", &resource, e);
-    return rc == OK ? json_need_str(body, "action", &action, e) : rc;
+    if (rc == OK)
+        rc = json_need_str(body, "action", &action, e);
+    if (rc == OK && !may(c, resource, action)) {
+        c->status = 403;
+        buf_addz(&c->out, "{\"detail\":\"this token may not\"}");
+    }
+    return rc;
 }

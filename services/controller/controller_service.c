@@ -1,6 +1,7 @@
 /* modelmon-controller: options, metrics and the life of the one controller thread. */
 #include <stdio.h>
 #include <string.h>
+#include "access/access.h"
 #include "app/first_rows.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -256,6 +257,7 @@ struct service_def *controller_service(struct arena *a)
                                  .table_count = sizeof tables / sizeof *tables,
                                  .routes = tables_of_routes,
                                  .route_count = 1,
+                                 .guard = access_guard(a),
                                  .open = open_controller,
                                  .drain = drain_controller,
                                  .close = close_controller,

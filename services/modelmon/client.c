@@ -28,6 +28,8 @@ static rc_t refused(const struct http_reply *reply, const struct json *j, struct
     const struct json *detail = json_get(j, "detail");
     if (detail && json_str(detail, &words, e) != OK)
         words = buf_str(&reply->body);
+    if (reply->status == 401)
+        return err_set(e, E_INVALID, "it wants an access token: API_TOKEN, or API_TOKEN_FILE (401)");
     return err_set(e, reply->status == 404 ? E_NOTFOUND : E_INVALID, "%.*s (%d)", STR_FMT(words), reply->status);
 }
 
@@ -47,23 +49,34 @@ static rc_t read_answer(const struct http_reply *reply, int accept, struct json 
     return OK;
 }
 
-rc_t client_call(const char *api, const char *method, const char *path, struct str body, int accept, struct json **ret,
-                 struct err *e)
+rc_t client_call(const struct client *api, const char *method, const char *path, struct str body, int accept,
+                 struct json **ret, struct err *e)
 {
     const struct http_client_options o = {
         .reach = HTTP_REACH_ANY, .plain_ok = true, .total_us = 60 * USEC_PER_SEC, .answer_max = ANSWER_MAX};
     CLEANUP(buf_done) struct buf url = {0};
     struct http_client *c = NULL;
     struct http_reply reply = {0};
-    size_t n = strlen(api);
-    buf_addf(&url, "%.*s%s", (int)(n && api[n - 1] == '/' ? n - 1 : n), api, path);
+    CLEANUP(buf_done) struct buf bearer = {0};
+    size_t n = strlen(api->url);
+    buf_addf(&url, "%.*s%s", (int)(n && api->url[n - 1] == '/' ? n - 1 : n), api->url, path);
+    bool has_token = api->token && *api->token;
+    if (has_token)
+        buf_addf(&bearer, "Authorization: Bearer %s", api->token);
+    const char *const headers[] = {bearer.data, NULL};
     rc_t rc = http_client_new(&c, &o, e);
     if (rc == OK)
-        rc = http_client_call(
-            c, &(struct http_call){.method = method, .url = url.data, .content_type = "application/json", .body = body},
-            &reply, e);
+        rc = http_client_call(c,
+                              &(struct http_call){.method = method,
+                                                  .url = url.data,
+                                                  .headers = has_token ? headers : NULL,
+                                                  .content_type = "application/json",
+                                                  .body = body},
+                              &reply, e);
+    if (has_token)
+        explicit_bzero(bearer.data, bearer.len);
     if (rc == E_AGAIN)
-        rc = err_set(e, E_AGAIN, "nobody answers at %s: start `modelmon run`, or set API_URL", api);
+        rc = err_set(e, E_AGAIN, "nobody answers at %s: start `modelmon run`, or set API_URL", api->url);
     if (rc == OK)
         rc = read_answer(&reply, accept, ret, e);
     buf_done(&reply.body);
@@ -78,7 +91,7 @@ struct str client_text(const struct json *j, const char *key)
     return json_opt_str(j, key, &s, &ignored) == OK && s.p ? s : STR("");
 }
 
-rc_t client_endpoint(const char *api, const char *operand, struct client_endpoint *ret, struct err *e)
+rc_t client_endpoint(const struct client *api, const char *operand, struct client_endpoint *ret, struct err *e)
 {
     CLEANUP(buf_done) struct buf path = {0};
     struct client_endpoint c = {0};

@@ -77,7 +77,8 @@ struct demo {
 static rc_t ask(struct demo *d, const char *method, const char *path, struct buf *body, struct json **ret, struct err *e)
 {
     struct json *answer = NULL;
-    rc_t rc = client_call(d->child.url, method, path, body ? buf_str(body) : (struct str){0}, 0, &answer, e);
+    rc_t rc = client_call(&(struct client){.url = d->child.url}, method, path, body ? buf_str(body) : (struct str){0},
+                          0, &answer, e);
     if (rc == OK && ret)
         *ret = answer;
     else
@@ -204,7 +205,7 @@ static rc_t send_request(struct demo *d, const struct penguin *p, int64_t when_u
         CLEANUP(json_freep) struct json *answer = NULL;
         int64_t status = 0;
         struct err ignored;
-        rc_t rc = client_call(d->child.url, "POST", "/" PROJECT, buf_str(&body), 503, &answer, e);
+        rc_t rc = client_call(&(struct client){.url = d->child.url}, "POST", "/" PROJECT, buf_str(&body), 503, &answer, e);
         if (rc || json_i64(json_get(answer, "status"), &status, &ignored) != OK || status != 503)
             return rc;
         if (clock_mono_us() > until)

@@ -3,9 +3,9 @@
 #include "term.h"
 
 struct endpoints_options {
-    const char *api;
+    struct client api;
 };
-static const struct config_key keys[] = {CLIENT_URL_KEY(offsetof(struct endpoints_options, api))};
+static const struct config_key keys[] = {CLIENT_KEYS(struct endpoints_options, api)};
 
 static void add_row(const struct json *record, struct buf *out)
 {
@@ -32,7 +32,7 @@ static int run(const void *opts, char *const *operands, size_t n)
     buf_addz(&path, "/api/v1/projects/");
     client_add_encoded(&path, str_of(operands[0]));
     buf_addz(&path, "/model-endpoints");
-    if (client_call(o->api, "GET", path.data, (struct str){0}, 0, &answer, &e) != OK)
+    if (client_call(&o->api, "GET", path.data, (struct str){0}, 0, &answer, &e) != OK)
         return client_fail("endpoints", &e);
     term_add_cell(&out, STR("endpoint"), 24);
     term_add_cell(&out, STR("uid"), 32);

@@ -10,7 +10,8 @@
 #include "term.h"
 
 struct ledger_options {
-    const char *api, *to;
+    struct client api;
+    const char *to;
     bool json, all, yes, force;
 };
 #define AT(field) .offset = offsetof(struct ledger_options, field)
@@ -26,7 +27,7 @@ static const struct config_key keys[] = {
      AT(force),
      .help =
          "skip: a partition that does not stand still too. Its owner drops what is not committed and goes on there."},
-    CLIENT_URL_KEY(offsetof(struct ledger_options, api)),
+    CLIENT_KEYS(struct ledger_options, api),
 };
 
 static void add_number(struct buf *out, const struct json *row, const char *key)
@@ -101,7 +102,7 @@ static int show(const struct ledger_options *o)
     struct buf out = {0};
     struct err e = {{0}};
     size_t idle = 0;
-    if (client_call(o->api, "GET", "/api/v1/ledger", (struct str){0}, 0, &answer, &e) != OK)
+    if (client_call(&o->api, "GET", "/api/v1/ledger", (struct str){0}, 0, &answer, &e) != OK)
         return client_fail("ledger", &e);
     if (o->json) {
         json_print(answer, JSON_NAN_NULL, &out);
@@ -171,7 +172,7 @@ static int skip(const struct ledger_options *o, char *const *operands)
     if (!o->yes && !operator_agrees("Records that are skipped have no effect, ever. %s, %s [%s] goes on at %s?",
                                     operands[0], operands[1], operands[2], o->to))
         return TOOL_FAILED;
-    if (client_call(o->api, "POST", "/api/v1/ledger/skip", buf_str(&body), 0, &answer, &e) != OK)
+    if (client_call(&o->api, "POST", "/api/v1/ledger/skip", buf_str(&body), 0, &answer, &e) != OK)
         return client_fail("ledger", &e);
     if (json_opt_i64(answer, "from", &from, &e) != OK)
         from = -1;

@@ -11,7 +11,8 @@
 #define FILE_MAX ((size_t)1 << 20)
 
 struct letters_options {
-    const char *api, *project, *pipeline, *reason, *from;
+    struct client api;
+    const char *project, *pipeline, *reason, *from;
     int64_t limit;
     bool json, all, ids, raw, yes, force;
 };
@@ -36,7 +37,7 @@ static const struct config_key keys[] = {
     WORD("FROM", from, "retry: a file with the mended record, in place of what came."),
     SWITCH("FORCE", force, "retry: one that was sent again already too."),
     SWITCH("YES", yes, "drop: without asking."),
-    CLIENT_URL_KEY(offsetof(struct letters_options, api)),
+    CLIENT_KEYS(struct letters_options, api),
 };
 
 static int print(const struct json *j)
@@ -86,7 +87,7 @@ static rc_t list(const struct letters_options *o, char *const *ids, size_t n, st
             client_add_encoded(&path, str_of(value));
         }
     }
-    rc_t rc = client_call(o->api, "GET", path.data, (struct str){0}, 0, &answer, e);
+    rc_t rc = client_call(&o->api, "GET", path.data, (struct str){0}, 0, &answer, e);
     if (rc)
         return rc;
     if (o->json)
@@ -105,7 +106,7 @@ static rc_t show_one(const struct letters_options *o, const char *id, struct err
     struct buf out = {0};
     buf_addz(&path, "/api/v1/dead-letters/one?id=");
     client_add_encoded(&path, str_of(id));
-    rc_t rc = client_call(o->api, "GET", path.data, (struct str){0}, 0, &answer, e);
+    rc_t rc = client_call(&o->api, "GET", path.data, (struct str){0}, 0, &answer, e);
     if (rc)
         return rc;
     if (o->json)
@@ -148,7 +149,7 @@ static rc_t decide(const struct letters_options *o, const char *path, const char
         jw_kv_str(&w, "payload", buf_str(mended));
     operator_add_who(&w);
     jw_object_end(&w);
-    return client_call(o->api, "POST", path, buf_str(&body), 0, &answer, e);
+    return client_call(&o->api, "POST", path, buf_str(&body), 0, &answer, e);
 }
 
 /* Each by itself: one that fails does not keep the others back. */

@@ -4,7 +4,8 @@
 #include "term.h"
 
 struct project_options {
-    const char *api, *base_period;
+    struct client api;
+    const char *base_period;
 };
 #define AT(field) offsetof(struct project_options, field)
 static const struct config_key keys[] = {
@@ -14,7 +15,7 @@ static const struct config_key keys[] = {
      .flags = CONFIG_FLAG,
      .offset = AT(base_period),
      .help = "How long a window is: 10s, 1m, 1h; 10m for a new project unless said."},
-    CLIENT_URL_KEY(AT(api)),
+    CLIENT_KEYS(struct project_options, api),
 };
 
 static void make_body(const struct project_options *o, const char *name, struct buf *out)
@@ -49,9 +50,9 @@ static int run(const void *opts, char *const *operands, size_t n)
     buf_addz(&path, "/api/v1/projects/");
     client_add_encoded(&path, str_of(operands[0]));
     make_body(o, operands[0], &body);
-    rc_t rc = client_call(o->api, "PATCH", path.data, buf_str(&body), 0, &answer, &e); /* what it does not name stays */
+    rc_t rc = client_call(&o->api, "PATCH", path.data, buf_str(&body), 0, &answer, &e); /* what it does not name stays */
     if ((made = rc == E_NOTFOUND))
-        rc = client_call(o->api, "PUT", path.data, buf_str(&body), 0, &answer, &e);
+        rc = client_call(&o->api, "PUT", path.data, buf_str(&body), 0, &answer, &e);
     if (rc)
         return client_fail("project", &e);
     struct str period = client_text(json_get(json_get(answer, "spec"), "monitoring"), "base_period");

@@ -7,7 +7,8 @@
 #include "term.h"
 
 struct reference_verb_options {
-    const char *api, *csv, *parquet, *stats, *labels;
+    struct client api;
+    const char *csv, *parquet, *stats, *labels;
     bool create;
     bool history;
 };
@@ -33,7 +34,7 @@ static const struct config_key keys[] = {
      .flags = CONFIG_FLAG,
      .offset = AT(create),
      .help = "Makes the endpoint, with the file's columns, when it is not there."},
-    CLIENT_URL_KEY(AT(api)),
+    CLIENT_KEYS(struct reference_verb_options, api),
 };
 
 static void make_body(const struct training_file *t, struct buf *out)
@@ -78,7 +79,7 @@ static void add_names(struct json_writer *w, const char *key, const struct refer
     jw_array_end(w);
 }
 
-static rc_t create(const char *api, const char *operand, const struct reference *r, struct err *e)
+static rc_t create(const struct client *api, const char *operand, const struct reference *r, struct err *e)
 {
     CLEANUP(buf_done) struct buf path = {0}, body = {0};
     CLEANUP(json_freep) struct json *answer = NULL;
@@ -112,10 +113,10 @@ static rc_t send(const struct reference_verb_options *o, const char *operand, co
     CLEANUP(json_freep) struct json *answer = NULL;
     struct client_endpoint c = {0};
     int64_t version = 0;
-    rc_t rc = client_endpoint(o->api, operand, &c, e);
+    rc_t rc = client_endpoint(&o->api, operand, &c, e);
     if (rc == E_NOTFOUND && o->create) {
-        rc = create(o->api, operand, t->reference, e);
-        rc = rc ? rc : client_endpoint(o->api, operand, &c, e);
+        rc = create(&o->api, operand, t->reference, e);
+        rc = rc ? rc : client_endpoint(&o->api, operand, &c, e);
     }
     if (rc == E_NOTFOUND && !o->create && strncmp(e->text, "no endpoint", 11) == 0) {
         const struct err found = *e;
@@ -127,7 +128,7 @@ static rc_t send(const struct reference_verb_options *o, const char *operand, co
     client_add_encoded(&path, c.uid);
     buf_addz(&path, "/reference");
     make_body(t, &body);
-    rc = client_call(o->api, "PUT", path.data, buf_str(&body), 0, &answer, e);
+    rc = client_call(&o->api, "PUT", path.data, buf_str(&body), 0, &answer, e);
     if (rc == OK)
         rc = json_need_i64(answer, "version", &version, e);
     if (rc == OK) {
@@ -165,14 +166,14 @@ static rc_t show_history(const struct reference_verb_options *o, const char *ope
     CLEANUP(buf_done) struct buf path = {0};
     CLEANUP(json_freep) struct json *answer = NULL;
     struct client_endpoint c = {0};
-    rc_t rc = client_endpoint(o->api, operand, &c, e);
+    rc_t rc = client_endpoint(&o->api, operand, &c, e);
     if (rc)
         return rc;
     buf_addf(&path, "/api/v1/projects/%.*s/model-endpoints/", STR_FMT(c.project));
     client_add_encoded(&path, c.uid);
     buf_addz(&path, "/reference/versions");
     client_endpoint_done(&c);
-    rc = client_call(o->api, "GET", path.data, (struct str){0}, 0, &answer, e);
+    rc = client_call(&o->api, "GET", path.data, (struct str){0}, 0, &answer, e);
     if (rc)
         return rc;
     const struct json *versions = json_get(answer, "versions");

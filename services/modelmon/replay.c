@@ -21,6 +21,7 @@
 
 struct replay_options {
     const char *to, *model, *outputs, *when;
+    struct client api; /* its token */
     double speed;
 };
 #define AT(field) offsetof(struct replay_options, field)
@@ -52,6 +53,7 @@ static const struct config_key keys[] = {
      .max = 100000000,
      .offset = AT(speed),
      .help = "Events a second; 0: as fast as they are taken."},
+    CLIENT_TOKEN_KEY(struct replay_options, api),
 };
 
 struct replay {
@@ -101,7 +103,8 @@ static rc_t post(struct replay *r, struct err *e)
     for (;;) {
         CLEANUP(json_freep) struct json *answer = NULL;
         struct err ignored;
-        rc_t rc = client_call(r->api, "POST", r->path, buf_str(&r->batch), 503, &answer, e);
+        rc_t rc = client_call(&(struct client){r->api, r->o->api.token}, "POST", r->path, buf_str(&r->batch), 503,
+                              &answer, e);
         if (rc)
             return rc;
         status = 0;

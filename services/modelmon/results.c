@@ -7,7 +7,8 @@
 #include "term.h"
 
 struct results_options {
-    const char *api, *app, *name;
+    struct client api;
+    const char *app, *name;
     int64_t since_us;
 };
 #define AT(field) offsetof(struct results_options, field)
@@ -22,7 +23,7 @@ static const struct config_key keys[] = {
      .min = USEC_PER_SEC,
      .max = 400 * USEC_PER_DAY,
      .help = "How far back."},
-    CLIENT_URL_KEY(AT(api)),
+    CLIENT_KEYS(struct results_options, api),
 };
 
 static void make_path(const struct results_options *o, const struct client_endpoint *c, struct buf *path)
@@ -123,7 +124,7 @@ static void add_names(const struct results_options *o, const struct client_endpo
     buf_addf(&path, "/api/v1/projects/%.*s/model-endpoints/", STR_FMT(c->project));
     client_add_encoded(&path, c->uid);
     buf_addz(&path, "/metrics?type=results");
-    if (client_call(o->api, "GET", path.data, (struct str){0}, 0, &names, &ignored) != OK)
+    if (client_call(&o->api, "GET", path.data, (struct str){0}, 0, &names, &ignored) != OK)
         return;
     for (const struct json *j = json_first(names); j; j = json_next(j)) {
         buf_addz(out, n++ ? "; " : "there are: ");
@@ -144,10 +145,10 @@ static int run(const void *opts, char *const *operands, size_t n)
     struct buf out = {0};
     struct err e = {{0}};
     (void)n; /* it is one */
-    rc_t rc = client_endpoint(o->api, operands[0], &c, &e);
+    rc_t rc = client_endpoint(&o->api, operands[0], &c, &e);
     if (rc == OK) {
         make_path(o, &c, &path);
-        rc = client_call(o->api, "GET", path.data, (struct str){0}, 0, &answer, &e);
+        rc = client_call(&o->api, "GET", path.data, (struct str){0}, 0, &answer, &e);
     }
     const struct json *values = json_get(json_first(answer), "values");
     if (rc == OK && json_len(values) == 0)

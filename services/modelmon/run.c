@@ -110,10 +110,9 @@ static const struct place places[] = {
 #define N_PLACES (sizeof places / sizeof *places)
 
 static const struct config_default fixed[] = {
-    {"REDIS_URL", "memory:"},       {"HTTP_ADDR", "127.0.0.1"}, /* until there is access control */
-    {"HTTP_THREADS", "4"},                                      /* events are decoded on them */
-    {"HTTP_BODY_MAX", "8MiB"},                                  /* training rows */
-    {"LAKE_MEMORY", "48MiB"},                                   /* one of many in the process; so the next two */
+    {"REDIS_URL", "memory:"},       {"HTTP_THREADS", "4"}, /* events are decoded on them */
+    {"HTTP_BODY_MAX", "8MiB"},                             /* training rows */
+    {"LAKE_MEMORY", "48MiB"},                              /* one of many in the process; so the next two */
     {"STATISTICS_MEMORY", "24MiB"}, {"DEDUPE_RECORDS", "32768"}, {"PAIR_MEMORY", "4MiB"},
 };
 #define N_FIXED (sizeof fixed / sizeof *fixed)

@@ -5,10 +5,11 @@
 #include "term.h"
 
 struct spec_options {
-    const char *api, *tag, *brokers;
+    struct client api;
+    const char *tag, *brokers;
 };
 static const struct config_key keys[] = {
-    CLIENT_URL_KEY(offsetof(struct spec_options, api)),
+    CLIENT_KEYS(struct spec_options, api),
     {.env = "TAG", .def = "latest", .type = CONFIG_STR, .offset = offsetof(struct spec_options, tag), .help = "The function's tag."},
     {.env = "BROKERS",
      .def = "",
@@ -38,7 +39,7 @@ static int run(const void *opts, char *const *operands, size_t n)
     client_add_encoded(&path, str_of(o->tag));
     buf_addz(&path, "&brokers=");
     client_add_encoded(&path, str_of(o->brokers));
-    if (client_call(o->api, "GET", path.data, (struct str){0}, 0, &answer, &e) != OK)
+    if (client_call(&o->api, "GET", path.data, (struct str){0}, 0, &answer, &e) != OK)
         return client_fail("serving-spec", &e);
     json_print(answer, JSON_NAN_TOKEN, &out);
     buf_addc(&out, '\n');

@@ -11,7 +11,7 @@
 #include "term.h"
 
 struct status_options {
-    const char *api;
+    struct client api;
     struct kept_options kept;
     struct bus_config bus;
     int64_t patience_us;
@@ -19,7 +19,7 @@ struct status_options {
 };
 #define AT(field) .offset = offsetof(struct status_options, field)
 static const struct config_key keys[] = {
-    CLIENT_URL_KEY(offsetof(struct status_options, api)),
+    CLIENT_KEYS(struct status_options, api),
     KEPT_KEYS(offsetof(struct status_options, kept)),
     {.env = "KAFKA_BROKERS",
      .def = "",
@@ -80,7 +80,7 @@ static void look_at_kept(const struct status_options *o, struct seen *s)
 static void look_at_ready(const struct status_options *o, struct seen *s)
 {
     struct str ignored = {0};
-    rc_t rc = client_call(o->api, "GET", "/readyz", (struct str){0}, 503, &s->ready, &s->api);
+    rc_t rc = client_call(&o->api, "GET", "/readyz", (struct str){0}, 503, &s->ready, &s->api);
     if (!rc)
         rc = json_need_str(s->ready, "status", &ignored, &s->api);
     if (rc) {
@@ -244,7 +244,7 @@ static int run(const void *opts, char *const *operands, size_t n)
         write_all(&s, hand, &out);
     } else {
         add_stages(&out, &s);
-        add_ready(&out, &s, o->api);
+        add_ready(&out, &s, o->api.url);
         buf_addz(&out, hand ? "\nsomething needs a hand\n" : "\nok\n");
     }
     int code = term_put(&out);

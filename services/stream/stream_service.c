@@ -1,4 +1,5 @@
 /* The stream service: options, open, drain. */
+#include "access/access.h"
 #include "base/clock.h"
 #include "event/names.h"
 #include "http/server.h"
@@ -163,13 +164,14 @@ struct service_def *stream_service(struct arena *a)
         {"Kafka", bus_keys, bus_keys_n, &st->bus},       {"Database", db_keys, db_keys_n, &st->db},
         {"Cache", cache_keys, cache_keys_n, &st->cache}, {"Lake", lake_keys, lake_keys_n, &st->lake},
     };
-    const struct http_routes routes[] = {{form_routes, form_routes_n, &st->form}};
+    const struct http_routes routes[] = {{.rows = form_routes_ingest, .count = FORM_ROUTES, .arg = &st->form}};
     return service_def_dup(a, &(struct service_def){.name = "stream",
                                                     .summary = "Turns inference events into statistics and Parquet.",
                                                     .tables = tables,
                                                     .table_count = sizeof tables / sizeof *tables,
                                                     .routes = routes,
                                                     .route_count = 1,
+                                                    .guard = access_guard(a),
                                                     .open = open_stream,
                                                     .drain = drain_stream,
                                                     .close = close_stream,

@@ -1,5 +1,6 @@
 /* modelmon-writer: options, metrics, and the life of its pipeline and its HTTP form. */
 #include <stdio.h>
+#include "access/access.h"
 #include "app/watch.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -186,7 +187,7 @@ struct service_def *writer_service(struct arena *a)
         {"Cache", cache_keys, cache_keys_n, &w->cache},
     };
     static const struct config_default defaults[] = {{"HTTP_BODY_MAX", "2MiB"}, {NULL, NULL}}; /* what the bus takes */
-    const struct http_routes routes[] = {{.rows = form_routes, .count = form_routes_n, .arg = &w->form}};
+    const struct http_routes routes[] = {{.rows = form_routes_write, .count = FORM_ROUTES, .arg = &w->form}};
     return service_def_dup(
         a, &(struct service_def){.name = "writer",
                                  .summary = "Writes results, metrics and statistics of applications into the stores.",
@@ -195,6 +196,7 @@ struct service_def *writer_service(struct arena *a)
                                  .defaults = defaults,
                                  .routes = routes,
                                  .route_count = 1,
+                                 .guard = access_guard(a),
                                  .open = open_writer,
                                  .drain = drain_writer,
                                  .close = close_writer,

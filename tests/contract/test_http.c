@@ -118,7 +118,8 @@ static const struct http_options defaults = {.addr = "127.0.0.1",
 static void start(struct fixture *f)
 {
     struct err e = {{0}};
-    const struct http_routes table = HTTP_ROUTES(routes, f);
+    struct http_routes table = HTTP_ROUTES(routes, f);
+    table.gate = &http_gate_open;
     rc_t rc = http_server_start(&f->server, &f->options, &table, 1, &e);
     if (rc != OK)
         fail_msg("%s", e.text);
@@ -780,7 +781,8 @@ static void several_threads_and_ipv6(void **state)
     f->options.addr = "nonsense";
     struct http_server *unused;
     struct err e;
-    const struct http_routes table = HTTP_ROUTES(routes, f);
+    struct http_routes table = HTTP_ROUTES(routes, f);
+    table.gate = &http_gate_open;
     assert_int_equal(http_server_start(&unused, &f->options, &table, 1, &e), E_INVALID);
     assert_non_null(strstr(e.text, "HTTP_ADDR"));
 }
@@ -791,7 +793,8 @@ static void a_taken_port_is_a_clear_error(void **state)
     struct http_options second = f->options;
     struct http_server *unused;
     struct err e;
-    const struct http_routes table = HTTP_ROUTES(routes, f);
+    struct http_routes table = HTTP_ROUTES(routes, f);
+    table.gate = &http_gate_open;
     second.port = http_server_port(f->server);
     assert_int_equal(http_server_start(&unused, &second, &table, 1, &e), E_FATAL);
     assert_non_null(strstr(e.text, "in use"));

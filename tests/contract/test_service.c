@@ -122,7 +122,8 @@ static int serve(int argc, char **argv)
 {
     struct demo d = {0};
     const struct config_table tables[] = {CONFIG_TABLE("Demo", demo_keys, &d)};
-    const struct http_routes routes[] = {HTTP_ROUTES(demo_routes, &d)};
+    const struct http_routes routes[] = {
+        {.rows = demo_routes, .count = sizeof demo_routes / sizeof *demo_routes, .arg = &d, .gate = &http_gate_open}};
     static const struct config_default defaults[] = {{"HTTP_ADDR", "127.0.0.1"}, {NULL, NULL}};
     return service_main(&(struct service_def){.name = "demo",
                                               .summary = "a test",

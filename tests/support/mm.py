@@ -408,7 +408,7 @@ def mlrun_time(us):
 
 
 # --- READMEs: the tables of options are the programs' own ---
-SHARED_OPTIONS = {"Database", "Kafka", "Cache", "Lake", "HTTP", "Process"}  # told once, in common/README.md
+SHARED_OPTIONS = {"Access", "Database", "Kafka", "Cache", "Lake", "HTTP", "Process"}  # told once, in common/README.md
 
 
 def readme_options(service):

