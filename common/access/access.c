@@ -19,7 +19,9 @@
 #define PARKED_MAX 256
 #define TELL_US (60 * USEC_PER_SEC) /* last_used is to the minute */
 #define SECRET_MIN 32u
+#define SECRET_MAX 256u
 #define RETRY_AFTER_S 2
+#define PAGE_MAX 1024 /* of a path */
 
 enum mode { MODE_AUTO, MODE_OPEN, MODE_TOKENS };
 struct access_options {
@@ -56,7 +58,10 @@ static const struct config_value modes[] = {{"auto", MODE_AUTO}, {"open", MODE_O
 static rc_t check_secret(const char *text, struct err *e)
 {
     size_t n = strlen(text);
-    return n >= SECRET_MIN && n <= 256 ? OK : err_set(e, E_INVALID, "32 to 256 bytes: `modelmon token generate` makes one");
+    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~+/=";
+    if (n >= SECRET_MIN && n <= SECRET_MAX && strspn(text, allowed) == n)
+        return OK;
+    return err_set(e, E_INVALID, "32 to 256 letters, digits and -_.~+/=: `modelmon token generate` makes one");
 }
 
 #define AT(field) .offset = offsetof(struct access_options, field)
@@ -106,14 +111,28 @@ static void count(unsigned verdict)
 
 /* ---- the verdict ---- */
 
+/* To where one signs in, and from there back. */
+static void lead_to_login(struct http_request *r, bool shown)
+{
+    CLEANUP(buf_done) struct buf to = {0};
+    buf_addf(&to, "/ui/login?%snext=", shown ? "unknown=1&" : "");
+    for (const char *p = http_target(r, PAGE_MAX); *p; p++) {
+        if (strchr("%&+#=", *p))
+            buf_addf(&to, "%%%02X", (unsigned char)*p);
+        else
+            buf_addc(&to, *p);
+    }
+    http_add_header(r, "Location", to.data);
+    http_add_header(r, "Cache-Control", "no-store");
+    http_answer_empty(r, 303);
+}
+
 /* One answer for every token that does not count: which of them exist is nobody's business. */
 static enum http_verdict refuse_unknown(struct http_request *r, unsigned why)
 {
     count(why);
     if (http_route(r)->flags & HTTP_PAGE) {
-        http_add_header(r, "Location", "/ui/login");
-        http_add_header(r, "Cache-Control", "no-store");
-        http_answer_empty(r, 303);
+        lead_to_login(r, why != V_NO_TOKEN);
         return HTTP_REFUSED;
     }
     http_add_header(r, "WWW-Authenticate", "Bearer realm=\"modelmon\"");
@@ -123,10 +142,12 @@ static enum http_verdict refuse_unknown(struct http_request *r, unsigned why)
     return HTTP_REFUSED;
 }
 
-static enum http_verdict refuse_forbidden(struct http_request *r)
+static enum http_verdict refuse_forbidden(struct http_request *r, const struct token_row *t)
 {
     struct str project;
     count(V_FORBIDDEN);
+    log_warn("forbidden", LF_STR("token", t->name), LF_STR("method", http_route(r)->method),
+             LF_STR("path", http_target(r, PAGE_MAX)), LF_STR("address", http_address(r)));
     http_fail(r, 403, "forbidden", "this token may not: it takes the scope %s for %s", http_scopes[http_scope(r)],
               http_project(r, &project) || http_route(r)->flags & HTTP_SOME_PROJECTS ? "this project" : "all projects");
     return HTTP_REFUSED;
@@ -175,7 +196,7 @@ static enum http_verdict judge_row(struct http_request *r, struct token_row *t)
     if (t->expires_us && now >= t->expires_us)
         return refuse_unknown(r, V_EXPIRED);
     if (!may(t, r))
-        return refuse_forbidden(r);
+        return refuse_forbidden(r, t);
     atomic_store_explicit(&t->last_used_us, now, memory_order_relaxed);
     count(V_ADMITTED);
     call_by(r, t);

@@ -89,6 +89,11 @@ const char *http_target(struct http_request *r, size_t max)
     return arena_dup(&r->arena, r->raw.p, n < max ? n : max);
 }
 
+bool http_is_tls(const struct http_request *r)
+{
+    return MHD_get_connection_info(r->connection->mhd, MHD_CONNECTION_INFO_PROTOCOL) != NULL;
+}
+
 const char *http_address(struct http_request *r)
 {
     char text[INET6_ADDRSTRLEN] = "";

@@ -40,7 +40,7 @@ enum http_flags {
     /* No {project} in the pattern, and still for callers of some projects: the handler asks http_may of each. Without it such a
      * route is for callers of all projects. */
     HTTP_SOME_PROJECTS = 8,
-    HTTP_PAGE = 16, /* for people: who may not come in is led to where one says who one is */
+    HTTP_PAGE = 16, /* for people: who does not say who they are is led to /ui/login */
 };
 
 struct http_route {
@@ -119,7 +119,8 @@ enum http_scope http_scope(const struct http_request *r);         /* of its rout
 bool http_project(const struct http_request *r, struct str *ret); /* {project} of the pattern; false: it has none */
 bool http_is_read(const struct http_request *r);                  /* GET or HEAD */
 const char *http_target(struct http_request *r, size_t max); /* the path as it was sent, cut to max; in the arena */
-const char *http_address(struct http_request *r);            /* the client's, as text; in the arena */
+bool http_is_tls(const struct http_request *r);
+const char *http_address(struct http_request *r);                              /* the client's, as text; in the arena */
 void http_called_by(struct http_request *r, const struct http_caller *caller); /* the gate says who asks */
 const struct http_caller *http_caller(const struct http_request *r);           /* NULL: no gate was asked */
 bool http_may(const struct http_request *r, struct str project); /* what the route's scope is for, in that project */

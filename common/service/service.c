@@ -87,7 +87,8 @@ static const struct config_command commands[] = {
     {"--version", "Prints the version."},
     {"--print-config", "Prints the configuration in force, secrets masked."},
     {"--help-markdown", "Prints the options as tables for a README."},
-    {"--routes", "Prints each route with its scope, and whether that is of its project, of some or of all projects."},
+    {"--routes", "Prints each route: method, path, scope, whether that is of its project, of some or of all, whether "
+                 "it is a page."},
     {"--check-ready", "Asks the running service: exit 0 when it is ready."},
     {NULL, NULL},
 };
@@ -421,11 +422,12 @@ static void print_routes(struct process *p, struct buf *to)
         for (size_t i = 0; i < all[t].count; i++) {
             const struct http_route *row = &all[t].rows[i];
             bool open = strcmp(row->scope, http_scopes[HTTP_OPEN]) == 0;
-            buf_addf(to, "%s\t%s\t%s\t%s\n", row->method, row->pattern, row->scope,
-                     open                                ? "-"
-                     : strstr(row->pattern, "{project}") ? "project"
-                     : row->flags & HTTP_SOME_PROJECTS   ? "some"
-                                                         : "all");
+            const char *reach = open                                ? "-"
+                                : strstr(row->pattern, "{project}") ? "project"
+                                : row->flags & HTTP_SOME_PROJECTS   ? "some"
+                                                                    : "all";
+            buf_addf(to, "%s\t%s\t%s\t%s\t%s\n", row->method, row->pattern, row->scope, reach,
+                     row->flags & HTTP_PAGE ? "page" : "");
         }
     buf_done(&tables);
     arena_done(&p->arena);

@@ -48,6 +48,7 @@ struct call {
     struct pool_item *item; /* NULL for routes that need no database */
     struct db *db;          /* item's */
     bool cached;            /* API_CACHED */
+    bool audited;           /* the audit log has it */
     int32_t changed;        /* project in which it changes records (call_changed); 0: none */
     struct str changed_uid; /* empty: several, or any */
     int status;             /* 200 unless set */
@@ -109,6 +110,10 @@ struct record_column; /* the same with names that are given, in their order (rec
 rc_t call_name_columns_so(struct call *c, const struct endpoint *ep, const struct record_column *columns, size_t n,
                           struct err *e) MUST_CHECK;
 void call_answer(struct call *c, int status, const struct json *j);
+/* A row of the audit log for a request that changes something, once (audit.c): call_commit makes it with the change; for
+ * changes that are no transaction of the handler's it is made after the handler. */
+rc_t call_audit(struct call *c, struct err *e) MUST_CHECK;
+void call_audit_after(struct call *c);
 
 /* ---- handlers, by file ---- */
 rc_t get_client_spec(struct call *c, struct err *e); /* project.c */
@@ -184,9 +189,13 @@ rc_t list_letters(struct call *c, struct err *e);
 rc_t get_letter(struct call *c, struct err *e);
 rc_t post_letter_retry(struct call *c, struct err *e);
 rc_t post_letter_drop(struct call *c, struct err *e);
+rc_t list_audit(struct call *c, struct err *e); /* audit.c */
 rc_t post_token(struct call *c, struct err *e); /* tokens.c */
 rc_t list_tokens(struct call *c, struct err *e);
 rc_t delete_token(struct call *c, struct err *e);
+rc_t page_login(struct call *c, struct err *e); /* page_login.c */
+rc_t post_login(struct call *c, struct err *e);
+rc_t post_logout(struct call *c, struct err *e);
 rc_t page_home(struct call *c, struct err *e); /* page_list.c */
 rc_t page_project(struct call *c, struct err *e);
 rc_t page_endpoint(struct call *c, struct err *e); /* page_endpoint.c */

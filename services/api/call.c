@@ -235,6 +235,11 @@ rc_t call_commit(struct call *c, rc_t rc, struct err *e)
         db_rollback(c->db);
         return rc;
     }
+    rc = call_audit(c, e);
+    if (rc != OK) {
+        db_rollback(c->db);
+        return rc;
+    }
     rc = db_commit(c->db, e);
     return rc == E_UNKNOWN ? E_AGAIN : rc;
 }

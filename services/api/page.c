@@ -76,6 +76,14 @@ void page_empty(struct buf *b, const char *title, const char *words, const char 
     buf_addz(b, "</section>");
 }
 
+void page_caller(struct buf *b, const char *name)
+{
+    buf_addz(
+        b, "<form method=\"post\" action=\"/ui/logout\" enctype=\"text/plain\"><p class=\"muted small\">Signed in as ");
+    html_name(b, name);
+    buf_addz(b, " <button>Sign out</button></p></form>");
+}
+
 void page_badge(struct buf *b, int status)
 {
     buf_addf(b, "<span class=\"badge %s\">%s</span>", status_class(status), status_words(status));

@@ -14,6 +14,7 @@ void page_close(struct buf *b);
 void page_error(struct buf *b, int status, const char *title, const char *detail);
 /* A box that says what is missing and what to do; command may be NULL. title and words are ours, not from outside. */
 void page_empty(struct buf *b, const char *title, const char *words, const char *command);
+void page_caller(struct buf *b, const char *name); /* who has signed in, and the way out */
 void page_badge(struct buf *b, int status);
 void page_badge_with(struct buf *b, int status, const char *words); /* our words behind those of the status */
 void page_words(struct buf *b, struct str code); /* an app's code for a reason or an outcome; others as they are */

@@ -141,6 +141,8 @@ rc_t page_home(struct call *c, struct err *e)
         buf_addz(&c->out,
                  "<div class=\"head\"><h1>Projects</h1></div><p class=\"sub\">What your models were trained on, "
                  "against what they are asked now.</p>");
+        if (http_caller(c->r)->name)
+            page_caller(&c->out, http_caller(c->r)->name);
         if (n)
             rc = projects_table(c, p, n, e);
         else

@@ -117,9 +117,14 @@ const struct api_route api_routes[] = {
      post_token, "Makes an access token, shown in this answer alone: `name`, `scopes`, `projects` (`*`: all), `expires_in`, `rate`"},
     {"GET", "/api/v1/tokens", "admin", API_DB, list_tokens, "Access tokens, without the tokens: `all` for those revoked too"},
     {"DELETE", "/api/v1/tokens/{name}", "admin", API_DB, delete_token, "Revokes a token, everywhere in a moment"},
+    {"GET", "/api/v1/audit", "admin", API_DB, list_audit,
+     "Who changed what, the newest first: `who`, `project`, `since`, `before` (an id), `limit`"},
     {"GET", "/", "read", API_DB | API_HTML | API_SOME, page_home, "Page: projects"},
     {"GET", "/ui/p/{project}", "read", API_DB | API_HTML, page_project, "Page: a project's endpoints"},
     {"GET", "/ui/p/{project}/endpoints/{uid}", "read", API_DB | API_HTML, page_endpoint, "Page: drift of one endpoint"},
+    {"GET", "/ui/login", "open", API_HTML, page_login, "Page: a form for an access token: `next`"},
+    {"POST", "/ui/login", "open", API_HTML, post_login, "The token becomes a cookie, which reads and never writes"},
+    {"POST", "/ui/logout", "open", API_HTML, post_logout, "The cookie ends"},
     {"GET", "/ui/{asset}", "open", API_HTML, get_asset, "The pages' style sheet and icon"},
 };
 const size_t api_routes_n = sizeof api_routes / sizeof *api_routes;
@@ -213,6 +218,8 @@ static void dispatch(struct http_request *r, void *arg)
         c.cached = route->flags & API_CACHED;
         rc = route->handle(&c, &e);
     }
+    if (rc == OK)
+        call_audit_after(&c);
     if (c.changed) /* committed, or perhaps so */
         records_changed(c.item->records, c.db, c.item->cache, c.changed, c.changed_uid);
     if (c.item)
@@ -231,14 +238,14 @@ void api_rows(struct api *a)
     assert(api_routes_n <= sizeof a->rows / sizeof *a->rows);
     for (size_t i = 0; i < api_routes_n; i++) {
         const struct api_route *s = &api_routes[i];
-        a->rows[i] = (struct http_route){s->method,
-                                         s->pattern,
-                                         s->scope,
-                                         (s->flags & API_HTML ? 0u : HTTP_DETAIL) | (s->flags & API_ROWS ? HTTP_ROWS : 0u) |
-                                             (s->flags & API_DB ? HTTP_WAITS : 0u) |
-                                             (s->flags & API_SOME ? HTTP_SOME_PROJECTS : 0u),
-                                         dispatch,
-                                         s->summary};
+        a->rows[i] = (struct http_route){
+            s->method,
+            s->pattern,
+            s->scope,
+            (s->flags & API_HTML ? HTTP_PAGE : HTTP_DETAIL) | (s->flags & API_ROWS ? HTTP_ROWS : 0u) |
+                (s->flags & API_DB ? HTTP_WAITS : 0u) | (s->flags & API_SOME ? HTTP_SOME_PROJECTS : 0u),
+            dispatch,
+            s->summary};
     }
 }
 

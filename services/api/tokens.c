@@ -142,7 +142,9 @@ rc_t post_token(struct call *c, struct err *e)
         return rc;
     access_token_make(secret);
     sha256_hex(secret, strlen(secret), t.hash);
-    rc = token_create(c->db, &t, e);
+    rc = db_begin(c->db, e);
+    if (rc == OK)
+        rc = call_commit(c, token_create(c->db, &t, e), e);
     if (rc == OK) {
         jw_init(&w, &c->out, JSON_NAN_NULL);
         write_token(&w, &t, secret);
@@ -182,5 +184,6 @@ rc_t delete_token(struct call *c, struct err *e)
     c->status = 204;
     if (!is_token_name(name))
         return err_set(e, E_INVALID, "name: 1 to %u letters, digits, - _ .", NAME_MAX_BYTES);
-    return token_revoke(c->db, name, str_of(caller(c)), clock_now_us(), e);
+    rc_t rc = db_begin(c->db, e);
+    return rc ? rc : call_commit(c, token_revoke(c->db, name, str_of(caller(c)), clock_now_us(), e), e);
 }

@@ -8,6 +8,7 @@
 #include "base/crash.h"
 #include "base/mem.h"
 #include "base/time.h"
+#include "db/audit.h"
 #include "db/lakefile.h"
 #include "db/window.h"
 #include "lake/expire.h"
@@ -226,6 +227,18 @@ static rc_t drop_days(const struct chore_run *run, struct err *e)
     return rc;
 }
 
+static rc_t expire_audit(const struct chore_run *run, struct err *e)
+{
+    int64_t n = 0;
+    if (run->opts->retention_audit_us == 0)
+        return OK;
+    rc_t rc = audit_expire(run->db, clock_now_us() - run->opts->retention_audit_us, &n, e);
+    if (n)
+        log_info("retention", LF_STR("table", "audit_log"), LF_I64("rows", n));
+    *run->again = rc == OK && n == AUDIT_EXPIRE_MAX;
+    return rc;
+}
+
 /* ---- the lake ---- */
 /* A day that still has rows in the manifest keeps its files: they are asked for, whatever their age. */
 static rc_t day_has_rows(void *arg, int64_t day_us, bool *ret, struct err *e)
@@ -269,6 +282,7 @@ rc_t chores_run(struct chores *ch, const struct controller_options *opts, struct
         {"sweep", sweep, &ch->next_sweep_us, opts->sweep_us},
         {"fold", fold, &ch->next_fold_us, FOLD_EVERY_US},
         {"retention", drop_days, &ch->next_retention_us, RETENTION_EVERY_US},
+        {"audit", expire_audit, &ch->next_audit_us, RETENTION_EVERY_US},
         {"lake", expire_lake, &ch->next_lake_us, RETENTION_EVERY_US},
         {"deleted", clear_deleted, &ch->next_deleted_us, DELETED_EVERY_US},
     };

@@ -32,7 +32,7 @@ struct controller_options {
     int64_t sweep_us, fold_after_us, fold_max;
     int64_t relay_inflight;
     int64_t deleted_again_us;
-    int64_t retention_slots_us, retention_results_us, retention_dead_letters_us, retention_lake_us;
+    int64_t retention_slots_us, retention_results_us, retention_dead_letters_us, retention_lake_us, retention_audit_us;
     char *lake_dir;
     int64_t reference_auto;
 };
@@ -145,8 +145,9 @@ struct deleted { /* deleted.c: how far the rows and the files of the deleted end
 rc_t deleted_clear(struct deleted *at, const struct controller_options *opts, struct db *db, int64_t deadline_us,
                    struct tick_report *r, bool *ret_again, struct err *e) MUST_CHECK;
 
-struct chores {                                                                         /* chores.c */
-    int64_t next_sweep_us, next_fold_us, next_days_us, next_retention_us, next_lake_us; /* monotonic; 0: at once */
+struct chores { /* chores.c */
+    int64_t next_sweep_us, next_fold_us, next_days_us, next_retention_us, next_audit_us,
+        next_lake_us; /* monotonic; 0: at once */
     int64_t next_deleted_us;
     bool swept; /* all of the reach, once since the start */
     struct lake_expiry lake;

@@ -4,10 +4,10 @@
 #include "service/service.h"
 #include "tool.h"
 
-const struct verb *const verbs[] = {&verb_run,        &verb_demo,    &verb_drift,   &verb_project, &verb_reference,
-                                    &verb_endpoints,  &verb_results, &verb_status,  &verb_replay,  &verb_export,
-                                    &verb_new_app,    &verb_ledger,  &verb_letters, &verb_token,   &verb_serving_spec,
-                                    &verb_completion, NULL};
+const struct verb *const verbs[] = {&verb_run,          &verb_demo,       &verb_drift,   &verb_project, &verb_reference,
+                                    &verb_endpoints,    &verb_results,    &verb_status,  &verb_replay,  &verb_export,
+                                    &verb_new_app,      &verb_ledger,     &verb_letters, &verb_token,   &verb_audit,
+                                    &verb_serving_spec, &verb_completion, NULL};
 
 static int help(FILE *to, int code)
 {

@@ -22,7 +22,7 @@ extern const struct verb *const verbs[]; /* ended by NULL */
 
 extern const struct verb verb_run, verb_demo, verb_drift, verb_project, verb_reference, verb_endpoints, verb_results,
     verb_status, verb_replay, verb_completion, verb_export, verb_serving_spec, verb_new_app, verb_ledger, verb_letters,
-    verb_token;
+    verb_token, verb_audit;
 
 int verb_main(const struct verb *v, int argc, char **argv); /* argv[0] is the verb */
 void verb_flags(const struct verb *v, void (*fn)(void *arg, const char *flag), void *arg);

@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import pytest
+import requests
 
 import mm
 import test_modelmon_run as running
@@ -119,7 +120,7 @@ def expected(rows, method, path, may, where):
     if may == "cookie":  # reads, where it would come by itself
         may = {"admin"} if method in ("GET", "HEAD") else set()
     if not may:
-        return 401
+        return 303 if row[4] == "page" else 401
     allowed = may & ENOUGH[scope] and (where == "*" or reach == "some" or (reach == "project" and where == "p"))
     return "in" if allowed else 403
 
@@ -137,6 +138,8 @@ def check(rows, client, known, only=None):
                     assert status not in (401, 403, 405) or (status == 403 and b"forbidden" in text and path.count("/") == 1), what
                 else:
                     assert status == want, what
+                if want == 303:
+                    assert answered["Location"].startswith("/ui/login?"), what
                 if status == 401:
                     assert answered["WWW-Authenticate"].startswith("Bearer"), what
                     assert path not in text.decode(), what
@@ -148,12 +151,14 @@ def check(rows, client, known, only=None):
 def test_the_matrix_in_one_process():
     with mm.World() as w, running.start(w, embedded=True, ACCESS="tokens", ACCESS_ADMIN_TOKEN=ADMIN, ACCESS_METRICS="true") as m:
         m.wait_ready(60)
-        rows = [[r[0], r[1], "read", "all"] if r[1] == "/metrics" else r for r in routes(m.command)]
+        rows = [[r[0], r[1], "read", "all", ""] if r[1] == "/metrics" else r for r in routes(m.command)]
         client = Client(m.port)
         known = credentials(client)
         assert len(known) >= 16
         assert len(rows) > 80 and check(rows, client, known) > 8000
         assert m.child.poll() is None
+        shown = tool("audit", "--limit", 1000, API_URL=m.url(""), API_TOKEN=ADMIN)  # on SQLite
+        assert shown.returncode == 0 and "ACCESS_ADMIN_TOKEN" in shown.stdout and "/api/v1/tokens/revoked" in shown.stdout, shown.stderr
 
 
 @pytest.mark.parametrize("binary", SERVICES)
@@ -288,3 +293,85 @@ def test_a_secret_that_is_too_short_is_none():
 def test_generated_tokens_differ():
     tokens = {tool("token", "generate").stdout.strip() for _ in range(20)}
     assert len(tokens) == 20 and all(len(t) == 46 and t.startswith("mm_") for t in tokens)
+
+
+def test_who_changed_what_is_kept():
+    with mm.World() as w, w.service("api", ACCESS="tokens", ACCESS_ADMIN_TOKEN=ADMIN) as api:
+        api.wait_ready()
+        client = Client(api.port)
+        env = {"API_URL": api.url(""), "API_TOKEN": ADMIN}
+        token = make(client, "deployer", ["admin"], ["p"])
+        one = bearer(token)
+        assert client.ask("PUT", "/api/v1/projects/p?x=secret-in-a-query", one, json.dumps({"metadata": {"name": "p"}}))[0] == 200
+        assert client.ask("PUT", "/api/v1/projects/p/apps/mine", one, "{}")[0] == 200
+        for method, path, body, status in [("PATCH", "/api/v1/projects/p", "{", 400), ("DELETE", "/api/v1/projects/q", None, 403),
+                                           ("GET", "/api/v1/projects/p", None, 200), ("POST", "/api/v1/tokens", "{}", 403),
+                                           ("POST", "/api/v1/authorization/verifications", '{"resource": "/projects/p/x", "action": "read"}', 200)]:
+            assert client.ask(method, path, one, body)[0] == status, path
+        assert client.ask("DELETE", "/api/v1/projects/p", {**one, "x-mlrun-deletion-strategy": "cascade"})[0] == 204
+        rows = json.loads(client.ask("GET", "/api/v1/audit", bearer(ADMIN))[2])["audit"]
+        told = [(r["who"], r["action"], r["target"], r["project"], r["address"]) for r in rows]
+        assert told == [("deployer", "DELETE /api/v1/projects/{project}", "/api/v1/projects/p", "p", "127.0.0.1"),
+                        ("deployer", "PUT /api/v1/projects/{project}/apps/{app}", "/api/v1/projects/p/apps/mine", "p", "127.0.0.1"),
+                        ("deployer", "PUT /api/v1/projects/{project}", "/api/v1/projects/p", "p", "127.0.0.1"),
+                        ("ACCESS_ADMIN_TOKEN", "POST /api/v1/tokens", "/api/v1/tokens", "", "127.0.0.1")]
+        dump = json.dumps(w.rows("SELECT * FROM audit_log"))
+        assert token not in dump and ADMIN not in dump and "secret-in-a-query" not in dump
+        shown = tool("audit", "--who", "deployer", "--project", "p", "--limit", "2", **env)
+        assert shown.returncode == 0 and shown.stdout.count("\n") == 2 and "DELETE   /api/v1/projects/p\n" in shown.stdout, shown.stdout
+        later = json.loads(client.ask("GET", f"/api/v1/audit?before={rows[1]['id']}&limit=1", bearer(ADMIN))[2])["audit"]
+        assert [r["id"] for r in later] == [rows[2]["id"]]
+        assert tool("audit", "--since", "2999-01-01T00:00:00Z", **env).stdout == ""
+        refused = tool("audit", "--since", "yesterday", **env)
+        assert refused.returncode == 1 and "since" in refused.stderr
+        assert api.events("forbidden")[0]["token"] == "deployer"
+
+
+def test_old_rows_of_the_audit_log_go():
+    with mm.World() as w, w.service("controller", RETENTION_AUDIT="10d") as controller:
+        controller.wait_ready()
+        controller.term()
+        for age in (1, 9, 11, 400):
+            w.rows("INSERT INTO audit_log (at_us, who, address, action, target, project, status) VALUES (%s, '', '', %s, '', '', 200)",
+                   mm.now_us() - age * mm.DAY_US, str(age))
+        controller.start()
+        mm.wait_for(lambda: [r["action"] for r in w.rows("SELECT action FROM audit_log ORDER BY id")] == ["1", "9"], 20, "old rows go")
+
+
+def sign_in(session, api, token, **headers):
+    return session.post(api.url("/ui/login"), data=f"next=/ui/p/p\r\ntoken={token}\r\n", allow_redirects=False, timeout=10,
+                        headers={"Content-Type": "text/plain", "Sec-Fetch-Site": "same-origin", **headers})
+
+
+def test_signing_in_to_the_pages(api):
+    session = requests.Session()
+    token = make(Client(api.port), "person", ["admin"], ["*"])
+    assert session.put(api.url("/api/v1/projects/p"), data="{}", headers=bearer(ADMIN), timeout=10).status_code == 200
+    sent = session.get(api.url("/ui/p/p"), timeout=10)
+    assert sent.url.endswith("/ui/login?next=/ui/p/p") and 'value="/ui/p/p"' in sent.text and 'type="password"' in sent.text
+    for wrong in ("", "a b", "a;b", "x" * 300):
+        assert sign_in(session, api, wrong).status_code == 400
+    for other in ({"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "", "Origin": "https://elsewhere.example"}):
+        refused = sign_in(session, api, token, **other)
+        assert refused.status_code == 400 and "Set-Cookie" not in refused.headers
+    done = sign_in(session, api, "mm_" + "C" * 43)
+    assert done.status_code == 303
+    back = session.get(api.url("/ui/p/p"), timeout=10)
+    assert "unknown=1" in back.url and "not known here" in back.text
+    done = sign_in(session, api, token)
+    assert done.headers["Location"] == "/ui/p/p"
+    for part in ("HttpOnly", "SameSite=Strict", "Path=/", "Max-Age="):
+        assert part in done.headers["Set-Cookie"], part
+    assert "Secure" not in done.headers["Set-Cookie"]
+    assert "Secure" in sign_in(requests.Session(), api, token, **{"X-Forwarded-Proto": "https"}).headers["Set-Cookie"]
+    home = session.get(api.url("/"), timeout=10)
+    assert home.status_code == 200 and "Signed in as" in home.text and "person" in home.text and token not in home.text
+    for method, path in [("PUT", "/api/v1/projects/p"), ("DELETE", "/api/v1/projects/p"), ("POST", "/api/v1/tokens")]:
+        assert session.request(method, api.url(path), data="{}", timeout=10).status_code == 401, path  # a cookie changes nothing
+    out = session.post(api.url("/ui/logout"), headers={"Sec-Fetch-Site": "same-origin"}, timeout=10)
+    assert out.url.endswith("/ui/login") and not session.cookies.get("modelmon_token")
+    for away in ("//elsewhere.example/", "https://elsewhere.example", "/ui/p/\r\nX: y", "/\\elsewhere", "javascript:alert(1)"):
+        shown = session.get(api.url("/ui/login"), params={"next": away}, timeout=10)
+        assert shown.status_code == 400 or 'value="/"' in shown.text, away
+        assert session.post(api.url("/ui/login"), data=f"next={away}\ntoken={token}\n", allow_redirects=False, timeout=10,
+                            headers={"Content-Type": "text/plain"}).headers["Location"] in ("/", "/ui/p/"), away
