@@ -200,6 +200,7 @@ def test_a_database_that_goes_away_and_comes_back():
     with Api() as api:
         name = api.project()
         admin = Api.__new__(Api)
+        admin.file = None
         admin.url = f"{api.server}/postgres"
         admin.sql(f'ALTER DATABASE "{api.database}" ALLOW_CONNECTIONS false')
         admin.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", api.database)
