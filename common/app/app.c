@@ -188,6 +188,12 @@ static void end_broken(void *self, const char *words)
     service_restart(p->service, "app %s failed on a window, which is a dead letter now: %s", p->own.name, words);
 }
 
+static void pipeline_failed(void *self, const char *words)
+{
+    const struct program *p = of_events(self);
+    service_fail(p->service, "%s: %s", p->pipeline_name, words);
+}
+
 static rc_t open_pipeline(struct program *p, struct err *e)
 {
     (void)snprintf(p->pipeline_name, sizeof p->pipeline_name, "app:%s", p->own.name);
@@ -218,6 +224,7 @@ static rc_t open_pipeline(struct program *p, struct err *e)
         .topics = list_topics,
         .health = service_health(p->service),
         .need = HEALTH_REQUIRED,
+        .failed = pipeline_failed,
         .stopped = pipeline_stopped,
     };
     rc_t rc = pipeline_open(&p->pipeline, &cfg, e);

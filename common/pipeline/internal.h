@@ -70,7 +70,7 @@ struct pipeline {
     struct db *db;
     struct worker worker;
     struct health_dep *health;
-    bool running, db_ready;
+    bool running, db_ready, failed;
     bool dirty;                    /* records since the last flush */
     bool at_limit;                 /* a partition has got to where its intended flush ends */
     atomic_llong stop_deadline_us; /* monotonic */
@@ -107,7 +107,6 @@ struct pipeline {
 /* pipeline.c */
 void pipeline_stall(struct pipeline *p, const char *what, const struct err *e);
 void pipeline_clear_stall(struct pipeline *p);
-void pipeline_die(struct pipeline *p, const struct err *e) __attribute__((noreturn));
 /* Of a partition, NULL: of all: its records are durable, or forgotten. */
 void pipeline_done(struct pipeline *p, struct part *part, bool committed);
 

@@ -57,10 +57,13 @@ static struct metric_set metrics = METRIC_SET(rows);
 #define REVOKE_US (5 * USEC_PER_SEC)
 #define TOPIC_RECHECK_US (60 * USEC_PER_SEC)
 
-void pipeline_die(struct pipeline *p, const struct err *e)
+/* Stalled for good: nothing is handled or flushed until the thread has ended. */
+static void fail(struct pipeline *p, const struct err *e)
 {
-    log_event(LOG_ERROR, "pipeline_failed", LF_STR("pipeline", p->cfg.name), LF_STR("error", e->text));
-    _exit(1); /* what is on disk or in our memory is not known any more: the ledger is, and the next life reads it */
+    log_event(LOG_ERROR, "pipeline_failed", LF_STR("pipeline", p->cfg.name), LF_ERR(e));
+    (void)snprintf(p->fault, sizeof p->fault, "%s", e->text);
+    p->failed = true;
+    p->stalled_until_us = INT64_MAX;
 }
 
 void pipeline_done(struct pipeline *p, struct part *part, bool committed)
@@ -218,7 +221,7 @@ static void record_failed(struct pipeline *p, const struct part *part, int64_t o
     else if (rc == E_INVALID)
         poison_found(p, part, offset, e);
     else if (rc)
-        pipeline_die(p, e);
+        fail(p, e);
 }
 
 static void on_record(struct pipeline *p, const struct bus_event *ev)
@@ -256,7 +259,7 @@ static void try_flush(struct pipeline *p, struct err *e)
         p->dirty = more;
         pipeline_clear_stall(p);
     } else if (rc == E_FATAL || (rc == E_INVALID && !poison_search(p, e))) {
-        pipeline_die(p, e);
+        fail(p, e);
     } else if (rc != E_INVALID) {
         pipeline_stall(p, "flushing", e);
     }
@@ -306,7 +309,7 @@ static void on_revoked(struct pipeline *p, bool lost)
         }
     }
     if (rc == E_FATAL)
-        pipeline_die(p, &e);
+        fail(p, &e);
     log_event(LOG_INFO, "released", LF_STR("pipeline", p->cfg.name), LF_I64("partitions", (int64_t)p->n_parts),
               LF_BOOL("lost", lost));
     parts_drop(p);
@@ -434,7 +437,7 @@ static void take_run(struct pipeline *p, int64_t mono)
     for (int i = 0; i < RUN_MAX; i++) {
         rc_t rc = bus_consumer_poll(p->bus, i ? 0 : POLL_US, &ev, &e);
         if (rc == E_FATAL)
-            pipeline_die(p, &e);
+            fail(p, &e);
         if (rc || ev.type == BUS_NONE) {
             mono = clock_mono_us();
             break;
@@ -479,7 +482,7 @@ static void step(struct pipeline *p)
 static void finish(struct pipeline *p)
 {
     struct err e = {{0}};
-    bool more = !p->kept_first;
+    bool more = !p->kept_first && !p->failed;
     rc_t rc = OK;
     while (more && (rc == OK || may_pass(rc)) && clock_mono_us() < atomic_load(&p->stop_deadline_us)) {
         rc = pipeline_flush(p, &more, &e);
@@ -495,11 +498,13 @@ static void finish(struct pipeline *p)
 static void run(struct worker *w, void *arg)
 {
     struct pipeline *p = arg;
-    while (!worker_stopping(w)) {
+    while (!worker_stopping(w) && !p->failed) {
         if (p->db_ready || wait_for_database(p))
             step(p);
     }
     finish(p);
+    if (p->failed)
+        p->cfg.failed(p->cfg.self, p->fault);
     if (p->cfg.stopped)
         p->cfg.stopped(p->cfg.self);
 }

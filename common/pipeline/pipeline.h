@@ -52,7 +52,7 @@ struct pipeline_record {
 struct pipeline_ops {
     /* Decodes and accumulates. OK also for a record that is rejected (the handler notes its dead letter).
      * E_AGAIN: something needed is down; the same record comes again after a back-off. E_INVALID: it is refused, as below.
-     * Else the process exits. */
+     * Else the pipeline has failed. */
     rc_t (*record)(void *self, const struct pipeline_record *r, struct err *e);
     /* Worth flushing now? Called after every record and between polls. Only asked when records came since the last flush;
      * without any the pipeline moves position and frontier by itself once a second. */
@@ -91,8 +91,11 @@ struct pipeline_config {
     /* What is next is not retained any more, or the log is another one: false stops the partition until an operator decides
      * (ledger_skip), true goes on at the earliest record. */
     bool skip_lost;
-    struct health *health;       /* of the service: the pipeline keeps one item there, under its name */
-    enum health_need need;       /* whether the service is not ready while this stands still */
+    struct health *health; /* of the service: the pipeline keeps one item there, under its name */
+    enum health_need need; /* whether the service is not ready while this stands still */
+    /* It cannot go on (E_FATAL): what is on disk or in memory is not known any more, the ledger is, and the next life of the process
+     * reads it. Nothing is flushed any more. On the pipeline's thread, before stopped(). */
+    void (*failed)(void *self, const char *words);
     void (*stopped)(void *self); /* on the pipeline's thread, as its last act; may be NULL */
 };
 

@@ -404,6 +404,12 @@ static void stopped(void *self)
         service_drained(s->st->service);
 }
 
+static void failed(void *self, const char *words)
+{
+    const struct sink *s = self;
+    service_fail(s->st->service, "%s: %s", s->name, words);
+}
+
 rc_t sink_open(struct sink **ret, struct stream *st, const struct sink_def *def, struct err *e)
 {
     struct sink *s = mem_alloc(sizeof *s);
@@ -436,6 +442,7 @@ rc_t sink_open(struct sink **ret, struct stream *st, const struct sink_def *def,
                                                      .skip_lost = st->options.skip_lost,
                                                      .health = service_health(st->service),
                                                      .need = HEALTH_OPTIONAL,
+                                                     .failed = failed,
                                                      .stopped = stopped},
                            e);
     if (rc) {

@@ -111,6 +111,11 @@ static void pipeline_stopped(void *self)
     service_drained(of_batch(self)->service);
 }
 
+static void pipeline_failed(void *self, const char *words)
+{
+    service_fail(of_batch(self)->service, "%s: %s", PIPELINE_WRITER, words);
+}
+
 static rc_t open_pipeline(struct writer *w, struct err *e)
 {
     (void)snprintf(w->group, sizeof w->group, "%s-%s", w->opts.id.group_prefix, PIPELINE_WRITER);
@@ -128,6 +133,7 @@ static rc_t open_pipeline(struct writer *w, struct err *e)
         .topics = list_topics,
         .health = service_health(w->service),
         .need = HEALTH_REQUIRED,
+        .failed = pipeline_failed,
         .stopped = pipeline_stopped,
     };
     rc_t rc = pipeline_open(&w->pipeline, &cfg, e);

@@ -29,8 +29,8 @@
 struct flags {              /* shared with the child */
     atomic_int fail_writes; /* so many times write() says E_AGAIN */
     atomic_int fail_records;
-    atomic_bool die_in_write, die_after_prepare, steal, hold; /* hold: nothing is due */
-    atomic_llong range_end;                                   /* of the last prepare of partition 0 */
+    atomic_bool die_in_write, die_after_prepare, hold; /* … of partition 0; hold: nothing is due */
+    atomic_llong range_end;                            /* of the last prepare of partition 0 */
     atomic_int prepares, started;
     atomic_llong produce_from, produce_to; /* a child that has the local log produces what the parent wants */
     atomic_int asked;                      /* topics() was called so often */
@@ -38,6 +38,7 @@ struct flags {              /* shared with the child */
     atomic_bool second, first_goes;        /* the child: another pipeline joins; the first one leaves */
     atomic_llong refused[POISONS];         /* values that the database does not take; 0: none */
     atomic_llong odd_at;                   /* in place of this number goes a text; 0: none */
+    atomic_bool fatal, failed;             /* the next write() says E_FATAL; the pipeline has said that it failed */
     atomic_int told_refused, dropped;      /* refused() and done(dropped) were called so often */
 };
 
@@ -103,11 +104,13 @@ static rc_t prepare(void *self, struct db *db, struct pipeline_part *const *part
     (void)e;
     struct handler *h = self;
     atomic_fetch_add(&h->f->flags->prepares, 1);
-    for (size_t i = 0; i < n; i++)
-        if (parts[i]->partition == 0)
-            atomic_store(&h->f->flags->range_end, parts[i]->position);
-    if (atomic_exchange(&h->f->flags->die_after_prepare, false))
-        _exit(137);
+    for (size_t i = 0; i < n; i++) {
+        if (parts[i]->partition != 0)
+            continue;
+        atomic_store(&h->f->flags->range_end, parts[i]->position);
+        if (atomic_exchange(&h->f->flags->die_after_prepare, false))
+            _exit(137);
+    }
     return OK;
 }
 
@@ -138,6 +141,8 @@ static rc_t write_items(void *self, struct db *db, struct pipeline_part *const *
     }
     if (atomic_exchange(&h->f->flags->die_in_write, false))
         _exit(137);
+    if (atomic_exchange(&h->f->flags->fatal, false))
+        return err_set(e, E_FATAL, "never again");
     if (rc == OK && atomic_load(&h->f->flags->fail_writes) > 0) {
         atomic_fetch_sub(&h->f->flags->fail_writes, 1);
         return err_set(e, E_AGAIN, "not now");
@@ -182,6 +187,14 @@ static void on_term(int signo)
     atomic_store(&child_stop, true);
 }
 
+static void failed(void *self, const char *words)
+{
+    const struct handler *h = self;
+    (void)words;
+    atomic_store(&h->f->flags->failed, true);
+    atomic_store(&child_stop, true);
+}
+
 static void send_numbers(struct fixture *f, struct bus_producer *producer, int64_t from, int64_t to);
 
 static struct pipeline *child_pipeline(struct fixture *f, struct bus_producer *producer, struct health *health)
@@ -204,7 +217,8 @@ static struct pipeline *child_pipeline(struct fixture *f, struct bus_producer *p
                                                 .intent = f->intent,
                                                 .frontier = f->frontier,
                                                 .skip_lost = f->skip_lost,
-                                                .health = health},
+                                                .health = health,
+                                                .failed = failed},
                       &e) ||
         pipeline_start(p, &e)) {
         (void)fprintf(stderr, "child: %s\n", e.text);
@@ -487,6 +501,21 @@ static void test_failures_are_tried_again(void **state)
     assert_int_equal(atomic_load(&f->flags->fail_writes), 0);
 }
 
+/* The verdict is the service's: the process drains, and the next one goes on at the ledger. */
+static void test_a_pipeline_that_cannot_go_on_says_so(void **state)
+{
+    struct fixture *f = *state;
+    atomic_store(&f->flags->fatal, true);
+    produce(f, 0, 100);
+    start(f);
+    assert_int_equal(stop(f, 0), 0);
+    assert_true(atomic_load(&f->flags->failed));
+    int64_t before = ask(f, "SELECT count(*) FROM got");
+    assert_true(before < 100); /* nothing was flushed after it */
+    start(f);
+    assert_each_once(f, 100);
+}
+
 /* All but these have their effect, once; they are dead letters, and it is the same process all the way. */
 static void assert_refused(struct fixture *f, int64_t n, int refused)
 {
@@ -658,8 +687,7 @@ static void test_a_replay_covers_the_intended_range(void **state)
     atomic_store(&f->flags->range_end, 0);
     start(f);
     assert_int_equal(stop(f, 0), 137);
-    if (promised > 0)
-        assert_int_equal(atomic_load(&f->flags->range_end), promised);
+    assert_int_equal(atomic_load(&f->flags->range_end), promised);
     start(f);
     assert_each_once(f, 400);
 }
@@ -886,6 +914,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_each_record_once_over_restarts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_killed_inside_its_transaction, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failures_are_tried_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_pipeline_that_cannot_go_on_says_so, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_the_database_refuses_is_a_dead_letter, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_the_database_refuses_of_a_promised_range, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_single_record_the_database_refuses, setup, teardown),
