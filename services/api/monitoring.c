@@ -1,5 +1,5 @@
 /* Owns the routes that switch a project's monitoring as MLRun's clients do. They are the settings of spec.monitoring: the services
- * see a change within seconds; what arrives while it is off is kept in the lake, and no windows are made of it. */
+ * see a change within seconds; what arrives while it is off waits in the topic. */
 #include "base/mem.h"
 #include "event/names.h"
 #include "project.h"

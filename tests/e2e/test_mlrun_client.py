@@ -1,4 +1,4 @@
-"""PyPI's mlrun 1.12.1 client against the api: what it sends is accepted, what it gets it can read."""
+"""PyPI's mlrun 1.12.1 client against the api, on both databases: what it sends is accepted, what it gets it can read."""
 import datetime
 import os
 import time
@@ -17,9 +17,9 @@ from mlrun.db.httpdb import HTTPRunDB  # noqa: E402
 MINUTE = 60 * SECOND
 
 
-@pytest.fixture(scope="module")
-def api():
-    with Api() as server:
+@pytest.fixture(scope="module", params=["postgres", "sqlite"])
+def api(request):
+    with Api(backend=request.param) as server:
         yield server
 
 
