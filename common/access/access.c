@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "access/credential.h"
+#include "access/rate.h"
 #include "access/table.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -27,6 +28,7 @@ enum mode { MODE_AUTO, MODE_OPEN, MODE_TOKENS };
 struct access_options {
     int mode;
     char *admin_token;
+    int64_t rate;
     bool metrics;
 };
 
@@ -38,14 +40,17 @@ struct parked {
 struct access {
     struct access_options options;
     struct db_config db_config;
-    struct config_table tables[2];
+    struct cache_config cache_config;
+    struct config_table tables[3];
     struct service_guard guard;
     bool asks; /* for tokens; else everybody is let in */
     struct db *db;
+    struct cache *cache; /* counts with other processes */
+    int64_t identity;    /* the database's */
     struct health_dep *health;
     struct worker worker;
-    int64_t version, told_us; /* the worker's */
-    pthread_rwlock_t lock;    /* of the next three */
+    int64_t version, told_us, looked_us; /* the worker's */
+    pthread_rwlock_t lock;               /* of the next three */
     struct token_table *table;
     bool loaded, lost; /* it was read; the database does not answer now */
     pthread_mutex_t parking;
@@ -80,6 +85,13 @@ static const struct config_key keys[] = {
      AT(admin_token),
      .check = check_secret,
      .help = "A token that may all, to make the others with."},
+    {.env = "ACCESS_RATE",
+     .def = "0",
+     .type = CONFIG_I64,
+     .max = 1000000,
+     AT(rate),
+     .help =
+         "With ACCESS=tokens: requests a second of each token that has no rate of its own; 0: as many as it likes."},
     {.env = "ACCESS_METRICS",
      .def = "false",
      .type = CONFIG_BOOL,
@@ -88,7 +100,7 @@ static const struct config_key keys[] = {
 };
 
 enum { M_VERDICTS };
-enum { V_ADMITTED, V_NO_TOKEN, V_UNKNOWN, V_EXPIRED, V_FORBIDDEN, V_UNAVAILABLE };
+enum { V_ADMITTED, V_NO_TOKEN, V_UNKNOWN, V_EXPIRED, V_FORBIDDEN, V_LIMITED, V_UNAVAILABLE };
 static const struct metric_row rows[] = {
     [M_VERDICTS] = {.name = "modelmon_access_total",
                     .kind = METRIC_COUNTER,
@@ -99,6 +111,7 @@ static const struct metric_row rows[] = {
                                                                 [V_UNKNOWN] = "unknown",
                                                                 [V_EXPIRED] = "expired",
                                                                 [V_FORBIDDEN] = "forbidden",
+                                                                [V_LIMITED] = "limited",
                                                                 [V_UNAVAILABLE] = "unavailable",
                                                                 NULL}}}},
 };
@@ -153,6 +166,17 @@ static enum http_verdict refuse_forbidden(struct http_request *r, const struct t
     return HTTP_REFUSED;
 }
 
+static enum http_verdict refuse_limited(struct http_request *r, const struct token_row *t, int64_t wait_us)
+{
+    count(V_LIMITED);
+    http_problem(r, &(struct http_problem){.status = 429,
+                                           .code = "too_many",
+                                           .detail = arena_printf(http_arena(r), "this token may ask %lld times a second",
+                                                                  (long long)t->rate),
+                                           .retry_after_s = (int)((wait_us + USEC_PER_SEC - 1) / USEC_PER_SEC)});
+    return HTTP_REFUSED;
+}
+
 static enum http_verdict refuse_unavailable(struct http_request *r)
 {
     count(V_UNAVAILABLE);
@@ -192,11 +216,13 @@ static void call_by(struct http_request *r, const struct token_row *t)
 /* The lock is held. */
 static enum http_verdict judge_row(struct http_request *r, struct token_row *t)
 {
-    int64_t now = clock_now_us();
+    int64_t now = clock_now_us(), wait = 0;
     if (t->expires_us && now >= t->expires_us)
         return refuse_unknown(r, V_EXPIRED);
     if (!may(t, r))
         return refuse_forbidden(r, t);
+    if (!rate_take(t, clock_mono_us(), &wait))
+        return refuse_limited(r, t, wait);
     atomic_store_explicit(&t->last_used_us, now, memory_order_relaxed);
     count(V_ADMITTED);
     call_by(r, t);
@@ -287,6 +313,8 @@ static rc_t load(struct access *a, struct err *e)
     size_t n = 0;
     int64_t version = 0;
     rc_t rc = a->loaded ? OK : db_ready(a->db, e);
+    if (!rc && !a->loaded)
+        rc = db_identity(a->db, &a->identity, e);
     if (!rc)
         rc = tokens_version(a->db, &version, e);
     if (rc || (a->loaded && version == a->version))
@@ -294,7 +322,7 @@ static rc_t load(struct access *a, struct err *e)
     rc = tokens_list(a->db, false, &tokens, &n, e);
     if (rc)
         return rc;
-    put_table(a, table_new(tokens, n, a->options.admin_token, a->table), true);
+    put_table(a, table_new(tokens, n, a->options.rate, a->options.admin_token, a->table), true);
     a->version = version;
     tokens_free(tokens, n);
     return OK;
@@ -333,21 +361,28 @@ static void show(struct access *a, rc_t rc, const struct err *e)
         health_set(a->health, HEALTH_STARTING, "tokens have not been read yet: %s", e->text);
 }
 
+/* What the database says now, and what waits for that. */
+static void look(struct access *a)
+{
+    struct err e = {{0}};
+    size_t n = count_parked(a);
+    a->looked_us = clock_mono_us();
+    rc_t rc = load(a, &e);
+    if (rc == OK)
+        rc = tell_use(a, &e);
+    show(a, rc, &e);
+    resume(a, n, !a->loaded);
+}
+
 static void follow(struct worker *w, void *arg)
 {
     struct access *a = arg;
     while (!worker_stopping(w)) {
-        struct err e = {{0}};
-        size_t n = count_parked(a);
-        rc_t rc = load(a, &e);
-        if (rc == OK)
-            rc = tell_use(a, &e);
-        show(a, rc, &e);
-        resume(a, n, !a->loaded);
-        int64_t began = clock_mono_us();
-        (void)worker_wait(w, LOOK_US);
-        if (!worker_stopping(w) && clock_mono_us() - began < GAP_US)
-            (void)worker_wait(w, GAP_US);
+        int64_t since = clock_mono_us() - a->looked_us;
+        if (since >= LOOK_US || (since >= GAP_US && count_parked(a)))
+            look(a);
+        rate_share(a->table, a->cache, a->identity, clock_mono_us());
+        (void)worker_wait(w, count_parked(a) ? GAP_US : cache_exists(a->cache) ? RATE_SHARE_US : LOOK_US / 4);
     }
     resume(a, PARKED_MAX, false);
 }
@@ -387,8 +422,10 @@ static rc_t open_guard(void *self, struct health *health, struct err *e)
     a->db_config.app_name = name;
     a->health = health_add(health, "access", HEALTH_REQUIRED, 0);
     a->told_us = clock_mono_us();
-    put_table(a, table_new(NULL, 0, a->options.admin_token, NULL), false);
+    put_table(a, table_new(NULL, 0, 0, a->options.admin_token, NULL), false);
     rc_t rc = db_open(&a->db, &a->db_config, e);
+    if (!rc)
+        rc = cache_open(&a->cache, &a->cache_config, e);
     return rc ? rc : worker_start(&a->worker, "access", follow, a, e);
 }
 
@@ -400,6 +437,7 @@ static void close_guard(void *self)
         return; /* it waits for a server; the process ends anyway and the memory must stay */
     table_free(a->table);
     db_free(a->db);
+    cache_free(a->cache);
 }
 
 const struct service_guard *access_guard(struct arena *arena)
@@ -409,6 +447,7 @@ const struct service_guard *access_guard(struct arena *arena)
     (void)pthread_mutex_init(&a->parking, NULL);
     a->tables[0] = CONFIG_TABLE("Access", keys, &a->options);
     a->tables[1] = (struct config_table){"Database", db_keys, db_keys_n, &a->db_config};
+    a->tables[2] = (struct config_table){"Cache", cache_keys, cache_keys_n, &a->cache_config};
     a->guard = (struct service_guard){.tables = a->tables,
                                       .table_count = sizeof a->tables / sizeof *a->tables,
                                       .check = check,

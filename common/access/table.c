@@ -43,14 +43,20 @@ struct token_row *table_find(const struct token_table *t, const unsigned char ha
 static void add(struct token_table *t, struct token_row *row, const struct token_table *before)
 {
     const struct token_row *was = table_find(before, row->hash);
+    row->seen_total = -1;
     if (was) {
         atomic_init(&row->last_used_us, atomic_load(&was->last_used_us));
+        atomic_init(&row->full_us, atomic_load(&was->full_us));
+        atomic_init(&row->taken, atomic_load(&was->taken));
+        atomic_init(&row->taken_us, atomic_load(&was->taken_us));
         row->told_us = was->told_us;
+        row->told_taken = was->told_taken;
+        row->seen_total = was->seen_total;
     }
     (void)map_put(&t->by_hash, (struct str){(const char *)row->hash, PREFIX}, row);
 }
 
-static void add_stored(struct token_table *t, const struct token *from, const struct token_table *before)
+static void add_stored(struct token_table *t, const struct token *from, int64_t rate, const struct token_table *before)
 {
     struct token_row *row = &t->rows[t->n];
     struct err ignored;
@@ -59,19 +65,20 @@ static void add_stored(struct token_table *t, const struct token *from, const st
     t->n++;
     row->id = from->id;
     row->name = arena_dup(&t->arena, from->name, strlen(from->name));
-    row->rate = from->rate;
+    row->rate = from->rate ? from->rate : rate;
     row->expires_us = from->expires_us;
     from_hex(from->hash, row->hash);
     split_projects(row, from->projects, &t->arena);
     add(t, row, before);
 }
 
-struct token_table *table_new(const struct token *tokens, size_t n, const char *configured, const struct token_table *before)
+struct token_table *table_new(const struct token *tokens, size_t n, int64_t rate, const char *configured,
+                              const struct token_table *before)
 {
     struct token_table *t = mem_alloc(sizeof *t);
     t->rows = mem_array(n + 1, sizeof *t->rows);
     for (size_t i = 0; i < n; i++)
-        add_stored(t, &tokens[i], before);
+        add_stored(t, &tokens[i], rate, before);
     if (configured && *configured) {
         struct token_row *row = &t->rows[t->n++];
         row->name = "ACCESS_ADMIN_TOKEN";

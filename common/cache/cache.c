@@ -213,6 +213,13 @@ void cache_del(struct cache *c, struct str key)
     count(c, c->ops->del(c->self, key));
 }
 
+rc_t cache_add(struct cache *c, struct str key, int64_t n, int64_t ttl_us, int64_t *ret)
+{
+    rc_t rc = c->ops->add ? c->ops->add(c->self, key, n, ttl_us, ret) : E_NOTFOUND;
+    count(c, rc);
+    return rc ? E_NOTFOUND : OK;
+}
+
 void cache_publish(struct cache *c, const char *channel, struct str message)
 {
     count(c, c->ops->publish(c->self, channel, message));

@@ -25,6 +25,9 @@ rc_t cache_get(struct cache *c, struct str key, struct buf *ret) MUST_CHECK; /* 
 void cache_set(struct cache *c, struct str key, struct str value);           /* with the TTL */
 void cache_set_for(struct cache *c, struct str key, struct str value, int64_t ttl_us); /* with this one, if it is shorter */
 void cache_del(struct cache *c, struct str key);
+/* Counts together with other processes: adds to a number that begins at 0 and lives ttl_us after its last change, *ret the sum.
+ * E_NOTFOUND: there is nobody to count with, or no answer (it may have been added). */
+rc_t cache_add(struct cache *c, struct str key, int64_t n, int64_t ttl_us, int64_t *ret) MUST_CHECK;
 void cache_publish(struct cache *c, const char *channel, struct str message); /* best effort */
 /* A connection of its own that listens; cache_poll calls fn for what has come, without blocking, and reconnects by itself.
  * Each time it comes to listen, fn gets an empty message: "you may have missed some, forget what you hold".

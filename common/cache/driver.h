@@ -12,6 +12,7 @@ struct cache_ops {
     rc_t (*get)(void *self, struct str key, struct buf *ret);
     rc_t (*set)(void *self, struct str key, struct str value, int64_t ttl_us); /* 1 ms at least */
     rc_t (*del)(void *self, struct str key);
+    rc_t (*add)(void *self, struct str key, int64_t n, int64_t ttl_us, int64_t *ret); /* NULL: it knows no other process */
     rc_t (*publish)(void *self, const char *channel, struct str message);
     rc_t (*subscribe)(void *self, const char *channel, void (*fn)(void *arg, struct str message), void *arg, struct err *e);
     void (*poll)(void *self);

@@ -155,6 +155,26 @@ static rc_t redis_del(void *self, struct str key)
     return redis_done(rc, reply);
 }
 
+static rc_t redis_add(void *self, struct str key, int64_t n, int64_t ttl_us, int64_t *ret)
+{
+    CLEANUP(buf_done) struct buf k = {0};
+    char by[24], ttl[24];
+    redisReply *reply = NULL;
+    snprintf(by, sizeof by, "%lld", (long long)n);
+    snprintf(ttl, sizeof ttl, "%lld", (long long)(ttl_us / USEC_PER_MSEC));
+    rc_t rc = call(self, 3, (struct str[]){STR("INCRBY"), prefixed(&k, key), str_of(by)}, &reply);
+    if (rc)
+        return rc;
+    rc = reply->type == REDIS_REPLY_INTEGER ? OK : E_AGAIN;
+    if (rc == OK)
+        *ret = reply->integer;
+    freeReplyObject(reply);
+    reply = NULL;
+    if (rc == OK && call(self, 3, (struct str[]){STR("PEXPIRE"), buf_str(&k), str_of(ttl)}, &reply) == OK)
+        freeReplyObject(reply); /* else the number stays until its next change, or until Redis needs the room */
+    return rc;
+}
+
 static rc_t redis_publish(void *self, const char *channel, struct str message)
 {
     CLEANUP(buf_done) struct buf k = {0};
@@ -235,6 +255,7 @@ const struct cache_ops cache_redis = {
     .get = redis_get,
     .set = redis_set,
     .del = redis_del,
+    .add = redis_add,
     .publish = redis_publish,
     .subscribe = redis_subscribe,
     .poll = redis_poll,

@@ -30,7 +30,11 @@ static rc_t refused(const struct http_reply *reply, const struct json *j, struct
         words = buf_str(&reply->body);
     if (reply->status == 401)
         return err_set(e, E_INVALID, "it wants an access token: API_TOKEN, or API_TOKEN_FILE (401)");
-    return err_set(e, reply->status == 404 ? E_NOTFOUND : E_INVALID, "%.*s (%d)", STR_FMT(words), reply->status);
+    return err_set(e,
+                   reply->status == 404   ? E_NOTFOUND
+                   : reply->status == 429 ? E_LIMIT
+                                          : E_INVALID,
+                   "%.*s (%d)", STR_FMT(words), reply->status);
 }
 
 static rc_t read_answer(const struct http_reply *reply, int accept, struct json **ret, struct err *e)

@@ -25,7 +25,7 @@ struct client {
     }
 
 /* path begins with a slash; body n 0: GET unless method says otherwise. *ret is NULL for an empty answer. E_NOTFOUND: 404.
- * E_INVALID: another refusal, in the server's words. E_AGAIN: nobody answers there, with what to do. accept: one more
+ * E_LIMIT: 429. E_INVALID: another refusal, in the server's words. E_AGAIN: nobody answers there, with what to do. accept: one more
  * status whose answer is taken (503 of /readyz); 0: none. */
 rc_t client_call(const struct client *api, const char *method, const char *path, struct str body, int accept,
                  struct json **ret, struct err *e) MUST_CHECK;

@@ -105,16 +105,17 @@ static rc_t post(struct replay *r, struct err *e)
         struct err ignored;
         rc_t rc = client_call(&(struct client){r->api, r->o->api.token}, "POST", r->path, buf_str(&r->batch), 503,
                               &answer, e);
-        if (rc)
+        if (rc && rc != E_LIMIT)
             return rc;
         status = 0;
-        bool later = json_i64(json_get(answer, "status"), &status, &ignored) == OK && status == 503;
-        if (!later) {
+        bool away = json_i64(json_get(answer, "status"), &status, &ignored) == OK && status == 503;
+        if (rc == OK && !away) {
             take_counts(r, answer);
             return OK;
         }
         if (clock_mono_us() > until)
-            return err_set(e, E_AGAIN, "it answered 503 for 30 s: `modelmon status` says why; %" PRId64 " events are in",
+            return err_set(e, E_AGAIN,
+                           "it answered 503 or 429 for 30 s: `modelmon status` says why; %" PRId64 " events are in",
                            r->accepted);
         sleep_us(USEC_PER_SEC / 5);
     }

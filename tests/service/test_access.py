@@ -1,5 +1,6 @@
 """Who may what: every route with every method and every kind of credential, in every service; tokens made, used and revoked."""
 import base64
+import concurrent.futures
 import contextlib
 import http.client
 import json
@@ -375,3 +376,46 @@ def test_signing_in_to_the_pages(api):
         assert shown.status_code == 400 or 'value="/"' in shown.text, away
         assert session.post(api.url("/ui/login"), data=f"next={away}\ntoken={token}\n", allow_redirects=False, timeout=10,
                             headers={"Content-Type": "text/plain"}).headers["Location"] in ("/", "/ui/p/"), away
+
+
+def hammer(client, token, seconds, path="/api/v1/projects?format=name_only"):
+    """(how many were let in, the answers that were not)"""
+    admitted, refused, end = 0, [], time.monotonic() + seconds
+    while time.monotonic() < end:
+        status, headers, text = client.ask("GET", path, bearer(token))
+        admitted += status == 200
+        if status != 200:
+            refused.append((status, headers, text))
+    return admitted, refused
+
+
+@pytest.mark.parametrize("redis", [True, False])
+def test_a_token_may_ask_so_often(redis):
+    more = {} if redis else {"REDIS_URL": ""}
+    with mm.World() as w, w.service("api", ACCESS="tokens", ACCESS_ADMIN_TOKEN=ADMIN, ACCESS_RATE=40, **more) as api:
+        api.wait_ready()
+        client = Client(api.port)
+        few, default = make(client, "few", ["read"], ["*"], rate=5), make(client, "default", ["read"], ["*"])
+        began = time.monotonic()
+        admitted, refused = hammer(client, few, 2)
+        took = time.monotonic() - began
+        assert 5 <= admitted <= 5 + 5 * took + 1, admitted
+        assert {status for status, _, _ in refused} == {429}
+        assert 1 <= int(refused[0][1]["Retry-After"]) <= 2 and b"5 times a second" in refused[0][2]
+        mm.wait_for(lambda: client.ask("GET", "/api/v1/projects", bearer(few))[0] == 200, 3, "its turn again")
+        admitted, refused = hammer(client, default, 1)
+        assert 40 <= admitted <= 40 + 40 * 1.5 and refused
+        assert hammer(client, ADMIN, 1)[1] == []  # the first one has no limit
+        assert api.metric("modelmon_access_total", outcome="limited") > 0
+
+
+def test_processes_count_together():
+    with mm.World() as w, contextlib.ExitStack() as stack:
+        access = {"ACCESS": "tokens", "ACCESS_ADMIN_TOKEN": ADMIN}
+        first, second = [stack.enter_context(w.service("api", **access)).wait_ready() for _ in range(2)]
+        token = make(Client(first.port), "shared", ["read"], ["*"], rate=50)
+        with concurrent.futures.ThreadPoolExecutor(2) as threads:
+            both = list(threads.map(lambda s: hammer(Client(s.port), token, 4)[0], (first, second)))
+        assert all(both), both
+        assert 150 <= sum(both) <= 350, both  # 250 and what was let in before they heard of each other; apart they would be 500
+        assert w.redis().keys("mm:rate:*")
