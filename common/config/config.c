@@ -143,10 +143,14 @@ static void fault_unknown(const struct config *cfg, const char *arg, const char 
     const char *nearest = NULL;
     size_t least = 1 + (strlen(name) < 9 ? strlen(name) / 3 : 3); /* further away it is no typing error */
     for (size_t i = 0; i < cfg->count; i++) {
-        size_t d = is_repeat(cfg, i) ? least : distance(name, cfg->options[i].flag);
+        const char *flag = cfg->options[i].flag;
+        if (is_repeat(cfg, i))
+            continue;
+        bool is_begin = *name && strncmp(flag, name, strlen(name)) == 0; /* --api of --api-url */
+        size_t d = is_begin ? 0 : distance(name, flag);
         if (d < least) {
             least = d;
-            nearest = cfg->options[i].flag;
+            nearest = flag;
         }
     }
     if (nearest)
@@ -325,9 +329,15 @@ static bool bind_int(const struct config_key *key, struct str s, void *field)
     return true;
 }
 
+/* As people write it: .1 too. */
 static bool bind_f64(const struct config_key *key, struct str s, void *field)
 {
     double v;
+    char whole[64] = "0";
+    if (s.n && s.n < sizeof whole - 1 && s.p[0] == '.') {
+        memcpy(whole + 1, s.p, s.n);
+        s = (struct str){whole, s.n + 1};
+    }
     if (num_f64(s, &v) != OK || ((key->min || key->max) && (v < (double)key->min || v > (double)key->max)))
         return false;
     memcpy(field, &v, sizeof v);

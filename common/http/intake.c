@@ -204,6 +204,27 @@ static void refuse(struct http_request *r, enum refusal why, int status, const c
     http_problem(r, &(struct http_problem){.status = status, .detail = words});
 }
 
+/* For people, where there are pages; the words are ours alone. */
+static bool refuse_as_page(struct http_request *r)
+{
+    static const char body[] =
+        "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"/><title>404 Not Found</title></head>"
+        "<body><h1>404</h1><p>There is nothing at this path.</p><p><a href=\"/\">Start</a></p></body></html>\n";
+    struct uri start = {0};
+    const char *words;
+    bool path;
+    struct str accept = http_header(r, "Accept");
+    if (!memmem(accept.p, accept.n, "text/html", 9) || uri_parse(STR("/"), &r->arena, &start, &words) != OK)
+        return false;
+    const struct route *page = router_match(&r->connection->server->router, STR("GET"), &start, &path);
+    if (!page || !(page->row->flags & HTTP_PAGE))
+        return false;
+    counters_refuse(REFUSED_NOT_FOUND);
+    r->close = guard_has_body(&r->guard);
+    http_answer(r, 404, HTTP_HTML, str_of(body));
+    return true;
+}
+
 static void refuse_method(struct http_request *r)
 {
     const char *allow = router_allow(&r->connection->server->router, &r->uri, &r->arena);
@@ -284,7 +305,7 @@ static bool take_head(struct http_request *r, const char *method, const char *ve
     if (r->route == NULL) {
         if (path)
             refuse_method(r);
-        else
+        else if (!refuse_as_page(r))
             refuse(r, REFUSED_NOT_FOUND, 404, "there is nothing at this path");
         return false;
     }

@@ -33,6 +33,11 @@ struct room {
 };
 
 /* ---- opening ---- */
+static rc_t not_utf8(const char *path, const char *encoding, struct err *e)
+{
+    return err_set(e, E_INVALID, "%s: it is not UTF-8; `iconv -f %s -t UTF-8 FILE > utf8.csv` makes it so", path, encoding);
+}
+
 static rc_t look_at(const char *path, bool *ret_csv, struct err *e)
 {
     struct stat st;
@@ -51,6 +56,8 @@ static rc_t look_at(const char *path, bool *ret_csv, struct err *e)
         return err_set(e, E_INVALID, "%s: %s", path, strerror(why));
     if (n == 0)
         return err_set(e, E_INVALID, "%s: the file is empty", path);
+    if (n >= 2 && (memcmp(magic, "\xFF\xFE", 2) == 0 || memcmp(magic, "\xFE\xFF", 2) == 0))
+        return not_utf8(path, "UTF-16", e);
     *ret_csv = n < (ssize_t)sizeof magic || memcmp(magic, "PAR1", sizeof magic) != 0;
     return OK;
 }
@@ -69,6 +76,8 @@ static void add_source(const struct lake_table *t, struct buf *sql)
 static rc_t complain(const struct lake_table *t, const char *words, struct err *e)
 {
     const char *line = strstr(words, "Line: "), *at = strchr(words, ':');
+    if (t->csv && (strstr(words, "not utf-8 encoded") || strstr(words, "Invalid unicode")))
+        return not_utf8(t->path, "WINDOWS-1252", e); /* what spreadsheets write most often */
     at = at ? at + 1 + (at[1] == ' ') : words;
     if (strncmp(at, "CSV Error on Line", 17) == 0 && strchr(at, '\n'))
         at = strchr(strchr(at, '\n') + 1, '\n') ? strchr(strchr(at, '\n') + 1, '\n') + 1 : at;

@@ -196,6 +196,7 @@ rc_t delete_token(struct call *c, struct err *e);
 rc_t page_login(struct call *c, struct err *e); /* page_login.c */
 rc_t post_login(struct call *c, struct err *e);
 rc_t post_logout(struct call *c, struct err *e);
+rc_t page_moved(struct call *c, struct err *e);
 rc_t page_home(struct call *c, struct err *e); /* page_list.c */
 rc_t page_project(struct call *c, struct err *e);
 rc_t page_endpoint(struct call *c, struct err *e); /* page_endpoint.c */

@@ -69,6 +69,13 @@ static void go_to(struct call *c, const char *where)
     c->status = 303;
 }
 
+rc_t page_moved(struct call *c, struct err *e)
+{
+    (void)e; /* nothing can fail */
+    go_to(c, "/");
+    return OK;
+}
+
 rc_t page_login(struct call *c, struct err *e)
 {
     static const struct crumb crumbs[] = {{"sign in", NULL}, {NULL, NULL}};

@@ -120,6 +120,7 @@ const struct api_route api_routes[] = {
     {"GET", "/api/v1/audit", "admin", API_DB, list_audit,
      "Who changed what, the newest first: `who`, `project`, `since`, `before` (an id), `limit`"},
     {"GET", "/", "read", API_DB | API_HTML | API_SOME, page_home, "Page: projects"},
+    {"GET", "/ui", "open", API_HTML, page_moved, "Page: leads to /"},
     {"GET", "/ui/p/{project}", "read", API_DB | API_HTML, page_project, "Page: a project's endpoints"},
     {"GET", "/ui/p/{project}/endpoints/{uid}", "read", API_DB | API_HTML, page_endpoint, "Page: drift of one endpoint"},
     {"GET", "/ui/login", "open", API_HTML, page_login, "Page: a form for an access token: `next`"},

@@ -415,10 +415,12 @@ static rc_t tell(struct demo *d, struct err *e)
         rc = play(d, e);
         if (rc != OK || d->played != N_ACTS)
             continue;
-        printf("\n%s Look at it: %s/ui/p/" PROJECT "/endpoints/%s\n",
-               as_it_is(d) ? "Drift found." : "That was not expected.", d->child.url, d->uid);
-        if (!d->o->exit)
-            printf("It goes on, window by window, until Ctrl-C.\n\n");
+        printf("\n%s", as_it_is(d) ? "Drift found." : "That was not expected.");
+        if (d->o->exit)
+            printf(" Without --demo-exit (DEMO_EXIT=1) there is a page to look at.\n");
+        else
+            printf(" Look at it: %s/ui/p/" PROJECT "/endpoints/%s\nIt goes on, window by window, until Ctrl-C.\n\n",
+                   d->child.url, d->uid);
         (void)fflush(stdout); /* likewise */
     }
     return rc;

@@ -141,9 +141,11 @@ static void print_end(const struct drift_result *d, const struct drift_worst *wo
                       const struct sample_file *s, struct buf *out)
 {
     struct buf words = {0};
-    size_t missing = 0;
-    for (size_t i = 0; i < d->n_features; i++)
+    size_t missing = 0, not_in_mlrun = 0;
+    for (size_t i = 0; i < d->n_features; i++) {
         missing += d->features[i].outcome == DRIFT_MISSING_COLUMN;
+        not_in_mlrun += d->features[i].outcome == DRIFT_NOT_IN_MLRUN;
+    }
     print_total("general_drift", d->general_drift, (int)d->status, out);
     buf_addf(out, "%s%s%s\n", *d->reason ? " (" : "", d->reason, *d->reason ? ")" : "");
     if (d->n_labels) {
@@ -164,6 +166,10 @@ static void print_end(const struct drift_result *d, const struct drift_worst *wo
     if (missing)
         buf_addf(out, ", %zu missing", missing);
     buf_addc(out, '\n');
+    if (not_in_mlrun)
+        buf_addz(out, "not_in_mlrun: MLRun has no histogram of a column with text, or with values that are missing or "
+                      "infinite, in "
+                      "training;\n--edges closed compares it\n");
 }
 
 static void print_table(const struct drift_result *d, const struct drift_worst *worst, const struct training_file *t,

@@ -7,10 +7,12 @@
 #include "client.h"
 #include "db/endpoint.h"
 #include "db/lakefile.h"
+#include "db/ledger.h"
 #include "db/project.h"
 #include "db/window.h"
 #include "kept.h"
 #include "lake/copy.h"
+#include "pipeline/pipeline.h"
 
 #define STDOUT "/dev/stdout"
 
@@ -113,6 +115,23 @@ static rc_t find_endpoint(struct db *db, const char *operand, struct endpoint *r
     return rc;
 }
 
+/* Why: what came lately may be on its way, and how far the lake is tells. */
+static rc_t no_rows(struct db *db, const struct endpoint *ep, struct err *e)
+{
+    int64_t until_us = 0;
+    char until[TIME_TEXT];
+    rc_t rc = ledger_frontier(db, ep->project_id, PIPELINE_LAKE, false, &until_us, e);
+    if (rc)
+        return rc;
+    if (until_us == 0)
+        return err_set(e, E_NOTFOUND, "%s: the lake has no rows of that time, and no event has been looked at yet",
+                       ep->name);
+    (void)time_rfc3339(until, until_us); /* its length is not needed */
+    return err_set(
+        e, E_NOTFOUND, "%s: the lake has no rows of that time; it has all that came until %.19sZ, and later ones at the age of LAKE_AGE",
+        ep->name, until);
+}
+
 static rc_t copy(const struct export_options *o, struct db *db, const struct lake_config *lake,
                  const struct endpoint *ep, struct span span, struct arena *a, int64_t *ret_rows, struct err *e)
 {
@@ -121,8 +140,7 @@ static rc_t copy(const struct export_options *o, struct db *db, const struct lak
     size_t n = 0;
     rc_t rc = manifest_files(db, ep->project_id, ep->id, span.start_us, span.end_us, &files, &n, &held, e);
     if (rc == OK && n == 0)
-        rc = err_set(e, E_NOTFOUND, "%s: no file of the lake has rows of that time; they come within LAKE_AGE (30 s)",
-                     ep->name);
+        rc = no_rows(db, ep, e);
     const char **paths = arena_array(a, n + 1, sizeof *paths);
     for (size_t i = 0; rc == OK && i < n; i++)
         paths[i] = arena_dup(a, files[i].path.p, files[i].path.n);

@@ -14,7 +14,12 @@ struct results_options {
 #define AT(field) offsetof(struct results_options, field)
 static const struct config_key keys[] = {
     {.env = "APP", .def = "histogram-data-drift", .type = CONFIG_STR, .flags = CONFIG_FLAG, .offset = AT(app), .help = "Whose result."},
-    {.env = "NAME", .def = "general_drift", .type = CONFIG_STR, .flags = CONFIG_FLAG, .offset = AT(name), .help = "Which result."},
+    {.env = "NAME",
+     .def = "",
+     .type = CONFIG_STR,
+     .flags = CONFIG_FLAG,
+     .offset = AT(name),
+     .help = "Which result; empty: general_drift, or the first one of an app that has none."},
     {.env = "SINCE",
      .def = "1d",
      .type = CONFIG_DURATION,
@@ -26,7 +31,7 @@ static const struct config_key keys[] = {
     CLIENT_KEYS(struct results_options, api),
 };
 
-static void make_path(const struct results_options *o, const struct client_endpoint *c, struct buf *path)
+static void make_path(const struct results_options *o, const char *name, const struct client_endpoint *c, struct buf *path)
 {
     char start[TIME_TEXT], end[TIME_TEXT];
     int64_t now = clock_now_us();
@@ -37,7 +42,7 @@ static void make_path(const struct results_options *o, const struct client_endpo
     buf_addf(path, "/metrics-values?start=%s&end=%s&name=%.*s.", start, end, STR_FMT(c->project));
     client_add_encoded(path, str_of(o->app));
     buf_addz(path, ".result.");
-    client_add_encoded(path, str_of(o->name));
+    client_add_encoded(path, str_of(name));
 }
 
 static void add_reason(const char *operand, const struct json *extra, struct buf *out)
@@ -114,18 +119,40 @@ static void add_value(const char *operand, const struct json *value, struct buf 
     buf_addc(out, '\n');
 }
 
-/* "there are: app.name, app.name" */
-static void add_names(const struct results_options *o, const struct client_endpoint *c, struct buf *out)
+/* What results the endpoint has; NULL: that cannot be asked. */
+static struct json *get_names(const struct results_options *o, const struct client_endpoint *c)
 {
     CLEANUP(buf_done) struct buf path = {0};
-    CLEANUP(json_freep) struct json *names = NULL;
+    struct json *names = NULL;
     struct err ignored;
-    size_t n = 0;
     buf_addf(&path, "/api/v1/projects/%.*s/model-endpoints/", STR_FMT(c->project));
     client_add_encoded(&path, c->uid);
     buf_addz(&path, "/metrics?type=results");
-    if (client_call(&o->api, "GET", path.data, (struct str){0}, 0, &names, &ignored) != OK)
-        return;
+    return client_call(&o->api, "GET", path.data, (struct str){0}, 0, &names, &ignored) == OK ? names : NULL;
+}
+
+/* The one that was asked for, else general_drift, else the app's first. */
+static const char *pick_name(const struct results_options *o, const struct json *names, struct buf *room)
+{
+    static const char usual[] = "general_drift";
+    if (*o->name)
+        return o->name;
+    for (const struct json *j = json_first(names); j; j = json_next(j)) {
+        struct str name = client_text(j, "name");
+        if (!str_eqz(client_text(j, "app"), o->app))
+            continue;
+        if (str_eqz(name, usual))
+            return usual;
+        if (!room->len)
+            buf_add(room, name.p, name.n);
+    }
+    return room->len ? room->data : usual;
+}
+
+/* "there are: app.name, app.name" */
+static void add_names(const struct json *names, struct buf *out)
+{
+    size_t n = 0;
     for (const struct json *j = json_first(names); j; j = json_next(j)) {
         buf_addz(out, n++ ? "; " : "there are: ");
         buf_addz(out, "--app ");
@@ -139,33 +166,36 @@ static void add_names(const struct results_options *o, const struct client_endpo
 static int run(const void *opts, char *const *operands, size_t n)
 {
     const struct results_options *o = opts;
-    CLEANUP(buf_done) struct buf path = {0}, names = {0};
-    CLEANUP(json_freep) struct json *answer = NULL;
+    CLEANUP(buf_done) struct buf path = {0}, room = {0};
+    CLEANUP(json_freep) struct json *answer = NULL, *names = NULL;
+    const char *name = o->name;
     struct client_endpoint c = {0};
     struct buf out = {0};
     struct err e = {{0}};
     (void)n; /* it is one */
     rc_t rc = client_endpoint(&o->api, operands[0], &c, &e);
     if (rc == OK) {
-        make_path(o, &c, &path);
+        names = get_names(o, &c);
+        name = pick_name(o, names, &room);
+        make_path(o, name, &c, &path);
         rc = client_call(&o->api, "GET", path.data, (struct str){0}, 0, &answer, &e);
     }
     const struct json *values = json_get(json_first(answer), "values");
-    if (rc == OK && json_len(values) == 0)
-        add_names(o, &c, &names);
     client_endpoint_done(&c);
     if (rc)
         return client_fail("results", &e);
     if (json_len(values)) {
         term_add_cell(&out, STR("window until"), 25);
-        buf_addf(&out, "%s\n", o->name);
+        term_add_text(&out, str_of(name));
+        buf_addc(&out, '\n');
     }
     for (const struct json *v = json_first(values); v; v = json_next(v))
         add_value(operands[0], v, &out);
-    if (json_len(values) == 0)
-        buf_addf(&out, "no %s of %s in that time: windows close once their time is over and their rows are in\n",
-                 o->name, o->app);
-    buf_add(&out, names.data ? names.data : "", names.len);
+    if (json_len(values) == 0) {
+        buf_addf(&out, "no %s of %s in that time: windows close once their time is over and their rows are in\n", name,
+                 o->app);
+        add_names(names, &out);
+    }
     return term_put(&out);
 }
 

@@ -159,18 +159,25 @@ static void write_all(const struct seen *s, bool hand, struct buf *out)
 }
 
 /* ---- as a table ---- */
+#define SINCE_WIDTH 33
+
+/* "2026-01-31T12:00:05Z, 3 min ago" */
 static void add_since(struct buf *out, int64_t us, int64_t now_us, size_t width)
 {
     CLEANUP(buf_done) struct buf text = {0};
+    char when[TIME_TEXT];
     int64_t s = (now_us - us) / USEC_PER_SEC;
-    if (us == 0)
-        buf_addz(&text, "-");
-    else if (s < 120)
-        buf_addf(&text, "%lld s ago", (long long)(s > 0 ? s : 0));
-    else if (s < 7200)
-        buf_addf(&text, "%lld min ago", (long long)(s / 60));
+    (void)time_rfc3339(when, us); /* its length is not needed */
+    if (us)
+        buf_addf(&text, "%.19sZ", when); /* to the second */
     else
-        buf_addf(&text, "%lld h ago", (long long)(s / 3600));
+        buf_addz(&text, "-");
+    if (us && s < 120)
+        buf_addf(&text, ", %lld s ago", (long long)(s > 0 ? s : 0));
+    else if (us && s < 7200)
+        buf_addf(&text, ", %lld min ago", (long long)(s / 60));
+    else if (us)
+        buf_addf(&text, ", %lld h ago", (long long)(s / 3600));
     term_add_cell(out, buf_str(&text), width);
 }
 
@@ -181,10 +188,10 @@ static void add_stage(struct buf *out, const struct stage *s, int64_t now_us)
     term_add_cell(out, str_of(s->name), 26);
     term_add_cell(out, str_of(s->state), 8);
     term_add_cell(out, s->lag < 0 ? STR("-") : buf_str(&lag), 8);
-    add_since(out, s->oldest_us, now_us, 12);
+    add_since(out, s->oldest_us, now_us, SINCE_WIDTH);
     if (s->error) {
         if (s->error_us)
-            add_since(out, s->error_us, now_us, 11);
+            add_since(out, s->error_us, now_us, SINCE_WIDTH);
         buf_addz(out, s->error);
     }
     while (out->len && out->data[out->len - 1] == ' ')
@@ -200,7 +207,7 @@ static void add_stages(struct buf *out, const struct seen *s)
         term_add_cell(out, STR("stage"), 26);
         term_add_cell(out, STR("state"), 8);
         term_add_cell(out, STR("waiting"), 8);
-        term_add_cell(out, STR("oldest"), 12);
+        term_add_cell(out, STR("oldest"), SINCE_WIDTH);
         buf_addz(out, "last error\n");
     }
     for (size_t i = 0; i < s->n; i++)

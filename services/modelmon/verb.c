@@ -85,9 +85,10 @@ static int run(const struct verb *v, const struct config_spec *spec, const struc
     struct config *cfg = NULL;
     struct buf faults = {0};
     int code = TOOL_DONE;
-    if (l->n_operands < v->operands_min || l->n_operands > v->operands_max)
+    bool known = config_load(&cfg, spec, l->n_flags, l->flags, &faults) == OK; /* else an operand may be a flag's value */
+    if (known && (l->n_operands < v->operands_min || l->n_operands > v->operands_max))
         buf_addf(&faults, "it takes %s, not %zu operands\n", *v->operands ? v->operands : "no operands", l->n_operands);
-    if (config_load(&cfg, spec, l->n_flags, l->flags, &faults) != OK || faults.len)
+    if (faults.len)
         code = wrong_usage(v, &faults);
     else
         code = v->run(opts, l->operands, l->n_operands);

@@ -56,6 +56,14 @@ def test_without_projects_it_says_how_to_make_one():
         assert "No project yet" in text and "curl -X PUT" in text
 
 
+def test_people_who_type_an_address_are_led(api):
+    answer = api.get("/ui")
+    assert answer.status == 303 and answer.headers["Location"] == "/"
+    lost = api.request("GET", "/nowhere", headers={"Accept": "text/html,application/xhtml+xml"})
+    assert lost.status == 404 and lost.headers["Content-Type"] == "text/html; charset=utf-8" and '<a href="/">' in lost.text
+    assert api.get("/nowhere").headers["Content-Type"] == "application/problem+json"
+
+
 def test_a_project_without_endpoints_says_what_comes_next(api):
     name = api.project(base_period="30s")
     text = words(page(api, f"/ui/p/{name}"))

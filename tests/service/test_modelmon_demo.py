@@ -45,6 +45,7 @@ def test_the_story_ends_by_itself_with_drift_that_was_not_there_before(tmp_path)
     assert [line.rsplit("  ", 1)[1] for line in lines][::2] == ["no drift", "drift detected"] and len(lines) == 3
     values = [float(re.search(r" (\d\.\d\d) ", line).group(1)) for line in lines]
     assert values == sorted(values) and values[0] < 0.5 and values[2] > 0.9
+    assert "Drift found." in done.stdout and "http" not in done.stdout, "what it would lead to is gone"
     assert os.listdir(tmp_path) == []
 
 

@@ -1,4 +1,6 @@
 """modelmon drift: two files in, MLRun's numbers out; files that people really bring."""
+import csv
+import itertools
 import json
 import math
 import os
@@ -152,6 +154,14 @@ def test_a_check_that_cannot_be_made_does_not_let_a_build_go_on(tmp_path):
     assert drift("--reference", tmp_path / "a.csv", "--sample", tmp_path / "few.csv").returncode == 0
 
 
+def test_what_mlrun_has_no_numbers_for_is_explained(tmp_path):
+    pandas.DataFrame({"a": range(100), "city": ["Oslo", "Rome"] * 50}).to_csv(tmp_path / "a.csv", index=False)
+    same = ("--reference", tmp_path / "a.csv", "--sample", tmp_path / "a.csv")
+    shown = drift(*same, "--edges", "mlrun", "--potential", ".1", "--detected", ".2").stdout
+    assert "not_in_mlrun: MLRun has no histogram of a column with text" in shown and "--edges closed" in shown
+    assert "not_in_mlrun" not in drift(*same).stdout
+
+
 def test_text_of_a_file_cannot_command_a_terminal(tmp_path):
     pandas.DataFrame({"a\033[31mb": [1.0] * 40}).to_parquet(tmp_path / "a.parquet")
     assert "\033" not in drift("--reference", tmp_path / "a.parquet", "--sample", tmp_path / "a.parquet").stdout
@@ -163,6 +173,9 @@ def test_csv_as_people_have_it(tmp_path):
     data.to_csv(plain, index=False)
     odd.write_bytes(b"\xef\xbb\xbf" + data.to_csv(index=False, sep=";", lineterminator="\r\n").encode())
     assert measured("--reference", plain, "--sample", odd)["general_drift"] == 0
+    for sep, quoting in itertools.product(",;\t|", (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)):
+        data.to_csv(odd, index=False, sep=sep, quoting=quoting)
+        assert measured("--reference", plain, "--sample", odd)["general_drift"] == 0, (sep, quoting)
     late = data.astype(object)
     late = pandas.concat([data] * 20).astype(object).reset_index(drop=True)
     late.loc[len(late) - 1, "age"] = "unknown"  # after what is sniffed
@@ -173,7 +186,20 @@ def test_csv_as_people_have_it(tmp_path):
     assert measured("--reference", tmp_path / "late.csv", "--sample", plain)["features"]["age"]["tvd"] < 0.01
 
 
+@pytest.mark.parametrize("yes, no", [("true", "false"), ("True", "False"), ("yes", "no"), ("t", "f")])
+def test_a_column_of_true_and_false_is_the_numbers_1_and_0(tmp_path, yes, no):
+    for name, share, words in (("words", 4, {0: no, 1: yes}), ("numbers", 4, {0: 0, 1: 1}), ("other", 2, {0: no, 1: yes})):
+        pandas.DataFrame({"a": range(400), "flag": [words[int(i % share == 0)] for i in range(400)]}).to_csv(tmp_path / f"{name}.csv", index=False)
+    paths = {name: tmp_path / f"{name}.csv" for name in ("words", "numbers", "other")}
+    assert measured("--reference", paths["words"], "--sample", paths["numbers"])["features"]["flag"]["tvd"] == 0
+    moved = [measured("--reference", paths[name], "--sample", paths["other"])["features"]["flag"] for name in ("words", "numbers")]
+    assert moved[0] == moved[1] and abs(moved[0]["tvd"] - 0.25) < 1e-9
+
+
 @pytest.mark.parametrize("content,words", [
+    ("städt,b\n1,2\n".encode("latin-1"), "it is not UTF-8; `iconv -f WINDOWS-1252 -t UTF-8 FILE"),
+    ("a,b\n1,Köln\n".encode("latin-1"), "it is not UTF-8; `iconv -f WINDOWS-1252 -t UTF-8 FILE"),
+    ("a,b\n1,Köln\n".encode("utf-16"), "it is not UTF-8; `iconv -f UTF-16 -t UTF-8 FILE"),
     (b"", "the file is empty"),
     (b"1.5,2\n3,4\n", "line 1: 1.5 is a value, the names of the columns are wanted"),
     (b"a,b\n1,2\n3,4,5,6\n" * 2, "b.csv"),
@@ -194,5 +220,7 @@ def test_usage():
     assert drift().returncode == 2 and "REFERENCE" in drift().stderr
     assert drift("--reference", "a", "--sample", "b", "--egdes", "mlrun").returncode == 2
     assert drift("--reference", "a", "--sample", "b", "--potential", "0.9").returncode == 2
+    near = drift("--ref", "a", "--sample", "b")
+    assert near.returncode == 2 and "--ref: no such option; did you mean --reference?" in near.stderr and "operands" not in near.stderr
     shown = drift("--help")
     assert shown.returncode == 0 and "--min-samples VALUE" in shown.stdout and "Exit codes" in shown.stdout

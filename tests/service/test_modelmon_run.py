@@ -143,6 +143,10 @@ def test_the_other_apps_are_there_each_with_its_own_options():
         send_prices(m)
         value = mm.wait_for(lambda: results_of(m, uid, "operations", "latency_p95_ms"), 60, "a result of operations")[0]
         assert value[2] == 2 and 1.9 < value[1] < 2.1
+        from test_modelmon_tool import tool  # it imports this file
+        shown = tool("results", "shop/price", "--app", "operations", API_URL=m.url(""))
+        assert shown.returncode == 0 and shown.stdout.startswith("window until") and "general_drift" not in shown.stdout, shown
+        assert tool("results", "shop/price", API_URL=m.url("")).stdout.splitlines()[0].endswith("general_drift")
         assert mm.wait_for(lambda: drift(m, uid), 60, "a result of the drift app")[0][2] == -1
         assert m.post("/functions/llm-app", "{}").status_code == 400
 

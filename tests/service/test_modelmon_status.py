@@ -2,6 +2,7 @@
 import datetime
 import json
 import os
+import re
 import sqlite3
 import time
 
@@ -77,6 +78,7 @@ def test_the_embedded_folder_running_and_not():
         app = stages["app:histogram-data-drift"]
         assert app["state"] == "failing" and app["last_error"] == "app_failed: set aside" and "dead-letters" in app["next"]
         table = tool("status", **env)
+        assert re.search(r"^controller .* 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ, (59|60) min ago$", table.stdout, re.M), table.stdout
         assert table.returncode == 1 and "something needs a hand" in table.stdout and "modelmon ledger skip" in table.stdout
 
 

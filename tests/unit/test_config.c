@@ -281,6 +281,16 @@ static void a_value_apart_is_one_fault(void **state)
     }
 }
 
+static void a_number_may_begin_with_its_point(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(load(f, "--t-ratio=.25", "--t-brokers=b"), OK);
+    assert_true(f->o.ratio == 0.25);
+    config_free(f->cfg);
+    f->cfg = NULL;
+    assert_int_equal(load(f, "--t-ratio=.", "--t-brokers=b"), E_INVALID);
+}
+
 static void only_near_names_are_suggested(void **state)
 {
     struct fixture *f = *state;
@@ -288,8 +298,8 @@ static void only_near_names_are_suggested(void **state)
     assert_string_equal(f->text.data, "--foo: no such option; --help lists them\n"
                                       "--x: no such option; --help lists them\n");
     buf_clear(&f->text);
-    assert_int_equal(load(f, "--t-nam=1", "--t-brokres=1"), E_INVALID);
-    assert_string_equal(f->text.data, "--t-nam: no such option; did you mean --t-name?\n"
+    assert_int_equal(load(f, "--t-pass=1", "--t-brokres=1"), E_INVALID);
+    assert_string_equal(f->text.data, "--t-pass: no such option; did you mean --t-password?\n"
                                       "--t-brokres: no such option; did you mean --t-brokers?\n");
 }
 
@@ -359,6 +369,7 @@ int main(void)
         CASE(secrets_come_from_files),
         CASE(a_wrong_secret_is_not_shown),
         CASE(a_value_apart_is_one_fault),
+        CASE(a_number_may_begin_with_its_point),
         CASE(only_near_names_are_suggested),
         CASE(help_has_a_short_name),
         CASE(the_reference_comes_from_the_keys),
