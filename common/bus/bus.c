@@ -103,6 +103,11 @@ static const struct bus *bus_of(const struct bus_config *cfg)
     return &buses[cfg->kind];
 }
 
+rc_t bus_ping(const struct bus_config *cfg, int64_t timeout_us, struct err *e)
+{
+    return bus_of(cfg) == &buses[BUS_KAFKA] ? kafka_ping(cfg, timeout_us, e) : OK;
+}
+
 rc_t bus_producer_open(struct bus_producer **ret, const struct bus_config *cfg, struct err *e)
 {
     const struct bus *bus = bus_of(cfg);

@@ -2,9 +2,6 @@
 #pragma once
 #include "bus/bus.h"
 
-/* brokers.c: KAFKA_BROKERS, as the row of the option asks it. */
-rc_t bus_check_brokers(const char *text, struct err *e);
-
 struct bus_message {
     const char *topic;
     struct str key, value;
@@ -59,6 +56,7 @@ extern const struct bus_producer_ops kafka_producer_ops;
 extern const struct bus_topic_ops kafka_topic_ops;
 extern const struct bus_consumer_ops kafka_consumer_ops;
 extern const struct bus_assign_ops kafka_assign_ops;
+rc_t kafka_ping(const struct bus_config *cfg, int64_t timeout_us, struct err *e) MUST_CHECK;
 
 const char *local_folder(const char *brokers); /* behind "local:"; "": it is none */
 rc_t local_look(const char *folder, const struct bus_partition *parts, size_t n, int64_t *ret_ends,

@@ -10,6 +10,7 @@
 #include "db/db.h"
 #include "db/endpoint.h"
 #include "db/project.h"
+#include "db/secret.h"
 #include "http/server.h"
 #include "json/doc.h"
 #include "pipeline/identity.h"
@@ -29,6 +30,8 @@ struct api {
     struct api_options options;
     struct db_config db;
     struct cache_config cache;
+    struct secret_config secrets;
+    struct seal *seal;
     struct pool *pool;
     struct service *service;
     struct http_route rows[192]; /* made from api_routes[] */
@@ -141,6 +144,17 @@ rc_t put_monitoring(struct call *c, struct err *e);   /* monitoring.c */
 rc_t patch_controller(struct call *c, struct err *e);
 rc_t delete_monitoring(struct call *c, struct err *e);
 rc_t delete_monitoring_functions(struct call *c, struct err *e);
+rc_t put_profile(struct call *c, struct err *e); /* profile.c */
+rc_t get_profile(struct call *c, struct err *e);
+rc_t list_profiles(struct call *c, struct err *e);
+rc_t delete_profile(struct call *c, struct err *e);
+rc_t post_secrets(struct call *c, struct err *e); /* secret.c */
+rc_t get_secrets(struct call *c, struct err *e);
+rc_t list_secret_keys(struct call *c, struct err *e);
+rc_t delete_secrets(struct call *c, struct err *e);
+rc_t post_reseal(struct call *c, struct err *e);
+rc_t put_credentials(struct call *c, struct err *e); /* credentials.c */
+rc_t post_credentials(struct call *c, struct err *e);
 rc_t post_run(struct call *c, struct err *e); /* run.c */
 rc_t patch_run(struct call *c, struct err *e);
 rc_t get_run(struct call *c, struct err *e);

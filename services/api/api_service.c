@@ -36,6 +36,9 @@ static rc_t open_api(struct service *s, void *self, struct err *e)
     a->service = s;
     static char name[] = "modelmon-api";
     a->db.app_name = name;
+    rc_t rc = secret_seal(&a->secrets, &a->seal, e);
+    if (rc != OK)
+        return rc;
     return pool_open(&a->pool, &a->db, &a->cache, (size_t)a->options.pool, service_health(s), e);
 }
 
@@ -49,6 +52,7 @@ static void close_api(void *self)
 {
     struct api *a = self;
     pool_free(a->pool);
+    seal_free(a->seal);
 }
 
 struct service_def *api_service(struct arena *arena)
@@ -62,6 +66,7 @@ struct service_def *api_service(struct arena *arena)
     const struct config_table tables[] = {CONFIG_TABLE("API", keys, &a->options),
                                           {"Names", identity_keys, IDENTITY_SYSTEM, &a->options.id},
                                           {"Database", db_keys, db_keys_n, &a->db},
+                                          {"Secrets", secret_keys, secret_keys_n, &a->secrets},
                                           {"Cache", cache_keys, cache_keys_n, &a->cache}};
     const struct http_routes routes[] = {{.rows = a->rows, .count = api_routes_n, .arg = a}};
     return service_def_dup(

@@ -106,6 +106,7 @@ static const struct place places[] = {
     {"DATABASE_URL", "sqlite://", "/modelmon.db"},
     {"KAFKA_BROKERS", "local:", "/log"},
     {"LAKE_DIR", "", "/lake"},
+    {"SECRETS_KEY_MADE", "", "/secrets.key"},
 };
 #define N_PLACES (sizeof places / sizeof *places)
 

@@ -2,6 +2,7 @@
 import datetime
 import os
 import time
+import urllib.parse
 import uuid
 
 import pytest
@@ -254,3 +255,46 @@ def test_drift_through_all_services(first, second, output):
         assert names == {"general_drift", "prediction_drift", "hellinger_mean", "kld_mean", "tvd_mean", "invocations"}
         page = server.get(f"/ui/p/whole/endpoints/{uid}").text
         assert 'class="badge detected"' in page and "dot detected" in page and "dot ok" in page and "0.7" in page
+
+
+def test_profiles_secrets_and_credentials_as_the_tutorial_sets_them():
+    from mlrun.datastore import datastore_profile as profiles
+    with Api(SECRETS_KEY="12" * 32) as api:
+        server = urllib.parse.urlparse(os.environ["MM_TEST_PG"])
+        mlrun.mlconf.dbpath = f"http://127.0.0.1:{api.port}"
+        project = mlrun.get_or_create_project(api.project(), context=api.folder.name, allow_cross_project=True, save=False)
+        kafka = profiles.DatastoreProfileKafkaStream(name="Kafka-P", brokers=[os.environ["MM_TEST_KAFKA"]], topics=[],
+                                                     kwargs_public={"new_topic": {"num_partitions": 2}})
+        tsdb = profiles.DatastoreProfilePostgreSQL(name="pg-p", host=server.hostname, port=server.port, user=server.username,
+                                                   password="it's \"hidden\"", database="postgres")
+        other = profiles.DatastoreProfileS3(name="s3-p", bucket="b", access_key_id="id", secret_key="hidden")
+        for profile in (kafka, tsdb, other):
+            project.register_datastore_profile(profile)
+        client = mlrun.get_run_db()
+        assert client.get_datastore_profile("kafka-p", project.name) == kafka
+        assert client.get_datastore_profile("pg-p", project.name) == tsdb.copy(update={"password": None})
+        assert client.list_datastore_profiles(project.name) == [kafka, tsdb.copy(update={"password": None}),
+                                                                other.copy(update={"access_key_id": None, "secret_key": None})]
+        for _ in range(2):
+            project.set_model_monitoring_credentials(tsdb_profile_name=tsdb.name, stream_profile_name=kafka.name)
+        project.register_datastore_profile(kafka.copy(update={"name": "k2"}))
+        with pytest.raises(mlrun.errors.MLRunConflictError, match="replace_creds"):
+            project.set_model_monitoring_credentials(tsdb_profile_name=tsdb.name, stream_profile_name="k2")
+        project.set_model_monitoring_credentials(tsdb_profile_name=tsdb.name, stream_profile_name="k2", replace_creds=True)
+        with pytest.raises(mlrun.errors.MLRunBadRequestError, match="postgresql"):
+            project.set_model_monitoring_credentials(tsdb_profile_name=other.name, stream_profile_name="k2", replace_creds=True)
+        with pytest.raises(mlrun.errors.MLRunNotFoundError, match="register it first"):
+            project.set_model_monitoring_credentials(tsdb_profile_name="never", stream_profile_name="k2", replace_creds=True)
+        project.enable_model_monitoring(base_period=10)
+        project.set_secrets({"SLACK_WEBHOOK": "hook", "V3IO_API": "dropped"})
+        mine = [n for n in client.list_project_secret_keys(project.name).secret_keys if not n.startswith("datastore-profiles.")]
+        assert mine == ["SLACK_WEBHOOK"]
+        with pytest.raises(mlrun.errors.MLRunAccessDeniedError):
+            client.list_project_secrets(project.name)
+        client.delete_project_secrets(project.name, secrets=["SLACK_WEBHOOK"])
+        client.delete_datastore_profile("s3-p", project.name)
+        with pytest.raises(mlrun.errors.MLRunNotFoundError):
+            client.get_datastore_profile("s3-p", project.name)
+        with pytest.raises(mlrun.errors.MLRunConflictError):
+            client.delete_datastore_profile("k2", project.name)
+        assert "hidden" not in open(api.log).read()

@@ -55,6 +55,17 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 {{- end -}}
 
+{{/* The key of projects' secrets, likewise. */}}
+{{- define "mm.secretsKey" -}}
+{{- $name := printf "%s-servers" (include "mm.fullname" .) -}}
+{{- $old := lookup "v1" "Secret" .Release.Namespace $name -}}
+{{- if and $old (hasKey ($old.data | default dict) "secrets-key") -}}
+{{- index $old.data "secrets-key" | b64dec -}}
+{{- else -}}
+{{- randBytes 64 | sha256sum -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "mm.kafkaBrokers" -}}
 {{- .Values.kafkaBrokers | default (printf "%s-kafka:9092" (include "mm.fullname" .)) -}}
 {{- end -}}
@@ -103,7 +114,7 @@ seccompProfile:
 {{- if $v.existingSecret -}}
 {{- $there = $v.existingSecretKeys -}}
 {{- else -}}
-{{- $there = list "database-url" -}}
+{{- $there = list "database-url" "secrets-key" -}}
 {{- if or $v.redisUrl $v.redis.enabled -}}{{- $there = append $there "redis-url" -}}{{- end -}}
 {{- if $v.kafkaOptions -}}{{- $there = append $there "kafka-options" -}}{{- end -}}
 {{- end -}}
@@ -111,6 +122,7 @@ seccompProfile:
 {{- if has "database" .row.needs -}}{{- $_ := set $files "database-url" "DATABASE_URL_FILE" -}}{{- end -}}
 {{- if has "redis" .row.needs -}}{{- $_ := set $files "redis-url" "REDIS_URL_FILE" -}}{{- end -}}
 {{- if has "kafka" .row.needs -}}{{- $_ := set $files "kafka-options" "KAFKA_OPTIONS_FILE" -}}{{- end -}}
+{{- if has "secrets" .row.needs -}}{{- $_ := set $files "secrets-key" "SECRETS_KEY_FILE" -}}{{- end -}}
 {{- range $key := keys $files -}}
 {{- if not (has $key $there) -}}{{- $_ := unset $files $key -}}{{- end -}}
 {{- end -}}
