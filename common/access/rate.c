@@ -44,26 +44,29 @@ static void take_others(struct token_row *t, int64_t n, int64_t now)
     } while (!atomic_compare_exchange_weak(&t->full_us, &full, next));
 }
 
-static void share(struct token_row *t, struct cache *c, int64_t prefix, int64_t now)
+/* False: nobody answers. */
+static bool share(struct token_row *t, struct cache *c, int64_t prefix, int64_t now)
 {
     CLEANUP(buf_done) struct buf key = {0};
     int64_t taken = atomic_load(&t->taken), own = taken - t->told_taken, total = 0;
     if (own == 0 && now - atomic_load(&t->taken_us) > RECENT_US) {
         t->seen_total = -1; /* what the others do meanwhile does not count here */
-        return;
+        return true;
     }
     buf_addf(&key, "rate:%" PRId64 ":%" PRId64, prefix, t->id);
     if (cache_add(c, buf_str(&key), own, KEY_TTL_US, &total) != OK)
-        return; /* told next time */
+        return false; /* told next time */
     t->told_taken = taken;
     if (t->seen_total >= 0)
         take_others(t, total - t->seen_total - own, now);
     t->seen_total = total;
+    return true;
 }
 
 void rate_share(struct token_table *t, struct cache *c, int64_t prefix, int64_t now)
 {
-    for (size_t i = 0; i < t->n && cache_up(c); i++)
+    bool heard = true;
+    for (size_t i = 0; i < t->n && heard; i++)
         if (t->rows[i].rate && t->rows[i].id)
-            share(&t->rows[i], c, prefix, now);
+            heard = share(&t->rows[i], c, prefix, now);
 }

@@ -409,11 +409,23 @@ def test_a_token_may_ask_so_often(redis):
         assert api.metric("modelmon_access_total", outcome="limited") > 0
 
 
-def test_processes_count_together():
+@pytest.mark.parametrize("redis_was_away", [False, True])
+def test_processes_count_together(redis_was_away):
     with mm.World() as w, contextlib.ExitStack() as stack:
         access = {"ACCESS": "tokens", "ACCESS_ADMIN_TOKEN": ADMIN}
         first, second = [stack.enter_context(w.service("api", **access)).wait_ready() for _ in range(2)]
         token = make(Client(first.port), "shared", ["read"], ["*"], rate=50)
+        if redis_was_away:
+            mm.stack("kill9", "redis")
+            try:
+                for s in (first, second):
+                    assert hammer(Client(s.port), token, 1)[0] > 0
+            finally:
+                mm.stack("start", "redis")
+            for s in (first, second):
+                mm.wait_for(lambda s=s: '"cache","state":"ok"' in s.get("/readyz").text, 20, "Redis again")
+            mm.wait_for(lambda: hammer(Client(first.port), token, 0.2) and hammer(Client(second.port), token, 0.2) and
+                        w.redis().keys("mm:rate:*"), 20, "they count there again")
         with concurrent.futures.ThreadPoolExecutor(2) as threads:
             both = list(threads.map(lambda s: hammer(Client(s.port), token, 4)[0], (first, second)))
         assert all(both), both
