@@ -194,15 +194,18 @@ static rc_t settle_stops(struct pipeline *p, const struct bus_partition *lows, s
     return rc;
 }
 
+/* The ends are asked for once the others are fenced: they cannot be older than what an owner before us has read. */
 static rc_t claim_all(struct pipeline *p, struct bus_partition *lows, struct bus_partition *highs, struct err *e)
 {
     char owner[80];
     (void)snprintf(owner, sizeof owner, "%s/%d", p->cfg.bus->client_id ? p->cfg.bus->client_id : "", (int)getpid());
-    rc_t rc = bus_consumer_begins(p->bus, lows, p->n_waiting, ENDS_TIMEOUT_US, e);
-    if (rc == OK)
-        rc = bus_consumer_ends(p->bus, highs, p->n_waiting, ENDS_TIMEOUT_US, e);
+    rc_t rc = OK;
     for (size_t i = 0; rc == OK && i < p->n_waiting; i++)
         rc = claim_one(p, &p->waiting[i], owner, e);
+    if (rc == OK)
+        rc = bus_consumer_begins(p->bus, lows, p->n_waiting, ENDS_TIMEOUT_US, e);
+    if (rc == OK)
+        rc = bus_consumer_ends(p->bus, highs, p->n_waiting, ENDS_TIMEOUT_US, e);
     if (rc == OK)
         rc = settle_starts(p, lows, highs, e);
     if (rc == OK)
