@@ -14,6 +14,7 @@ BIN := build/bin$(tool)
 SAN := build/san
 FUZZ := build/fuzz
 CHAOS := build/chaos# the services with places to crash at (base/crash.h)
+SIM := build/sim$(tool)# the services in one process, in virtual time
 FUZZ_CC ?= clang-14
 DUCKDB ?= .deps/duckdb# lib/ and include/; the programs look for the library in $(RPATH)
 RPATH ?= $(realpath $(DUCKDB)/lib)
@@ -58,7 +59,7 @@ assets := $(sort $(foreach f,$(wildcard services/*/assets/*),$(word 2,$(subst /,
 objs = $(patsubst %,$1/%.o,$(common:.c=) $(if $(migrations),build/gen/migrations) \
     $(if $(migrations_sqlite),build/gen/migrations_sqlite))
 
-.PHONY: help all chaos-programs demo test test-unit test-contract test-service test-e2e test-deep test-deploy chaos chaos-mutants chaos-release up down bench fuzz \
+.PHONY: help all sim sim-program chaos-programs demo test test-unit test-contract test-service test-e2e test-deep test-deploy chaos chaos-mutants chaos-release up down bench fuzz \
     fmt lint check clean setup programs unit contract bench-programs fuzzers tidy
 
 help: ## this text
@@ -68,15 +69,16 @@ help: ## this text
 $(if $(filter-out help setup clean,$(MAKECMDGOALS)),$(shell VERSION='$(VERSION)' scripts/version build/gen/version.c))
 
 ifeq ($(wildcard $(DUCKDB)/lib/libduckdb.so),)
-$(if $(filter-out help setup demo test% chaos% up down bench fuzz clean,$(MAKECMDGOALS)),$(warning run `make setup` first))
+$(if $(filter-out help setup demo test% chaos% sim up down bench fuzz clean,$(MAKECMDGOALS)),$(warning run `make setup` first))
 endif
 all: $(services:%=$(BIN)/%) ## the services, in build/bin
-programs: all unit contract bench-programs fuzzers ## the services and every test program
+programs: all unit contract bench-programs fuzzers sim-program ## the services and every test program
 unit: $(unit:%=$(SAN)/%)
 contract: $(contract:%=$(REL)/%)
 bench-programs: $(bench:%=$(REL)/%)
 fuzzers: $(fuzzers:%=$(FUZZ)/%)
-chaos-programs: all $(services:%=$(CHAOS)/bin/%) $(CHAOS)/faultio.so $(CHAOS)/faultclock.so
+sim-program: $(SIM)/sim
+chaos-programs: all sim-program $(services:%=$(CHAOS)/bin/%) $(CHAOS)/faultio.so $(CHAOS)/faultclock.so
 
 setup: ## install what is missing (apt, Kafka, DuckDB, Python packages)
 	@scripts/setup
@@ -99,6 +101,10 @@ test-deep: setup ## long: contract tests under sanitizers, fuzzing, the full ben
 chaos: setup ## faults under load, judged from outside: TESTS=K1,K4 N=20 SEED=s TARGET=stack|embedded
 	@$(BUILD) chaos-programs
 	@.venv/bin/python tests/chaos/run --tests "$(TESTS)" --target "$(or $(TARGET),both)" -n "$(or $(N),0)" --seed "$(SEED)"
+sim: setup ## the services in one process and virtual time, SEEDS=20000 of it; called again for the same commit it goes on
+	@$(BUILD) sim-program
+	@$(SIM)/sim --seeds="$(or $(SEEDS),20000)" --from="$(or $(FROM),1)" --jobs="$$(nproc)" \
+	    --state="$(SIM)/$$(scripts/version).from-$(or $(FROM),1)"
 chaos-release: setup ## the figures of a release in pieces, MINUTES=150 at a time, recorded in tests/chaos/RESULTS.md
 	@$(BUILD) chaos-programs
 	@.venv/bin/python tests/chaos/release $(MINUTES)
@@ -130,6 +136,7 @@ clean: ## end the services of `make up`, delete build/ with their data
 # --- rules ---
 # Everything is written beside its place and moved there: two makes at once, or a running binary, do no harm.
 # With LAX=1 a file that does not compile is left out of the library, with a line that says so.
+comma := ,
 into = t=$@.$$$$; $1 -o $$t $2 && mv -f $$t $@ || { rm -f $$t; $(or $3,exit 1); }
 lax = $(if $(LAX),rm -f $@; echo "LAX: $< left out")
 compile = @mkdir -p $(@D); echo "  CC $@"; $(call into,$(CCACHE) $(FLAGS) -MMD -MP -MF $(@:.o=.d) -MT $@ -c,$<,$(lax))
@@ -180,6 +187,14 @@ $(foreach p,$(contract),$(eval $(call program,$(REL),contract,test,LINK_REL,$p))
 $(foreach p,$(contract),$(eval $(call program,$(SAN),contract,test,LINK_SAN,$p)))
 $(foreach p,$(bench),$(eval $(call program,$(REL),bench,bench,LINK_REL,$p)))
 $(foreach p,$(fuzzers),$(eval $(call program,$(FUZZ),fuzz,fuzz,LINK_FUZZ,$p)))
+
+# The simulation: where it has a function of the library too (clock, worker, a bus, a database, metrics), its own counts.
+sim_services := $(foreach s,stream controller writer,$(filter-out %/main.c,$(wildcard services/$s/*.c)))
+$(SIM)/libservices.a: $(sim_services:%.c=$(REL)/%.o)
+	@mkdir -p $(@D)
+	$(archive)
+$(SIM)/sim: $(patsubst %.c,$(REL)/%.o,$(wildcard tests/sim/*.c)) $(SIM)/libservices.a $(REL)/libmodelmon.a
+	$(call link,$(LINK_REL) -Wl$(comma)-z$(comma)muldefs$(comma)--wrap=getrandom$(comma)--wrap=_exit)
 
 # Files as bytes; the folder's own header declares them.
 build/gen/migrations.c: $(migrations) scripts/embed

@@ -1,7 +1,5 @@
 /* One writer a database file: SQLite would answer "busy" to the second one of this process, here it waits its turn. */
-#include <errno.h>
 #include <pthread.h>
-#include <time.h>
 
 #include "base/mem.h"
 #include "db/sqlite.h"
@@ -28,14 +26,10 @@ static struct sqlite_file *files;
 static struct sqlite_file *file_new(const char *path)
 {
     struct sqlite_file *f = mem_alloc(sizeof *f);
-    pthread_condattr_t attr;
     f->path = mem_dupz(path);
     f->end = &f->first;
     pthread_mutex_init(&f->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&f->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    clock_cond_init(&f->changed);
     return f;
 }
 
@@ -88,13 +82,12 @@ static void leave(struct sqlite_file *f, struct waiter *w)
 static bool wait_turn(struct sqlite_file *f, int64_t timeout_us)
 {
     int64_t end = clock_mono_us() + timeout_us;
-    struct timespec at = {.tv_sec = (time_t)(end / USEC_PER_SEC), .tv_nsec = (long)(end % USEC_PER_SEC * 1000)};
     struct waiter *w = mem_alloc(sizeof *w); /* not on the stack: gcc 14 cannot see that it leaves the list before the end */
-    int late = 0;
+    bool in_time = true;
     *f->end = w;
     f->end = &w->behind;
-    while (!w->granted && late != ETIMEDOUT)
-        late = pthread_cond_timedwait(&f->changed, &f->lock, &at);
+    while (!w->granted && in_time)
+        in_time = clock_cond_wait(&f->changed, &f->lock, end);
     bool granted = w->granted;
     if (!granted)
         leave(f, w);

@@ -1,6 +1,5 @@
 /* Counts delivery reports: how many are open, whether any failed, and the words of the first failure. */
 #include <stdio.h>
-#include <time.h>
 #include "base/clock.h"
 #include "pipeline/acks.h"
 
@@ -8,11 +7,7 @@ void acks_init(struct acks *a)
 {
     *a = (struct acks){.rc = OK};
     (void)pthread_mutex_init(&a->lock, NULL);
-    pthread_condattr_t attr;
-    (void)pthread_condattr_init(&attr);
-    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&a->change, &attr);
-    (void)pthread_condattr_destroy(&attr);
+    clock_cond_init(&a->change);
 }
 
 void acks_done(struct acks *a)
@@ -60,17 +55,15 @@ rc_t acks_produce(struct acks *a, struct bus_producer *p, const char *topic, str
             (void)pthread_mutex_unlock(&a->lock);
             return rc;
         }
-        struct timespec wait = {0, 2000000};
-        (void)nanosleep(&wait, NULL);
+        clock_sleep_us(2 * USEC_PER_MSEC);
     }
 }
 
 rc_t acks_wait(struct acks *a, int64_t timeout_us, struct err *e)
 {
     int64_t deadline = clock_mono_us() + timeout_us;
-    struct timespec until = {deadline / USEC_PER_SEC, deadline % USEC_PER_SEC * 1000};
     (void)pthread_mutex_lock(&a->lock);
-    while (a->open && pthread_cond_timedwait(&a->change, &a->lock, &until) == 0)
+    while (a->open && clock_cond_wait(&a->change, &a->lock, deadline))
         continue;
     rc_t rc = a->open     ? err_set(e, E_AGAIN, "%zu messages are not acknowledged yet", a->open)
               : a->failed ? err_set(e, a->rc, "%zu messages were not delivered: %s", a->failed, a->words)

@@ -5,7 +5,6 @@
  *    └──────────── stalled: paused, still polling ◀┘   (the same record, the same flush come again after a back-off)
  */
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 #include "pipeline/internal.h"
 #include "base/crash.h"
@@ -303,10 +302,8 @@ static void on_revoked(struct pipeline *p, bool lost)
         bool more = true;
         for (rc = OK; rc == OK && more && clock_mono_us() < deadline;)
             rc = pipeline_flush(p, &more, &e);
-        if (may_pass(rc)) {
-            struct timespec wait = {0, 200000000};
-            (void)nanosleep(&wait, NULL);
-        }
+        if (may_pass(rc))
+            clock_sleep_us(200 * USEC_PER_MSEC);
     }
     if (rc == E_FATAL)
         fail(p, &e);
@@ -486,10 +483,8 @@ static void finish(struct pipeline *p)
     rc_t rc = OK;
     while (more && (rc == OK || may_pass(rc)) && clock_mono_us() < atomic_load(&p->stop_deadline_us)) {
         rc = pipeline_flush(p, &more, &e);
-        if (may_pass(rc)) {
-            struct timespec wait = {0, 100000000};
-            (void)nanosleep(&wait, NULL);
-        }
+        if (may_pass(rc))
+            clock_sleep_us(100 * USEC_PER_MSEC);
     }
     log_event(LOG_INFO, "stopped", LF_STR("pipeline", p->cfg.name), LF_BOOL("flushed", rc == OK && !more));
     parts_drop(p);
