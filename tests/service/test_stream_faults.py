@@ -71,6 +71,20 @@ def test_a_record_that_the_database_refuses_costs_itself_alone(world, table, pip
         assert len(serving.dead_letters(world, "p")) == 2
 
 
+def test_statistics_that_take_much_memory_are_committed_at_once(world):
+    """STATISTICS_MEMORY, long before STATISTICS_INTERVAL: 600 endpoints with 40 features are more than 1 MiB of counts."""
+    with world.service("stream", **dict(HERE, STATISTICS_INTERVAL="60s", STATISTICS_MEMORY="1MiB")) as stream:
+        begin(world, stream)
+        began = time.monotonic()
+        world.produce(world.topic("p"), serving.event("few", [[1.0]], [0], START, "r", "p"), key="k")
+        mm.wait_for(lambda: serving.lake_rows(world, "p", "few"), 30, "the lake has it")
+        assert not world.rows("SELECT 1 FROM slots"), "a little waits for the interval"
+        world.produce(world.topic("p"), *[serving.event(f"e{i}", [[float(k) for k in range(40)]], [0], START + i, f"r{i}", "p")
+                                          for i in range(600)], key="k")
+        mm.wait_for(lambda: world.rows("SELECT 1 FROM slots"), 40, "statistics are committed")
+        assert time.monotonic() - began < 55, "not the interval's doing"
+
+
 def test_killed_twelve_times_under_load(world):
     dice = random.Random(20250101)
     with world.service("stream", **HERE) as stream:
