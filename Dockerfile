@@ -62,6 +62,14 @@ COPY --from=build /image/llm-app/ /
 HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 CMD ["/usr/bin/llm-app", "--check-ready"]
 ENTRYPOINT ["/usr/bin/llm-app"]
 
+# An application of MLRun beside ours (scripts/run-mlrun-app): its class is in MLRUN_APP_CLASS, its files are mounted or copied to /app.
+FROM mlrun/mlrun:1.12.1 AS mlrun-app
+COPY scripts/run-mlrun-app /usr/local/bin/
+ENV HTTP_ADDR=0.0.0.0 HTTP_PORT=8080 HOME=/tmp PYTHONPATH=/app PYTHONUNBUFFERED=1
+EXPOSE 8080
+USER 10001:10001
+ENTRYPOINT ["run-mlrun-app"]
+
 # By itself it listens on the container's loopback; HTTP_ADDR opens it, and ACCESS says for whom.
 FROM runtime AS api
 ENV HTTP_ADDR=127.0.0.1

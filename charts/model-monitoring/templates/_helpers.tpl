@@ -101,6 +101,9 @@ seccompProfile:
 {{- with .row.eventsTo -}}
 {{- $env = merge (dict "STREAM_URL" (printf "http://%s-%s:8080" (include "mm.fullname" $.root) .)) $env -}}
 {{- end -}}
+{{- with .row.reads -}}
+{{- $env = merge (dict "MLRUN_DBPATH" (printf "http://%s-%s:8080" (include "mm.fullname" $.root) .)) $env -}}
+{{- end -}}
 {{- $env = merge (deepCopy (.row.env | default dict)) $env -}}
 {{- range $key, $value := $env }}
 {{ $key }}: {{ $value | toString | quote }}
