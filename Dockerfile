@@ -7,7 +7,7 @@ ARG DEBIAN=debian:trixie-slim
 FROM ${DEBIAN} AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
         gcc libc6-dev make ca-certificates curl python3 python3-venv \
-        libmicrohttpd-dev libcurl4-openssl-dev libcjson-dev libhiredis-dev librdkafka-dev libpq-dev libsqlite3-dev libssl-dev \
+        libmicrohttpd-dev libgnutls28-dev libcurl4-openssl-dev libcjson-dev libhiredis-dev librdkafka-dev libpq-dev libsqlite3-dev libssl-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY scripts/duckdb scripts/

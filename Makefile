@@ -34,7 +34,7 @@ $(SAN)/%: FLAGS = gcc $(BASE) -O1 $(SANS)
 $(FUZZ)/%: FLAGS = $(FUZZ_CC) $(BASE) -O1 $(SANS) -fsanitize=fuzzer-no-link
 $(CHAOS)/%: FLAGS = gcc $(BASE) $(HARD) -DMM_CRASH_POINTS
 $(foreach v,$(REL) $(SAN) $(FUZZ),$(eval $v/tests/%: TESTS = -Itests -Itests/support))
-LIBS = -Wl,--as-needed -lmicrohttpd -lcurl -lcjson -lhiredis -lrdkafka -lpq -lsqlite3 -lcrypto \
+LIBS = -Wl,--as-needed -lmicrohttpd -lgnutls -lcurl -lcjson -lhiredis -lrdkafka -lpq -lsqlite3 -lcrypto \
     -L$(DUCKDB)/lib -Wl,-rpath,$(RPATH) -lduckdb -lm -lpthread
 LINK_REL := $(CC) -pie -Wl,-z,relro,-z,now,-z,noexecstack
 LINK_SAN := gcc $(SANS)

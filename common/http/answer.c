@@ -45,6 +45,8 @@ struct MHD_Response *answer_response(const struct http_request *r)
         set_header(response, "Content-Type", r->type);
     for (const struct http_header_line *h = r->headers; h; h = h->next)
         set_header(response, h->name, h->value);
+    if (s->tls)
+        set_header(response, "Strict-Transport-Security", "max-age=31536000");
     if (r->type && strcmp(r->type, HTTP_JSON) != 0)
         set_header(response, "X-Content-Type-Options", "nosniff");
     if (r->close || !s->options->keepalive || atomic_load_explicit(&s->quiesced, memory_order_relaxed))

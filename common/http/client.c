@@ -74,7 +74,7 @@ static void set_guards(struct http_client *c)
     SET(CURLOPT_OPENSOCKETDATA, c);
     SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
-    SET(CURLOPT_SSL_VERIFYHOST, 2L);
+    SET(CURLOPT_SSL_VERIFYHOST, c->o.any_name ? 0L : 2L);
     if (c->o.ca_file && *c->o.ca_file)
         SET(CURLOPT_CAINFO, c->o.ca_file);
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)(c->o.connect_us / 1000));

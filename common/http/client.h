@@ -16,6 +16,7 @@ struct http_client_options {
     enum http_reach reach;
     bool plain_ok;                /* http: too, else https: alone */
     const char *ca_file;          /* NULL: the system's */
+    bool any_name;                /* of the certificate: ca_file is the very one that is expected */
     int64_t connect_us, total_us; /* 0: 3 s and 10 s */
     size_t answer_max;            /* 0: 64 KiB */
 };

@@ -75,6 +75,7 @@ struct workers {
 struct http_server {
     const struct http_options *options;
     struct router router;
+    struct tls *tls; /* NULL: plain */
     struct MHD_Daemon *daemon;
     int listen_fd, port;
     atomic_bool draining, quiesced;

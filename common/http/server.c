@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "http/request.h"
+#include "http/tls.h"
 #include "log/log.h"
 
 const struct config_key http_keys[] = {
@@ -31,6 +32,15 @@ const struct config_key http_keys[] = {
      .type = CONFIG_STR,
      .offset = offsetof(struct http_options, port_file),
      .help = "File that gets the port once requests are served."},
+    {.env = "HTTP_TLS_CERT",
+     .type = CONFIG_STR,
+     .offset = offsetof(struct http_options, tls_cert),
+     .help =
+         "PEM file of the server's certificate and those above it: HTTPS alone is served. Read anew when it changes."},
+    {.env = "HTTP_TLS_KEY",
+     .type = CONFIG_STR,
+     .offset = offsetof(struct http_options, tls_key),
+     .help = "PEM file of its key, mode 0440, 0400 or 0600."},
     {.env = "HTTP_THREADS",
      .def = "1",
      .type = CONFIG_I64,
@@ -139,18 +149,38 @@ static rc_t listen_on(struct http_server *s, struct err *e)
 static rc_t start_daemon(struct http_server *s, struct err *e)
 {
     const struct http_options *o = s->options;
-    struct MHD_OptionItem pool[] = {{MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)o->threads, NULL}, {MHD_OPTION_END, 0, NULL}};
-    if (o->threads < 2)
-        pool[0].option = MHD_OPTION_END;
+    struct MHD_OptionItem more[4];
+    size_t n = 0;
+    if (o->threads > 1)
+        more[n++] = (struct MHD_OptionItem){MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)o->threads, NULL};
+    if (s->tls) {
+        more[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(uintptr_t)tls_retrieve};
+        more[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)TLS_PRIORITIES};
+    }
+    more[n] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
     s->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, intake_access, s,
-        MHD_OPTION_EXTERNAL_LOGGER, on_words, NULL, MHD_OPTION_LISTEN_SOCKET, s->listen_fd,
-        MHD_OPTION_NOTIFY_CONNECTION, intake_connection, s, MHD_OPTION_NOTIFY_COMPLETED, intake_completed, s,
-        MHD_OPTION_URI_LOG_CALLBACK, intake_request_line, s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_MEMORY,
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | (s->tls ? MHD_USE_TLS : 0), 0,
+        NULL, NULL, intake_access, s, MHD_OPTION_EXTERNAL_LOGGER, on_words, NULL, MHD_OPTION_LISTEN_SOCKET,
+        s->listen_fd, MHD_OPTION_NOTIFY_CONNECTION, intake_connection, s, MHD_OPTION_NOTIFY_COMPLETED, intake_completed,
+        s, MHD_OPTION_URI_LOG_CALLBACK, intake_request_line, s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_MEMORY,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)o->connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
         (unsigned)o->connections_per_ip, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(o->idle_us / USEC_PER_SEC),
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_ARRAY, pool, MHD_OPTION_END);
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_ARRAY, more, MHD_OPTION_END);
     return s->daemon ? OK : err_set(e, E_FATAL, "the HTTP server does not start: %s", strerror(errno));
+}
+
+static rc_t open_tls(struct http_server *s, struct err *e)
+{
+    const struct http_options *o = s->options;
+    bool cert = o->tls_cert && *o->tls_cert, key = o->tls_key && *o->tls_key;
+    if (cert != key)
+        return err_set(e, E_INVALID, "HTTP_TLS_CERT and HTTP_TLS_KEY: both are wanted, or none");
+    return cert ? tls_open(&s->tls, o, e) : OK;
+}
+
+const char *http_scheme(const struct http_options *o)
+{
+    return o->tls_cert && *o->tls_cert ? "https" : "http";
 }
 
 static rc_t start_watchdog(struct http_server *s, struct err *e)
@@ -190,6 +220,7 @@ static void free_server(struct http_server *s)
         MHD_stop_daemon(s->daemon); /* closes the listening socket unless quiesced */
     else if (s->listen_fd >= 0)
         (void)close(s->listen_fd); /* nothing was sent */
+    tls_free(s->tls);
     router_done(&s->router);
     (void)pthread_cond_destroy(&s->changed);
     (void)pthread_mutex_destroy(&s->lock);
@@ -212,6 +243,8 @@ rc_t http_server_start(struct http_server **ret, const struct http_options *o, c
     for (size_t i = 0; i < s->router.count; i++)
         s->router.routes[i].metric = counters_route(s->router.routes[i].row);
     rc_t rc = workers_start(s, e);
+    if (rc == OK)
+        rc = open_tls(s, e);
     if (rc == OK)
         rc = listen_on(s, e);
     if (rc == OK)

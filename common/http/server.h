@@ -87,7 +87,7 @@ struct http_routes {
     ((struct http_routes){.rows = (row_array), .count = sizeof(row_array) / sizeof *(row_array), .arg = (handler_arg)})
 
 struct http_options {
-    const char *addr, *port_file;
+    const char *addr, *port_file, *tls_cert, *tls_key;
     int64_t port, threads, workers, connections, connections_per_ip, body_max, deadline_us, idle_us, send_us;
     bool keepalive;
 };
@@ -98,6 +98,7 @@ extern const size_t http_keys_n;
 rc_t http_server_start(struct http_server **ret, const struct http_options *o, const struct http_routes *tables,
                        size_t table_count, struct err *e) MUST_CHECK;
 int http_server_port(const struct http_server *s);
+const char *http_scheme(const struct http_options *o); /* "http" or "https" */
 void http_server_drain(struct http_server *s); /* from now on a new request is answered 503, unless its scope is open */
 void http_server_quiesce(struct http_server *s);      /* takes no new connection; open ones close after their request */
 size_t http_server_busy(const struct http_server *s); /* requests that are not fully answered */

@@ -27,13 +27,17 @@ static void make_url(const struct http_options *o, int64_t port, struct buf *to)
 {
     const char *addr = strcmp(o->addr, "0.0.0.0") == 0 ? "127.0.0.1" : strcmp(o->addr, "::") == 0 ? "::1" : o->addr;
     bool six = strchr(addr, ':') != NULL;
-    buf_addf(to, "http://%s%s%s:%" PRId64 "/readyz", six ? "[" : "", addr, six ? "]" : "", port);
+    buf_addf(to, "%s://%s%s%s:%" PRId64 "/readyz", http_scheme(o), six ? "[" : "", addr, six ? "]" : "", port);
 }
 
-static int ask(const char *url)
+static int ask(const char *url, const char *own_cert)
 {
-    const struct http_client_options o = {
-        .reach = HTTP_REACH_ANY, .plain_ok = true, .connect_us = 2 * USEC_PER_SEC, .total_us = 4 * USEC_PER_SEC};
+    const struct http_client_options o = {.reach = HTTP_REACH_ANY,
+                                          .plain_ok = true,
+                                          .ca_file = own_cert,
+                                          .any_name = true,
+                                          .connect_us = 2 * USEC_PER_SEC,
+                                          .total_us = 4 * USEC_PER_SEC};
     struct http_client *c = NULL;
     struct http_reply reply = {0};
     struct err e = {{0}};
@@ -65,7 +69,7 @@ int probe_ready(const struct config_spec *spec, struct http_options *http)
         (void)fputs(faults.data, stderr);
     } else if (http->port != 0 || read_port_file(http->port_file, &port) == OK) {
         make_url(http, http->port ? http->port : port, &url);
-        code = ask(url.data);
+        code = ask(url.data, http->tls_cert);
     } else {
         (void)fprintf(stderr, "HTTP_PORT is 0 and HTTP_PORT_FILE does not say which port it became\n");
     }

@@ -333,7 +333,7 @@ static void show_started(struct process *p)
     log_info("started", LF_STR("version", service_version()), LF_STR("addr", p->http.addr),
              LF_I64("port", http_server_port(p->server)), LF_I64("ms", (clock_mono_us() - p->start_us) / 1000));
     if (p->set->started)
-        p->set->started(p->set->arg, p->http.addr, http_server_port(p->server));
+        p->set->started(p->set->arg, http_scheme(&p->http), p->http.addr, http_server_port(p->server));
 }
 
 static rc_t run(struct process *p, struct err *e)

@@ -79,8 +79,9 @@ struct service_set {
     const char *name, *summary;
     const struct service_part *parts;
     size_t part_count;
-    const struct config_default *defaults;                  /* before those of the parts; NULL: none */
-    void (*started)(void *arg, const char *addr, int port); /* requests are served; NULL: nobody asks */
+    const struct config_default *defaults; /* before those of the parts; NULL: none */
+    /* Requests are served: by http or https. NULL: nobody asks. */
+    void (*started)(void *arg, const char *scheme, const char *addr, int port);
     void *arg;
     /* service_restart of this part: begins the program anew, from any thread, and does not come back; NULL: exit code 1. */
     void (*again)(void *arg, const char *part);

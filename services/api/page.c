@@ -135,14 +135,16 @@ void page_refused(struct buf *b, const struct refused *r, int64_t now_us)
     buf_addz(b, "</span></p></section>");
 }
 
-/* http://HOST as this request came; a Host that is none is not shown. */
+/* http://HOST or https://HOST as this request came; a Host that is none is not shown. */
 const char *page_origin(struct call *c)
 {
     struct str host = http_header(c->r, "Host");
     for (size_t i = 0; i < host.n; i++)
         if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:-[]", host.p[i]))
             host.n = 0;
-    return host.n && host.n < 256 ? arena_printf(c->arena, "http://%.*s", STR_FMT(host)) : "http://127.0.0.1:8080";
+    bool tls = http_is_tls(c->r) || str_eqz(http_header(c->r, "X-Forwarded-Proto"), "https");
+    return host.n && host.n < 256 ? arena_printf(c->arena, "http%s://%.*s", tls ? "s" : "", STR_FMT(host))
+                                  : "http://127.0.0.1:8080";
 }
 
 rc_t get_asset(struct call *c, struct err *e)

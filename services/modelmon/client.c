@@ -57,7 +57,7 @@ rc_t client_call(const struct client *api, const char *method, const char *path,
                  struct json **ret, struct err *e)
 {
     const struct http_client_options o = {
-        .reach = HTTP_REACH_ANY, .plain_ok = true, .total_us = 60 * USEC_PER_SEC, .answer_max = ANSWER_MAX};
+        .reach = HTTP_REACH_ANY, .plain_ok = true, .ca_file = api->ca, .total_us = 60 * USEC_PER_SEC, .answer_max = ANSWER_MAX};
     CLEANUP(buf_done) struct buf url = {0};
     struct http_client *c = NULL;
     struct http_reply reply = {0};

@@ -7,7 +7,8 @@
 #define CLIENT_URL_DEFAULT "http://127.0.0.1:8080"
 struct client {
     const char *url;
-    char *token; /* NULL or empty: none */
+    char *token;    /* NULL or empty: none */
+    const char *ca; /* NULL or empty: the system's */
 };
 /* The option rows of every verb that asks one. */
 #define CLIENT_KEYS(options, field)                                                                                    \
@@ -17,6 +18,11 @@ struct client {
      .flags = CONFIG_REQUIRED,                                                                                         \
      .offset = offsetof(options, field.url),                                                                           \
      .help = "Where modelmon's api answers."},                                                                         \
+        {.env = "API_CA",                                                                                              \
+         .def = "",                                                                                                    \
+         .type = CONFIG_STR,                                                                                           \
+         .offset = offsetof(options, field.ca),                                                                        \
+         .help = "PEM file of who vouches for an api with https; the system's unless set."},                           \
         CLIENT_TOKEN_KEY(options, field)
 #define CLIENT_TOKEN_KEY(options, field)                                                                               \
     {                                                                                                                  \

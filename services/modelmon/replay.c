@@ -103,8 +103,8 @@ static rc_t post(struct replay *r, struct err *e)
     for (;;) {
         CLEANUP(json_freep) struct json *answer = NULL;
         struct err ignored;
-        rc_t rc = client_call(&(struct client){r->api, r->o->api.token}, "POST", r->path, buf_str(&r->batch), 503,
-                              &answer, e);
+        rc_t rc = client_call(&(struct client){.url = r->api, .token = r->o->api.token}, "POST", r->path,
+                              buf_str(&r->batch), 503, &answer, e);
         if (rc && rc != E_LIMIT)
             return rc;
         status = 0;

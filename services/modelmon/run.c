@@ -146,12 +146,12 @@ struct life {
     int argc, port;
 };
 
-static void say_where(void *arg, const char *addr, int port)
+static void say_where(void *arg, const char *scheme, const char *addr, int port)
 {
     struct life *l = arg;
     l->port = port;
     bool all = strcmp(addr, "0.0.0.0") == 0 || strcmp(addr, "::") == 0;
-    printf("modelmon runs at http://%s:%d (events: POST /PROJECT; pages: /). Ctrl-C ends it.\n",
+    printf("modelmon runs at %s://%s:%d (events: POST /PROJECT; pages: /). Ctrl-C ends it.\n", scheme,
            all ? "127.0.0.1" : addr, port);
     (void)fflush(stdout); /* a closed stdout is the caller's wish */
 }
