@@ -65,8 +65,8 @@ rc_t document_tag(struct db *db, const struct document *d, struct str tag, struc
 
 static void add_name(struct query *q, const struct document_filter *f)
 {
-    if (f->name_part && f->name.n)
-        buf_addf(&q->sql, " AND REPLACE(LOWER(name), LOWER($%zu), '') <> LOWER(name)", query_add(q, DBV_TEXT(f->name)));
+    if (f->name_part)
+        query_part(q, "name", f->name);
     else
         query_text(q, "name =", f->name);
 }

@@ -52,6 +52,13 @@ void query_text(struct query *q, const char *condition, struct str v)
         buf_addf(&q->sql, " AND %s $%zu", condition, query_add(q, DBV_TEXT(v)));
 }
 
+void query_part(struct query *q, const char *column, struct str v)
+{
+    if (v.n)
+        buf_addf(&q->sql, " AND REPLACE(LOWER(%s), LOWER($%zu), '') <> LOWER(%s)", column, query_add(q, DBV_TEXT(v)),
+                 column);
+}
+
 void query_labels(struct query *q, const struct db_dialect *d, const struct str *labels, size_t n)
 {
     for (size_t i = 0; i < n; i++) {

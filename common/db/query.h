@@ -18,6 +18,7 @@ size_t query_add(struct query *q, struct db_value v);                           
 void query_in(struct query *q, const char *column, const struct str *values, size_t n); /* n 0: no condition */
 void query_number(struct query *q, const char *condition, int64_t v);                   /* "mode =" */
 void query_text(struct query *q, const char *condition, struct str v);                  /* empty: no condition */
+void query_part(struct query *q, const char *column, struct str v); /* v is a part of it, of any case; empty: no condition */
 /* "k=v": that value; "k": any. All must hold. The table has a column labels. */
 void query_labels(struct query *q, const struct db_dialect *d, const struct str *labels, size_t n);
 /* E_INVALID: too many values. */

@@ -92,16 +92,18 @@ rc_t call_i64(struct call *c, const char *name, int64_t min, int64_t max, int64_
 /* All values of a repeated key, in the call's arena. At most API_LIST_MAX. */
 rc_t call_list(struct call *c, const char *name, const struct str **ret, size_t *n, struct err *e) MUST_CHECK;
 struct str call_str(struct call *c, const char *name, const char *alias); /* empty: not there */
+bool call_before_1_8(struct call *c); /* the client is MLRun's of a release before 1.8 */
 /* The body as an object. Python's NaN tokens are taken when nan. */
 rc_t call_json(struct call *c, bool nan, struct json **ret, struct err *e) MUST_CHECK;
 /* The {project} of the path: E_INVALID for what is no name, E_NOTFOUND. */
 rc_t call_project(struct call *c, struct project *ret, struct err *e) MUST_CHECK;
+rc_t call_project_named(struct call *c, struct str name, struct project *ret, struct err *e) MUST_CHECK;
 /* The {uid} of the path; a 40-digit alias works too. */
 rc_t call_endpoint(struct call *c, const struct project *p, struct endpoint *ret, struct err *e) MUST_CHECK;
 rc_t call_uid(struct call *c, const struct project *p, struct str uid, struct endpoint *ret, struct err *e) MUST_CHECK;
 /* The request changes that record, its schema or reference; uid empty: any of the project. Told when the handler is done. */
 void call_changed(struct call *c, int32_t project_id, struct str uid);
-/* The record of that name: with uid that one, else the latest of the function, else the only latest one. */
+/* The record of that name: with uid that one, else the latest of the function, else the only latest one; else of the uid that name is. */
 rc_t call_find(struct call *c, const struct project *p, struct str name, struct str uid, struct str function_name,
                struct str function_tag, struct endpoint *ret, struct err *e) MUST_CHECK;
 /* Ends the transaction: commits when rc is OK, else rolls back and answers rc. A lost answer is E_AGAIN: the same request may come again. */
@@ -141,6 +143,7 @@ rc_t post_deploy(struct call *c, struct err *e); /* deploy.c */
 rc_t get_deploy(struct call *c, struct err *e);
 rc_t get_serving_spec(struct call *c, struct err *e); /* serving.c */
 rc_t put_monitoring(struct call *c, struct err *e);   /* monitoring.c */
+rc_t post_default_app(struct call *c, struct err *e);
 rc_t patch_controller(struct call *c, struct err *e);
 rc_t delete_monitoring(struct call *c, struct err *e);
 rc_t delete_monitoring_functions(struct call *c, struct err *e);
@@ -181,6 +184,8 @@ rc_t post_verification(struct call *c, struct err *e);
 rc_t post_endpoint(struct call *c, struct err *e); /* endpoint_write.c */
 rc_t patch_endpoint(struct call *c, struct err *e);
 rc_t delete_endpoint(struct call *c, struct err *e);
+rc_t post_endpoint_old(struct call *c, struct err *e); /* endpoint_old.c */
+rc_t patch_endpoint_old(struct call *c, struct err *e);
 rc_t list_endpoints(struct call *c, struct err *e); /* endpoint_read.c */
 rc_t get_endpoint(struct call *c, struct err *e);
 rc_t answer_endpoint(struct call *c, const struct project *p, int64_t id, struct err *e); /* the record alone */
@@ -195,6 +200,20 @@ rc_t get_drift_over_time(struct call *c, struct err *e);
 rc_t list_summaries(struct call *c, struct err *e); /* summary.c */
 rc_t get_summary(struct call *c, struct err *e);
 rc_t get_stream_url(struct call *c, struct err *e);
+rc_t get_alert(struct call *c, struct err *e); /* alert.c */
+rc_t put_alert(struct call *c, struct err *e);
+rc_t list_alerts(struct call *c, struct err *e);
+rc_t delete_alert(struct call *c, struct err *e);
+rc_t post_alert_reset(struct call *c, struct err *e);
+rc_t list_alert_templates(struct call *c, struct err *e); /* alert_list.c */
+rc_t get_alert_template(struct call *c, struct err *e);
+rc_t list_alert_activations(struct call *c, struct err *e);
+rc_t get_alert_activation(struct call *c, struct err *e);
+rc_t post_event(struct call *c, struct err *e);
+rc_t list_events(struct call *c, struct err *e);
+rc_t get_grafana(struct call *c, struct err *e); /* grafana.c */
+rc_t post_grafana_search(struct call *c, struct err *e);
+rc_t post_grafana_query(struct call *c, struct err *e);
 rc_t list_apps(struct call *c, struct err *e); /* apps.c */
 rc_t put_app(struct call *c, struct err *e);
 rc_t list_ledger(struct call *c, struct err *e); /* operate.c */

@@ -3,6 +3,7 @@
 #include "api.h"
 
 #include <stdio.h>
+#include <string.h>
 #include "base/clock.h"
 #include "base/num.h"
 #include "base/time.h"
@@ -113,6 +114,16 @@ rc_t call_list(struct call *c, const char *name, const struct str **ret, size_t 
     return OK;
 }
 
+bool call_before_1_8(struct call *c)
+{
+    static const char *const old[] = {"1.6.", "1.7."};
+    struct str version = http_header(c->r, "x-mlrun-client-version");
+    for (size_t i = 0; i < sizeof old / sizeof *old; i++)
+        if (version.n > strlen(old[i]) && memcmp(version.p, old[i], strlen(old[i])) == 0)
+            return true;
+    return false;
+}
+
 rc_t call_json(struct call *c, bool nan, struct json **ret, struct err *e)
 {
     struct str body = http_body(c->r);
@@ -133,7 +144,11 @@ rc_t call_json(struct call *c, bool nan, struct json **ret, struct err *e)
 
 rc_t call_project(struct call *c, struct project *ret, struct err *e)
 {
-    struct str name = http_param(c->r, "project");
+    return call_project_named(c, http_param(c->r, "project"), ret, e);
+}
+
+rc_t call_project_named(struct call *c, struct str name, struct project *ret, struct err *e)
+{
     if (!name_is_project(name))
         return err_set(e, E_INVALID, "project: 1 to 63 of a-z, 0-9 and -, neither first nor last a -");
     rc_t rc = project_get(c->db, name, ret, e);
@@ -165,21 +180,11 @@ rc_t call_endpoint(struct call *c, const struct project *p, struct endpoint *ret
     return call_uid(c, p, http_param(c->r, "uid"), ret, e);
 }
 
-/* A uid where a name belongs is the usual mistake: then the words have the path that works. */
-static rc_t no_such_name(struct call *c, const struct project *p, struct str name, struct err *e)
+/* A name that is none is a uid, as the paths of 1.7 and of people have it. */
+static rc_t find_uid(struct call *c, const struct project *p, struct str name, struct endpoint *ret, struct err *e)
 {
-    struct endpoint ep = {0};
-    struct err ignored = {0};
-    if (name_is_uid(name) && endpoint_get(c->db, p->id, name, &ep, &ignored) == OK)
-        (void)err_set(e, E_NOTFOUND,
-                      "this path goes by name, and %.*s is a uid: "
-                      "/api/v1/projects/%s/model-endpoints/%s?endpoint-id=%.*s",
-                      STR_FMT(name), p->name, ep.name, STR_FMT(name));
-    else
-        (void)err_set(e, E_NOTFOUND, "there is no model endpoint named %.*s in project %s (a uid goes into endpoint-id=)",
-                      STR_FMT(name), p->name);
-    endpoint_done(&ep);
-    return E_NOTFOUND;
+    rc_t rc = name_is_uid(name) ? endpoint_get(c->db, p->id, name, ret, e) : E_NOTFOUND;
+    return rc == E_NOTFOUND ? err_set(e, rc, "there is no model endpoint %.*s in project %s", STR_FMT(name), p->name) : rc;
 }
 
 static rc_t find_latest(struct call *c, const struct project *p, struct str name, struct str function_name,
@@ -199,7 +204,7 @@ static rc_t find_latest(struct call *c, const struct project *p, struct str name
     size_t n = 0;
     rc_t rc = endpoints_list(c->db, &f, &found, &n, e);
     if (rc == OK && n == 0)
-        rc = no_such_name(c, p, name, e);
+        return find_uid(c, p, name, ret, e);
     if (rc == OK && n > 1)
         rc = err_set(e, E_INVALID,
                      "several functions have a model endpoint %.*s: give endpoint-id, or function-name and "

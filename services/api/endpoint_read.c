@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "db/result.h"
+#include "endpoint_old.h"
 #include "record.h"
 #include "stats/reference.h"
 #include "store.h"
@@ -25,6 +26,8 @@ static rc_t read_wanted(struct call *c, struct wanted *ret, struct err *e)
         rc = call_list(c, "metric", &names, &n, e);
     if (rc != OK)
         return rc;
+    if (call_before_1_8(c))
+        n = 0; /* theirs are of another store */
     struct wanted w = {tsdb && n == 0, tsdb && n == 0, tsdb && n == 0};
     for (size_t i = 0; tsdb && i < n; i++) {
         if (str_eqz(names[i], "error_count"))
@@ -66,8 +69,8 @@ static rc_t read_filter(struct call *c, const struct project *p, struct list_que
     struct endpoint_filter *f = &q->filter;
     int64_t limit = API_LIST_MAX;
     f->project_id = p->id;
-    q->one[0] = call_str(c, "model-name", NULL);
-    q->one[1] = call_str(c, "function-name", NULL);
+    q->one[0] = call_str(c, "model-name", "model");
+    q->one[1] = call_str(c, "function-name", "function");
     q->one[2] = call_str(c, "function-tag", NULL);
     q->model_tag = call_str(c, "model-tag", NULL);
     f->model_names = &q->one[0];
@@ -81,9 +84,10 @@ static rc_t read_filter(struct call *c, const struct project *p, struct list_que
         rc = call_list(c, "uid", &f->uids, &f->n_uids, e);
     if (rc == OK)
         rc = call_list(c, "label", &f->labels, &f->n_labels, e);
-    if (rc == OK)
+    bool by_time = !call_before_1_8(c); /* start and end are of their metrics: now-1h to now */
+    if (rc == OK && by_time)
         rc = call_time(c, "start", &f->created_from_us, e);
-    if (rc == OK)
+    if (rc == OK && by_time)
         rc = call_time(c, "end", &f->created_to_us, e);
     if (rc == OK && f->created_from_us && f->created_to_us && f->created_from_us > f->created_to_us)
         rc = err_set(e, E_INVALID, "start: must not be after end");
@@ -219,6 +223,8 @@ rc_t list_endpoints(struct call *c, struct err *e)
         rc = endpoints_list(c->db, &q.filter, &eps, &n, e);
     if (rc == OK)
         rc = write_list(c, &p, &q, eps, n, e);
+    if (rc == OK)
+        endpoint_old_answer(c);
     endpoints_free(eps, n);
     project_done(&p);
     return rc;
@@ -344,6 +350,8 @@ rc_t get_endpoint(struct call *c, struct err *e)
                        call_str(c, "function-name", NULL), call_str(c, "function-tag", NULL), &ep, e);
     if (rc == OK)
         rc = write_record(c, &p, &ep, e);
+    if (rc == OK)
+        endpoint_old_answer(c);
     endpoint_done(&ep);
     project_done(&p);
     return rc;

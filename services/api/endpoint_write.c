@@ -132,7 +132,7 @@ static rc_t make(struct call *c, const struct project *p, struct json *body, con
     return rc;
 }
 
-static rc_t create(struct call *c, const struct project *p, struct json *body, const char *strategy, struct err *e)
+rc_t endpoint_post(struct call *c, const struct project *p, struct json *body, const char *strategy, struct err *e)
 {
     rc_t rc = db_begin(c->db, e);
     if (rc == OK)
@@ -153,7 +153,7 @@ rc_t post_endpoint(struct call *c, struct err *e)
     if (rc == OK)
         rc = call_json(c, true, &body, e);
     if (rc == OK)
-        rc = create(c, &p, body, strategy, e);
+        rc = endpoint_post(c, &p, body, strategy, e);
     json_free(body);
     project_done(&p);
     return rc;
@@ -211,7 +211,7 @@ static rc_t change_fields(struct call *c, const struct project *p, const struct 
     return rc == OK ? store_columns(c, ret, x, e) : rc;
 }
 
-static rc_t patch(struct call *c, const struct project *p, struct json *body, struct err *e)
+rc_t endpoint_patch(struct call *c, const struct project *p, struct json *body, struct err *e)
 {
     struct endpoint in = {0}, ep = {0};
     struct json *stats = NULL;
@@ -237,13 +237,25 @@ rc_t patch_endpoint(struct call *c, struct err *e)
     if (rc == OK)
         rc = call_json(c, true, &body, e);
     if (rc == OK)
-        rc = patch(c, &p, body, e);
+        rc = endpoint_patch(c, &p, body, e);
     json_free(body);
     project_done(&p);
     return rc;
 }
 
-/* Without an id: all versions of that name (and function, when given), as MLRun does. */
+static rc_t delete_one(struct call *c, const struct project *p, struct str uid, struct err *e)
+{
+    struct endpoint ep = {0};
+    rc_t rc = call_uid(c, p, uid, &ep, e);
+    if (rc == OK) {
+        call_changed(c, p->id, str_of(ep.uid));
+        rc = endpoint_delete(c->db, ep.id, e);
+    }
+    endpoint_done(&ep);
+    return rc;
+}
+
+/* Without an id: all versions of that name (and function, when given), as MLRun does; a name that is none is a uid, as 1.7 has it. */
 static rc_t delete_named(struct call *c, const struct project *p, struct str name, struct err *e)
 {
     const struct str function = call_str(c, "function-name", NULL), tag = call_str(c, "function-tag", NULL);
@@ -259,7 +271,7 @@ static rc_t delete_named(struct call *c, const struct project *p, struct str nam
     size_t n = 0;
     rc_t rc = endpoints_list(c->db, &f, &eps, &n, e);
     if (rc == OK && n == 0)
-        rc = err_set(e, E_NOTFOUND, "there is no model endpoint %.*s in project %s", STR_FMT(name), p->name);
+        return delete_one(c, p, name, e);
     for (size_t i = 0; rc == OK && i < n; i++) {
         call_changed(c, p->id, str_of(eps[i].uid));
         rc = endpoint_delete(c->db, eps[i].id, e);

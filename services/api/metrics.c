@@ -2,15 +2,16 @@
  * {project}.mlrun-infra.metric.invocations is the estimated number of predictions on a grid of ten minutes. */
 #include "metrics.h"
 
-#include <string.h>
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/time.h"
 #include "db/slot.h"
 #include "event/names.h"
+#include "series.h"
 
 #define GRID_US (10 * 60 * USEC_PER_SEC)
 #define NAMES_MAX 100
+#define BINS_DEFAULT 20
 
 static const char *const type_names[] = {[METRIC_RESULT] = "result", [METRIC_METRIC] = "metric"};
 
@@ -97,6 +98,9 @@ struct values_query {
     struct fqn *fqns;
     size_t n;
     int64_t start_us, end_us;
+    /* what MLRun's answer has not */
+    bool thresholds, histogram;
+    int64_t bins, max_points, back_us; /* max_points 0: all; back_us: how much earlier the time compared with is, 0: none */
 };
 
 static rc_t read_names(struct call *c, const struct project *p, struct values_query *q, struct err *e)
@@ -123,6 +127,37 @@ static rc_t read_names(struct call *c, const struct project *p, struct values_qu
     return OK;
 }
 
+static rc_t read_compare(struct call *c, struct values_query *q, struct err *e)
+{
+    struct str with = call_str(c, "compare", NULL);
+    if (with.n == 0 || str_eqz(with, "none"))
+        q->back_us = 0;
+    else if (str_eqz(with, "previous"))
+        q->back_us = q->end_us - q->start_us;
+    else if (str_eqz(with, "day"))
+        q->back_us = API_DAY_US;
+    else if (str_eqz(with, "week"))
+        q->back_us = 7 * API_DAY_US;
+    else
+        return err_set(e, E_INVALID, "compare: previous, day, week or none is wanted");
+    return OK;
+}
+
+static rc_t read_extras(struct call *c, struct values_query *q, struct err *e)
+{
+    q->bins = BINS_DEFAULT;
+    rc_t rc = call_bool(c, "thresholds", NULL, &q->thresholds, e);
+    if (rc == OK)
+        rc = call_bool(c, "histogram", NULL, &q->histogram, e);
+    if (rc == OK)
+        rc = call_i64(c, "max_points", 2, API_LIST_MAX, &q->max_points, e);
+    if (rc == OK && str_eqz(call_str(c, "bins", NULL), "auto"))
+        q->bins = SERIES_BINS_AUTO;
+    else if (rc == OK)
+        rc = call_i64(c, "bins", 1, SERIES_BINS_MAX, &q->bins, e);
+    return rc == OK ? read_compare(c, q, e) : rc;
+}
+
 static void write_time_in(struct json_writer *w, int64_t us)
 {
     char text[TIME_TEXT];
@@ -130,87 +165,135 @@ static void write_time_in(struct json_writer *w, int64_t us)
     jw_strz(w, text);
 }
 
-static void write_head(struct json_writer *w, struct str name, enum metric_type type, bool data)
+/* One name's values in a time. */
+struct series {
+    struct result_point *points;
+    size_t n;
+    struct db_rows *rows;
+};
+
+static void series_done(struct series *s)
 {
-    jw_object(w);
-    jw_kv_str(w, "full_name", name);
-    jw_kv_strz(w, "type", type_names[type]);
-    jw_kv_bool(w, "data", data);
+    mem_free(s->points);
+    db_rows_free(s->rows);
+    *s = (struct series){0};
 }
 
-static void write_points(struct json_writer *w, enum metric_type type, const struct result_point *points, size_t n)
+static bool is_invocations(const struct fqn *f)
+{
+    return !f->is_result && str_eqz(f->app, INFRA_APP) && str_eqz(f->name, INVOCATIONS);
+}
+
+static rc_t read_invocations(struct call *c, const struct endpoint *ep, int64_t start_us, int64_t end_us,
+                             struct series *ret, struct err *e)
+{
+    struct slot_sum *sums = NULL;
+    size_t n = 0;
+    int64_t from = time_floor(start_us, GRID_US), to = time_floor(end_us, GRID_US) + GRID_US;
+    rc_t rc = slots_sums(c->db, ep->project_id, ep->id, from, to, GRID_US, &sums, &n, e);
+    if (rc == OK) {
+        *ret = (struct series){.points = mem_array(n, sizeof *ret->points), .n = n};
+        for (size_t i = 0; i < n; i++)
+            ret->points[i] = (struct result_point){.end_us = sums[i].start_us, .value = sums[i].estimated};
+    }
+    mem_free(sums);
+    return rc;
+}
+
+static rc_t read_series(struct call *c, const struct endpoint *ep, const struct fqn *f, const struct metric_entry *m,
+                        int64_t start_us, int64_t end_us, struct series *ret, struct err *e)
+{
+    if (is_invocations(f))
+        return read_invocations(c, ep, start_us, end_us, ret, e);
+    return m ? results_read(c->db, ep->project_id, ep->id, m->id, start_us, end_us, &ret->points, &ret->n, &ret->rows, e)
+             : OK; /* of no app: no values */
+}
+
+static void write_points(struct json_writer *w, enum metric_type type, const struct series *s)
 {
     jw_key(w, "values");
     jw_array(w);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < s->n; i++) {
         jw_array(w);
-        write_time_in(w, points[i].end_us);
-        jw_f64(w, points[i].value);
+        write_time_in(w, s->points[i].end_us);
+        jw_f64(w, s->points[i].value);
         if (type == METRIC_RESULT) {
-            jw_i64(w, points[i].status);
-            jw_str(w, points[i].extra);
+            jw_i64(w, s->points[i].status);
+            jw_str(w, s->points[i].extra);
         }
         jw_array_end(w);
     }
     jw_array_end(w);
 }
 
+/* The values last: all of them have been counted by then, and fewer are shown. */
+static void write_shown(struct json_writer *w, const struct values_query *q, enum metric_type type, struct series *s)
+{
+    if (q->histogram) {
+        jw_key(w, "histogram");
+        series_write_histogram(w, s->points, s->n, q->bins);
+    }
+    if (q->max_points) {
+        jw_kv_i64(w, "points", (int64_t)s->n);
+        s->n = series_thin(s->points, s->n, (size_t)q->max_points);
+    }
+    write_points(w, type, s);
+}
+
+static rc_t write_compared(struct call *c, struct json_writer *w, const struct endpoint *ep,
+                           const struct values_query *q, size_t at, const struct metric_entry *m, struct err *e)
+{
+    struct series s = {0};
+    int64_t start = q->start_us - q->back_us, end = q->end_us - q->back_us;
+    rc_t rc = read_series(c, ep, &q->fqns[at], m, start, end, &s, e);
+    if (rc == OK) {
+        jw_key(w, "compare");
+        jw_object(w);
+        jw_key(w, "start");
+        write_time_in(w, start);
+        jw_key(w, "end");
+        write_time_in(w, end);
+        write_shown(w, q, q->fqns[at].is_result ? METRIC_RESULT : METRIC_METRIC, &s);
+        jw_object_end(w);
+    }
+    series_done(&s);
+    return rc;
+}
+
 static rc_t write_metric(struct call *c, struct json_writer *w, const struct endpoint *ep, const struct values_query *q,
-                         size_t at, const struct metric_entry *metrics, size_t n_metrics, struct err *e)
+                         size_t at, const struct metric_entry *m, struct err *e)
 {
-    const struct fqn *f = &q->fqns[at];
+    enum metric_type type = q->fqns[at].is_result ? METRIC_RESULT : METRIC_METRIC;
+    struct series s = {0};
+    rc_t rc = read_series(c, ep, &q->fqns[at], m, q->start_us, q->end_us, &s, e);
+    if (rc != OK)
+        return rc;
+    jw_object(w);
+    jw_kv_str(w, "full_name", q->names[at]);
+    jw_kv_strz(w, "type", type_names[type]);
+    jw_kv_bool(w, "data", s.n > 0);
+    if (s.n > 0 && m && type == METRIC_RESULT)
+        jw_kv_i64(w, "result_kind", m->result_kind);
+    if (q->thresholds) {
+        jw_key(w, "thresholds");
+        series_write_thresholds(w, s.points, s.n);
+    }
+    if (s.n > 0)
+        write_shown(w, q, type, &s);
+    if (q->back_us)
+        rc = write_compared(c, w, ep, q, at, m, e);
+    jw_object_end(w);
+    series_done(&s);
+    return rc;
+}
+
+static const struct metric_entry *find_metric(const struct metric_entry *m, size_t n, const struct fqn *f)
+{
     enum metric_type type = f->is_result ? METRIC_RESULT : METRIC_METRIC;
-    const struct metric_entry *m = NULL;
-    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
-    struct result_point *points = NULL;
-    size_t n = 0;
-    rc_t rc = OK;
-    for (size_t i = 0; i < n_metrics && !m; i++)
-        if (metrics[i].type == type && str_eqz(f->app, metrics[i].app) && str_eqz(f->name, metrics[i].name))
-            m = &metrics[i];
-    if (m)
-        rc = results_read(c->db, ep->project_id, ep->id, m->id, q->start_us, q->end_us, &points, &n, &rows, e);
-    if (rc == OK) {
-        write_head(w, q->names[at], type, n > 0);
-        if (n > 0 && type == METRIC_RESULT)
-            jw_kv_i64(w, "result_kind", m->result_kind);
-        if (n > 0)
-            write_points(w, type, points, n);
-        jw_object_end(w);
-    }
-    mem_free(points);
-    return rc;
-}
-
-static rc_t write_invocations(struct call *c, struct json_writer *w, const struct endpoint *ep,
-                              const struct values_query *q, size_t at, struct err *e)
-{
-    struct slot_sum *sums = NULL;
-    size_t n = 0;
-    int64_t from = time_floor(q->start_us, GRID_US), to = time_floor(q->end_us, GRID_US) + GRID_US;
-    rc_t rc = slots_sums(c->db, ep->project_id, ep->id, from, to, GRID_US, &sums, &n, e);
-    if (rc == OK) {
-        write_head(w, q->names[at], METRIC_METRIC, n > 0);
-        if (n > 0) {
-            jw_key(w, "values");
-            jw_array(w);
-            for (size_t i = 0; i < n; i++) {
-                jw_array(w);
-                write_time_in(w, sums[i].start_us);
-                jw_f64(w, sums[i].estimated);
-                jw_array_end(w);
-            }
-            jw_array_end(w);
-        }
-        jw_object_end(w);
-    }
-    mem_free(sums);
-    return rc;
-}
-
-static bool is_invocations(const struct fqn *f)
-{
-    return !f->is_result && str_eqz(f->app, INFRA_APP) && str_eqz(f->name, INVOCATIONS);
+    for (size_t i = 0; i < n; i++)
+        if (m[i].type == type && str_eqz(f->app, m[i].app) && str_eqz(f->name, m[i].name))
+            return &m[i];
+    return NULL;
 }
 
 static rc_t write_values(struct call *c, const struct endpoint *ep, const struct values_query *q, struct err *e)
@@ -222,7 +305,7 @@ static rc_t write_values(struct call *c, const struct endpoint *ep, const struct
     jw_init(&w, &c->out, JSON_NAN_NULL);
     jw_array(&w);
     for (size_t i = 0; rc == OK && i < q->n; i++)
-        rc = is_invocations(&q->fqns[i]) ? write_invocations(c, &w, ep, q, i, e) : write_metric(c, &w, ep, q, i, m, n, e);
+        rc = write_metric(c, &w, ep, q, i, find_metric(m, n, &q->fqns[i]), e);
     if (rc == OK)
         jw_array_end(&w);
     metrics_free(m, n);
@@ -239,6 +322,8 @@ rc_t get_metrics_values(struct call *c, struct err *e)
         rc = read_names(c, &p, &q, e);
     if (rc == OK)
         rc = call_span(c, &q.start_us, &q.end_us, e);
+    if (rc == OK)
+        rc = read_extras(c, &q, e);
     if (rc == OK)
         rc = call_endpoint(c, &p, &ep, e);
     if (rc == OK)

@@ -44,6 +44,13 @@ rc_t put_monitoring(struct call *c, struct err *e)
     return rc == OK ? change(c, update, e) : rc;
 }
 
+rc_t post_default_app(struct call *c, struct err *e)
+{
+    CLEANUP(json_freep) struct json *update = json_new_object();
+    json_set_bool(json_set_object(json_set_object(update, "spec"), "monitoring"), "default_app", true);
+    return change(c, update, e);
+}
+
 rc_t patch_controller(struct call *c, struct err *e)
 {
     CLEANUP(json_freep) struct json *update = json_new_object();

@@ -81,3 +81,12 @@ struct newest_value {
 };
 rc_t store_newest(struct db *db, int32_t project_id, int32_t app_id, int64_t from_us, int64_t to_us,
                   struct newest_value **ret, size_t *n, struct db_rows **ret_rows, struct err *e) MUST_CHECK;
+
+/* The newest `limit` statistics of a name whose windows ended in (from, to], oldest first, of the app that made the newest of them. mem_free. */
+struct statistic_text {
+    int64_t end_us;
+    struct str body; /* borrowed from *ret_rows */
+};
+rc_t store_statistics(struct db *db, int32_t project_id, int64_t endpoint_id, const char *name, int64_t from_us,
+                      int64_t to_us, int64_t limit, struct statistic_text **ret, size_t *n, struct db_rows **ret_rows,
+                      struct err *e) MUST_CHECK;

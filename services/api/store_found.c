@@ -79,3 +79,27 @@ rc_t store_newest(struct db *db, int32_t project_id, int32_t app_id, int64_t fro
     *ret_rows = rows;
     return OK;
 }
+
+rc_t store_statistics(struct db *db, int32_t project_id, int64_t endpoint_id, const char *name, int64_t from_us,
+                      int64_t to_us, int64_t limit, struct statistic_text **ret, size_t *n, struct db_rows **ret_rows,
+                      struct err *e)
+{
+    struct db_rows *rows = NULL;
+    const struct db_value params[] = {DBV_I64(project_id), DBV_I64(endpoint_id), DBV_TEXTZ(name),
+                                      DBV_I64(from_us),    DBV_I64(to_us),       DBV_I64(limit)};
+    rc_t rc = db_exec(db,
+                      "SELECT window_end_us, body FROM app_statistics WHERE project_id = $1 AND endpoint_id = $2"
+                      " AND name = $3 AND window_end_us > $4 AND window_end_us <= $5 AND app_id = ("
+                      "  SELECT app_id FROM app_statistics WHERE project_id = $1 AND endpoint_id = $2 AND name = $3"
+                      "  AND window_end_us > $4 AND window_end_us <= $5 ORDER BY window_end_us DESC, app_id LIMIT 1)"
+                      " ORDER BY window_end_us DESC LIMIT $6",
+                      params, 6, &rows, e);
+    if (rc != OK)
+        return rc;
+    *n = db_rows_n(rows);
+    *ret = mem_array(*n, sizeof **ret);
+    for (size_t i = 0; i < *n; i++)
+        (*ret)[*n - 1 - i] = (struct statistic_text){db_i64(rows, i, 0), db_text(rows, i, 1)};
+    *ret_rows = rows;
+    return OK;
+}

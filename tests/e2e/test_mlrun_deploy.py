@@ -126,6 +126,12 @@ def test_its_rows_are_read_through_the_monitoring_feature_set(deployed, project,
     rows = feature_store.get_feature_set(found.spec.monitoring_feature_set_uri).to_dataframe()
     assert len(rows) == 200 and {*FEATURES, LABEL, "timestamp"} <= set(rows.reset_index().columns)
     assert numpy.allclose(rows[FEATURES].mean(axis=1), rows[LABEL])
+    times = rows["timestamp"].sort_values()
+    some = feature_store.get_feature_set(found.spec.monitoring_feature_set_uri).to_dataframe(
+        start_time=times.iloc[49].to_pydatetime(), end_time=times.iloc[149].to_pydatetime(), time_column="timestamp",
+        optimize_discovery=False)
+    inside = (times > times.iloc[49]) & (times <= times.iloc[149])
+    assert len(some) == inside.sum() > 0 and set(some["timestamp"]) == set(times[inside])
 
 
 def test_an_application_is_evaluated(deployed, project, tmp_path):

@@ -219,11 +219,11 @@ def test_a_patch_by_hand(api, project):
 
 def test_a_uid_where_the_name_belongs(api, project):
     uid = api.endpoint(project)["metadata"]["uid"]
-    answer = api.get(path(project, "/" + uid))
-    where = f"/api/v1/projects/{project}/model-endpoints/m?endpoint-id={uid}"
-    assert answer.status == 404 and where in answer.detail, answer.text
-    assert api.get(where).status == 200
-    assert "endpoint-id=" in api.get(path(project, "/nobody")).detail
+    assert api.get(path(project, "/" + uid)).json == api.get(path(project, "/m")).json
+    named = api.endpoint(project, uid)  # a name goes before a uid
+    assert api.get(path(project, "/" + uid)).json["metadata"]["uid"] == named["metadata"]["uid"] != uid
+    answer = api.get(path(project, "/nobody"))
+    assert answer.status == 404 and "nobody" in answer.detail
 
 
 @pytest.mark.parametrize("body", ["", "null", "[]", '"x"', "{", '{"kind": "function"}', "{}", '{"metadata": 5}', b"\xff\xfe",

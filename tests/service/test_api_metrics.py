@@ -1,8 +1,10 @@
-"""metrics and metrics-values in MLRun's forms."""
+"""metrics and metrics-values in MLRun's forms, and what ours has besides; on both databases."""
 import datetime
+import math
 import time
 import urllib.parse
 
+import numpy
 import pytest
 from api_server import SECOND, Api, Rows
 from mlrun.common.schemas.model_monitoring import model_endpoints as forms
@@ -11,9 +13,9 @@ MINUTE = 60 * SECOND
 HOUR = 3600 * SECOND
 
 
-@pytest.fixture(scope="module")
-def api():
-    with Api() as server:
+@pytest.fixture(scope="module", params=["postgres", "sqlite"])
+def api(request):
+    with Api(backend=request.param) as server:
         yield server
 
 
@@ -29,7 +31,7 @@ class Place:
         return f"{self.project}.{app}.{kind}.{name}"
 
     def values(self, *names, **query):
-        query = {k: iso(v) if isinstance(v, int) else v for k, v in query.items()}
+        query = {k: iso(v) if k in ("start", "end") and isinstance(v, int) else v for k, v in query.items()}
         return self.api.get(f"{self.base}/metrics-values?" + urllib.parse.urlencode(dict(query, name=names), doseq=True))
 
 
@@ -133,3 +135,83 @@ def test_an_endpoint_that_is_not_there(api, place):
     for rest in ("metrics", f"metrics-values?name={place.fqn('general_drift')}"):
         assert api.get(f"/api/v1/projects/{place.project}/model-endpoints/{'f' * 32}/{rest}").status == 404
         assert api.get(f"/api/v1/projects/{place.project}/model-endpoints/a%27b/{rest}").status == 400
+
+
+# ---- besides MLRun's answer ----
+def one(place, name="general_drift", kind="result", app="histogram-data-drift", **query):
+    got, = place.values(place.fqn(name, kind, app), **query).json
+    return got
+
+
+@pytest.fixture
+def series(place):
+    """Forty values, the eighth of them no number; gives (end of the first, values)."""
+    place.first = 1_700_000_040 * SECOND
+    values = [math.sin(i) + i / 10 for i in range(40)]
+    values[7] = float("nan")
+    for i, v in enumerate(values):
+        place.rows.result(place.first + i * MINUTE, v, i % 3, extra='{"potential":0.5,"detected":%s}' % (0.7 if i < 39 else 0.25))
+    place.all = {"start": place.first - MINUTE, "end": place.first + HOUR}
+    return values
+
+
+def test_a_histogram_is_of_all_values_as_numpy_counts_them(place, series):
+    finite = numpy.array([v for v in series if not math.isnan(v)])
+    for bins in (1, 7, 20, 200, None):
+        asked = {} if bins is None else {"bins": bins}
+        got = one(place, **place.all, histogram=True, max_points=4, **asked)["histogram"]
+        counts, edges = numpy.histogram(finite, bins=bins or 20)
+        assert got["counts"] == counts.tolist() and got["edges"] == pytest.approx(edges.tolist(), abs=1e-12) and got["n"] == 39
+    assert [got[k] for k in ("mean", "std", "min", "p50", "p95", "max")] == pytest.approx([
+        finite.mean(), finite.std(ddof=1), finite.min(), numpy.percentile(finite, 50), numpy.percentile(finite, 95), finite.max()])
+    auto = one(place, **place.all, histogram=True, bins="auto")["histogram"]
+    assert auto["edges"] == pytest.approx(numpy.histogram_bin_edges(finite, bins="fd").tolist())
+    some = one(place, start=place.first + 7 * MINUTE, end=place.first + 7 * MINUTE, histogram=True)
+    assert some["histogram"] == {"n": 0} and some["values"][0][1] is None
+    lone = one(place, start=place.first, end=place.first, histogram=True, bins=2)["histogram"]
+    assert lone["edges"] == [-0.5, 0.0, 0.5] and lone["counts"] == [0, 1] and lone["std"] == 0
+
+
+def test_fewer_points_keep_the_extremes(place, series):
+    whole = one(place, **place.all)
+    assert "points" not in whole and len(whole["values"]) == 40
+    for most in (2, 3, 10, 39):
+        got = one(place, **place.all, max_points=most)
+        kept = got["values"]
+        assert got["points"] == 40 and len(kept) <= most and all(v in whole["values"] for v in kept)
+        assert [v[0] for v in kept] == sorted(v[0] for v in kept)
+        assert max((v[2], v[1]) for v in kept) == max((v[2], v[1]) for v in whole["values"] if v[1] is not None)
+    assert one(place, **place.all, max_points=40)["values"] == whole["values"]
+
+
+def test_thresholds_are_those_of_the_newest_value(place, series):
+    assert one(place, **place.all, thresholds=True)["thresholds"] == {"potential": 0.5, "detected": 0.25, "direction": "below"}
+    before = one(place, start=place.first, end=place.first + MINUTE, thresholds=True)
+    assert before["thresholds"] == {"potential": 0.5, "detected": 0.7, "direction": "above"}
+    place.rows.value(place.first, 0.5, "tvd_mean")
+    assert one(place, "tvd_mean", "metric", **place.all, thresholds=True)["thresholds"] is None
+    assert one(place, "none", **place.all, thresholds=True) == {
+        "full_name": place.fqn("none"), "type": "result", "data": False, "thresholds": None}
+
+
+@pytest.mark.parametrize("compare, back", [("day", 24 * HOUR), ("week", 7 * 24 * HOUR), ("previous", HOUR)])
+def test_values_of_an_earlier_time_beside(place, compare, back):
+    end = 1_700_006_400 * SECOND
+    place.rows.result(end, 0.8, 2)
+    place.rows.result(end - back, 0.3, 0)
+    place.rows.slot(end - back - 30 * MINUTE, estimated=5.0)
+    asked = {"start": end - HOUR + 1 * SECOND, "end": end + SECOND, "compare": compare}
+    got = one(place, **asked)
+    shift = back if compare != "previous" else asked["end"] - asked["start"]
+    assert [v[1] for v in got["values"]] == [0.8] and got["compare"]["end"] == iso(asked["end"] - shift)
+    assert [v[:3] for v in got["compare"]["values"]] == [[iso(end - back), 0.3, 0]]
+    calls = one(place, "invocations", "metric", "mlrun-infra", **asked)
+    assert calls["data"] is False and calls["compare"]["values"] == [[iso((end - back - 30 * MINUTE) // (10 * MINUTE) * 10 * MINUTE), 5.0]]
+    assert "compare" not in one(place, **dict(asked, compare="none"))
+
+
+@pytest.mark.parametrize("query, words", [("thresholds=x", "thresholds"), ("histogram=2", "histogram"), ("bins=0", "bins"), ("bins=201", "bins"),
+                                          ("max_points=1", "max_points"), ("max_points=x", "max_points"), ("compare=never", "compare")])
+def test_extras_that_are_not_right(api, place, query, words):
+    answer = api.get(f"{place.base}/metrics-values?name={place.project}.a.result.b&{query}")
+    assert answer.status == 400 and words in answer.detail, answer.text

@@ -17,6 +17,7 @@ ROOT = os.environ.get("MM_ROOT") or os.path.dirname(os.path.dirname(os.path.dirn
 BIN = os.path.join(os.environ.get("MM_BIN") or os.path.join(ROOT, "build/bin"), "api")
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
+NAN_BYTES = b"NaN\xf8\x7f"  # what stands for it in SQLite
 
 
 def wait_for(what, seconds=20):
@@ -158,6 +159,7 @@ class Api:
         if self.file:
             db = sqlite3.connect(self.file, timeout=20)
             try:
+                values = [NAN_BYTES if isinstance(v, float) and math.isnan(v) else v for v in values]
                 with db:
                     return db.execute(statement.replace("%s", "?"), values).fetchall()
             finally:
