@@ -16,6 +16,11 @@
 #include "pipeline/identity.h"
 #include "pool.h"
 
+struct nuclio_options { /* nuclio.c */
+    const char *url;    /* empty: functions stay stored, for whoever runs them */
+    const char *namespace, *brokers, *dbpath;
+};
+
 #define API_CLIENT_VERSION "1.12.1" /* of MLRun: what client-spec answers, and whose wire forms these are */
 #define API_LIST_MAX 10000
 #define API_DAY_US (INT64_C(86400) * 1000000)
@@ -32,6 +37,7 @@ struct api {
     struct cache_config cache;
     struct secret_config secrets;
     struct seal *seal;
+    struct nuclio_options nuclio;
     struct pool *pool;
     struct service *service;
     struct http_route rows[192]; /* made from api_routes[] */

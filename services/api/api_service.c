@@ -2,6 +2,7 @@
 #include "access/access.h"
 #include "api.h"
 #include "api_service.h"
+#include "nuclio.h"
 #include "service/service.h"
 
 static const struct config_key keys[] = {
@@ -66,6 +67,7 @@ struct service_def *api_service(struct arena *arena)
     const struct config_table tables[] = {CONFIG_TABLE("API", keys, &a->options),
                                           {"Names", identity_keys, IDENTITY_SYSTEM, &a->options.id},
                                           {"Database", db_keys, db_keys_n, &a->db},
+                                          {"Nuclio", nuclio_keys, nuclio_keys_n, &a->nuclio},
                                           {"Secrets", secret_keys, secret_keys_n, &a->secrets},
                                           {"Cache", cache_keys, cache_keys_n, &a->cache}};
     const struct http_routes routes[] = {{.rows = a->rows, .count = api_routes_n, .arg = a}};

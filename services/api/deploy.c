@@ -2,10 +2,12 @@
  * without which MLRun's model servers send nothing. Then it stays stored, for whoever runs it (modelmon serving-spec). */
 #include <string.h>
 #include "base/mem.h"
+#include "base/num.h"
 #include "endpoint_write.h"
 #include "event/names.h"
 #include "function.h"
 #include "model.h"
+#include "nuclio.h"
 #include "serving.h"
 #include "task.h"
 
@@ -252,7 +254,7 @@ static rc_t store(struct deploy *d, struct object *task, struct err *e)
         rc = register_application(d, e);
     if (rc == OK)
         rc = put_task(d, task, e);
-    json_set_strz(object_child(d->o->body, "status"), "state", "ready");
+    json_set_strz(object_child(d->o->body, "status"), "state", nuclio_is_there(&d->c->api->nuclio) ? "deploying" : "ready");
     if (rc == OK)
         rc = serving_store(d->c, d->p, d->o, d->tag, e);
     return rc == OK ? function_store(d->c, d->o, d->tag, false, hash, e) : rc;
@@ -272,6 +274,8 @@ static rc_t deploy(struct call *c, const struct project *p, struct err *e)
         rc = db_begin(c->db, e);
     if (rc == OK)
         rc = call_commit(c, store(&d, &task, e), e);
+    if (rc == OK && nuclio_is_there(&c->api->nuclio)) /* what it does not take can be deployed again */
+        rc = nuclio_deploy(c, p, &o, d.tag, e);
     if (rc == OK)
         answer(c, p, &o, &task);
     object_done(&task);
@@ -289,22 +293,41 @@ rc_t post_deploy(struct call *c, struct err *e)
     return rc;
 }
 
+static void answer_stored(struct call *c, const struct project *p, const struct document *d)
+{
+    http_add_header(c->r, "x-mlrun-function-status", *d->state ? d->state : "ready");
+    http_add_header(c->r, "x-mlrun-name", d->name);
+    http_add_header(c->r, "x-mlrun-last-timestamp", "1");
+    c->type = HTTP_TEXT;
+    buf_addf(&c->out, "%s is stored; modelmon serving-spec %s/%s is what its server starts with\n", d->name, p->name,
+             d->name);
+}
+
+static rc_t read_since(struct call *c, double *ret_ms, struct err *e)
+{
+    struct str since = call_str(c, "last_log_timestamp", NULL);
+    return since.n && num_f64(since, ret_ms) != OK ? err_set(e, E_INVALID, "last_log_timestamp: a number is wanted") : OK;
+}
+
 /* What clients read of a deployment's state is in headers; the body is its log, a new part each time. */
 static rc_t answer_state(struct call *c, const struct project *p, struct err *e)
 {
     struct object o = {0};
+    double since_ms = 0;
     const struct document_filter f = function_filter(p, http_param(c->r, "name"), call_str(c, "tag", NULL),
                                                      (struct str){0});
     rc_t rc = object_load(c, &object_function, &f, &o, e);
     if (rc == E_NOTFOUND)
         return object_missing(p, &object_function, &f, e);
-    if (rc == OK) {
-        http_add_header(c->r, "x-mlrun-function-status", *o.doc.state ? o.doc.state : "ready");
-        http_add_header(c->r, "x-mlrun-name", o.doc.name);
-        http_add_header(c->r, "x-mlrun-last-timestamp", "1");
-        c->type = HTTP_TEXT;
-        buf_addf(&c->out, "%s is stored; modelmon serving-spec %s/%s is what its server starts with\n", o.doc.name,
-                 p->name, o.doc.name);
+    if (rc == OK && nuclio_is_there(&c->api->nuclio)) {
+        rc = read_since(c, &since_ms, e);
+        if (rc == OK)
+            rc = nuclio_answer_state(c, p, o.doc.name, call_str(c, "tag", NULL), since_ms, e);
+        if (rc == E_NOTFOUND)
+            answer_stored(c, p, &o.doc);
+        rc = rc == E_NOTFOUND ? OK : rc;
+    } else if (rc == OK) {
+        answer_stored(c, p, &o.doc);
     }
     object_done(&o);
     return rc;

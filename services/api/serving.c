@@ -55,9 +55,8 @@ rc_t serving_store(struct call *c, const struct project *p, const struct object 
 }
 
 /* A function that tracks its models and does not say where to sends to the project's topic, on these brokers. */
-static rc_t set_stream(struct call *c, const struct project *p, struct json *spec, struct err *e)
+static rc_t set_stream(struct call *c, const struct project *p, struct str brokers, struct json *spec, struct err *e)
 {
-    struct str brokers = call_str(c, "brokers", NULL);
     struct json *parameters = object_child(spec, "parameters");
     char topic[NAME_TOPIC_MAX + 1];
     if (brokers.n == 0 || json_get(parameters, "log_stream"))
@@ -70,22 +69,22 @@ static rc_t set_stream(struct call *c, const struct project *p, struct json *spe
     return rc;
 }
 
-static rc_t answer(struct call *c, const struct project *p, struct err *e)
+rc_t serving_text(struct call *c, const struct project *p, struct str name, struct str tag, struct str brokers,
+                  struct buf *out, struct err *e)
 {
     struct object o = {0};
-    struct str tag = call_str(c, "tag", NULL);
     const struct document_filter f = {.project_id = p->id,
                                       .kind = object_serving.kind,
-                                      .name = http_param(c->r, "name"),
+                                      .name = name,
                                       .uid = tag.n ? tag : STR(OBJECT_LATEST),
                                       .iter = DOCUMENT_ITER_ANY};
     rc_t rc = object_load(c, &object_serving, &f, &o, e);
     if (rc == E_NOTFOUND)
         rc = err_set(e, rc, "function %.*s:%.*s is not deployed in project %s", STR_FMT(f.name), STR_FMT(f.uid), p->name);
     if (rc == OK)
-        rc = set_stream(c, p, o.body, e);
+        rc = set_stream(c, p, brokers, o.body, e);
     if (rc == OK)
-        json_print(o.body, JSON_NAN_TOKEN, &c->out);
+        json_print(o.body, JSON_NAN_TOKEN, out);
     object_done(&o);
     return rc;
 }
@@ -93,9 +92,12 @@ static rc_t answer(struct call *c, const struct project *p, struct err *e)
 rc_t get_serving_spec(struct call *c, struct err *e)
 {
     struct project p = {0};
+    struct str brokers = call_str(c, "brokers", NULL);
     rc_t rc = call_project(c, &p, e);
+    if (brokers.n == 0)
+        brokers = str_of(c->api->nuclio.brokers);
     if (rc == OK)
-        rc = answer(c, &p, e);
+        rc = serving_text(c, &p, http_param(c->r, "name"), call_str(c, "tag", NULL), brokers, &c->out, e);
     project_done(&p);
     return rc;
 }
