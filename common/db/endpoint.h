@@ -16,11 +16,19 @@ struct endpoint {
 };
 void endpoint_done(struct endpoint *ep);
 
+/* The record that made a schema version: what it holds for begins there. */
+struct schema_from {
+    int64_t us;        /* its log time; of a client's version the moment from which it holds */
+    int32_t partition; /* -1: no record made it */
+    int32_t generation;
+    int64_t offset;
+};
 struct endpoint_schema {
     int version;
     int64_t seq, created_us;
     bool named;
-    char *document; /* JSON; read by schema.h of the lake/stream: {"features":[{"name":"a","type":"number|string|bool|json"}],"labels":[…]} */
+    struct schema_from from;
+    char *document; /* JSON, read by lake.h: {"features":[{"name":"a","type":"number|string|bool|json"}],"labels":[…]} */
 };
 struct endpoint_reference {
     int version;
@@ -93,9 +101,14 @@ rc_t endpoints_seen(struct db *db, const struct endpoint_seen *seen, size_t n, s
 /* Newest schema with seq <= max_seq (0: any). E_NOTFOUND. */
 rc_t schema_get(struct db *db, int64_t endpoint_id, int version_or_0, int64_t max_seq, struct endpoint_schema *ret,
                 struct err *e) MUST_CHECK;
-/* Adds document as the next version, or answers the version that already has the same document. Own transaction. */
+/* All versions, newest first; for schemas_free. */
+rc_t schema_list(struct db *db, int64_t endpoint_id, struct endpoint_schema **ret, size_t *ret_n, struct err *e) MUST_CHECK;
+void schemas_free(struct endpoint_schema *s, size_t n);
+/* Adds document as the next version, or answers the version that already has the same document (from NULL: the newest alone).
+ * Own transaction. from NULL: a client asks; it holds from 3 seconds on, when every pipeline has seen it. The oldest version of
+ * an endpoint holds for all records before it too. */
 rc_t schema_put(struct db *db, int32_t project_id, int64_t endpoint_id, struct str document, bool named,
-                struct endpoint_schema *ret, struct err *e) MUST_CHECK;
+                const struct schema_from *from, struct endpoint_schema *ret, struct err *e) MUST_CHECK;
 rc_t schema_seq_now(struct db *db, int64_t *ret, struct err *e) MUST_CHECK; /* what a ledger row pins; never 0 */
 
 rc_t reference_get(struct db *db, int64_t endpoint_id, int version_or_0, struct endpoint_reference *ret,

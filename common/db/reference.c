@@ -5,7 +5,8 @@
 #include "db/endpoint_rows.h"
 
 #define LOOK_AGAIN_MAX 10000 /* windows of an endpoint, the newest */
-#define SCHEMA "version, seq, created_us, named, document"
+#define SCHEMA "version, seq, created_us, named, document, from_us, from_partition, from_generation, from_offset"
+#define SETTLE_US (3 * USEC_PER_SEC) /* pipelines look for changes each second: by then all of them know */
 #define REFERENCE "version, statistics, labels, source, created_us"
 
 void endpoint_schema_done(struct endpoint_schema *s)
@@ -30,6 +31,19 @@ void references_free(struct endpoint_reference *r, size_t n)
 }
 
 /* --- schemas --- */
+static struct endpoint_schema schema_read(const struct db_rows *r, size_t i)
+{
+    return (struct endpoint_schema){.version = DB_I32(r, i, 0),
+                                    .seq = db_i64(r, i, 1),
+                                    .created_us = db_i64(r, i, 2),
+                                    .named = db_bool(r, i, 3),
+                                    .document = db_dup(r, i, 4),
+                                    .from = {.us = db_i64(r, i, 5),
+                                             .partition = DB_I32(r, i, 6),
+                                             .generation = DB_I32(r, i, 7),
+                                             .offset = db_i64(r, i, 8)}};
+}
+
 static rc_t schema_one(struct db *db, const char *sql, const struct db_value *params, size_t n,
                        struct endpoint_schema *ret, struct err *e)
 {
@@ -38,12 +52,30 @@ static rc_t schema_one(struct db *db, const char *sql, const struct db_value *pa
     if (rc == E_NOTFOUND)
         return err_set(e, rc, "the endpoint has no such schema");
     if (!rc)
-        *ret = (struct endpoint_schema){.version = DB_I32(r, 0, 0),
-                                        .seq = db_i64(r, 0, 1),
-                                        .created_us = db_i64(r, 0, 2),
-                                        .named = db_bool(r, 0, 3),
-                                        .document = db_dup(r, 0, 4)};
+        *ret = schema_read(r, 0);
     return rc;
+}
+
+void schemas_free(struct endpoint_schema *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        endpoint_schema_done(&s[i]);
+    mem_free(s);
+}
+
+rc_t schema_list(struct db *db, int64_t endpoint_id, struct endpoint_schema **ret, size_t *ret_n, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *r = NULL;
+    rc_t rc = db_exec(db, "SELECT " SCHEMA " FROM endpoint_schemas WHERE endpoint_id = $1 ORDER BY version DESC",
+                      DB_PARAMS(DBV_I64(endpoint_id)), &r, e);
+    if (rc)
+        return rc;
+    size_t n = db_rows_n(r);
+    *ret = mem_array(n ? n : 1, sizeof **ret);
+    for (size_t i = 0; i < n; i++)
+        (*ret)[i] = schema_read(r, i);
+    *ret_n = n;
+    return OK;
 }
 
 rc_t schema_get(struct db *db, int64_t endpoint_id, int version_or_0, int64_t max_seq, struct endpoint_schema *ret,
@@ -55,33 +87,39 @@ rc_t schema_get(struct db *db, int64_t endpoint_id, int version_or_0, int64_t ma
                       DB_PARAMS(DBV_I64(endpoint_id), DBV_I64(version_or_0), DBV_I64(max_seq)), ret, e);
 }
 
-static rc_t schema_same(struct db *db, int64_t endpoint_id, struct str document, struct endpoint_schema *ret, struct err *e)
+/* A record's columns are those of any version that has them. A client's are the newest from now on, whatever was before. */
+static rc_t schema_same(struct db *db, int64_t endpoint_id, struct str document, bool newest_alone,
+                        struct endpoint_schema *ret, struct err *e)
 {
     return schema_one(db,
-                      "SELECT " SCHEMA " FROM endpoint_schemas WHERE endpoint_id = $1 AND document = $2 "
+                      "SELECT " SCHEMA " FROM endpoint_schemas WHERE endpoint_id = $1 AND document = $2 AND ($3 = 0 OR "
+                      "version = (SELECT max(version) FROM endpoint_schemas WHERE endpoint_id = $1)) "
                       "ORDER BY version DESC LIMIT 1",
-                      DB_PARAMS(DBV_I64(endpoint_id), DBV_TEXT(document)), ret, e);
+                      DB_PARAMS(DBV_I64(endpoint_id), DBV_TEXT(document), DBV_I64(newest_alone)), ret, e);
 }
 
 static rc_t schema_add(struct db *db, int32_t project_id, int64_t endpoint_id, struct str document, bool named,
-                       struct endpoint_schema *ret, struct err *e)
+                       const struct schema_from *from, struct endpoint_schema *ret, struct err *e)
 {
     struct endpoint_schema s = {0};
     int64_t now = clock_now_us();
+    struct schema_from at = from ? *from : (struct schema_from){.us = now + SETTLE_US, .partition = -1};
     rc_t rc = change_lock(db, e);
     if (!rc)
-        rc = schema_same(db, endpoint_id, document, &s, e);
+        rc = schema_same(db, endpoint_id, document, !from, &s, e);
     if (rc != E_NOTFOUND) {
         if (!rc)
             *ret = s;
         return rc;
     }
-    rc = schema_one(
-        db,
-        "INSERT INTO endpoint_schemas (project_id, endpoint_id, version, document, named, created_us) "
-        "SELECT $1, $2, COALESCE(max(version), 0) + 1, $3, $4, $5 FROM endpoint_schemas "
-        "WHERE endpoint_id = $2 RETURNING " SCHEMA,
-        DB_PARAMS(DBV_I64(project_id), DBV_I64(endpoint_id), DBV_TEXT(document), DBV_BOOL(named), DBV_I64(now)), &s, e);
+    rc = schema_one(db,
+                    "INSERT INTO endpoint_schemas (project_id, endpoint_id, version, document, named, created_us, "
+                    "from_us, from_partition, from_generation, from_offset) "
+                    "SELECT $1, $2, COALESCE(max(version), 0) + 1, $3, $4, $5, $6, $7, $8, $9 FROM endpoint_schemas "
+                    "WHERE endpoint_id = $2 RETURNING " SCHEMA,
+                    DB_PARAMS(DBV_I64(project_id), DBV_I64(endpoint_id), DBV_TEXT(document), DBV_BOOL(named), DBV_I64(now),
+                              DBV_I64(at.us), DBV_I64(at.partition), DBV_I64(at.generation), DBV_I64(at.offset)),
+                    &s, e);
     if (!rc)
         rc = db_run(db,
                     "UPDATE endpoints SET schema_version = $2, updated_us = $3, change_seq = nextval('change_seq') "
@@ -95,9 +133,9 @@ static rc_t schema_add(struct db *db, int32_t project_id, int64_t endpoint_id, s
 }
 
 rc_t schema_put(struct db *db, int32_t project_id, int64_t endpoint_id, struct str document, bool named,
-                struct endpoint_schema *ret, struct err *e)
+                const struct schema_from *from, struct endpoint_schema *ret, struct err *e)
 {
-    rc_t rc = schema_same(db, endpoint_id, document, ret, e);
+    rc_t rc = schema_same(db, endpoint_id, document, !from, ret, e);
     if (rc != E_NOTFOUND)
         return rc;
     bool own = false;
@@ -105,7 +143,7 @@ rc_t schema_put(struct db *db, int32_t project_id, int64_t endpoint_id, struct s
     rc = db_scope_begin(db, &own, e);
     if (rc)
         return rc;
-    rc = db_scope_end(db, own, schema_add(db, project_id, endpoint_id, document, named, &s, e), e);
+    rc = db_scope_end(db, own, schema_add(db, project_id, endpoint_id, document, named, from, &s, e), e);
     if (rc)
         endpoint_schema_done(&s);
     else

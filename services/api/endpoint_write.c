@@ -73,7 +73,7 @@ static rc_t store_columns(struct call *c, const struct endpoint *ep, const struc
     int version;
     rc_t rc = OK;
     if (x->schema.len) {
-        rc = schema_put(c->db, ep->project_id, ep->id, buf_str(&x->schema), true, &schema, e);
+        rc = schema_put(c->db, ep->project_id, ep->id, buf_str(&x->schema), true, NULL, &schema, e);
         endpoint_schema_done(&schema);
     } else if (x->reference) {
         rc = call_name_columns(c, ep, x->reference, e);

@@ -42,7 +42,7 @@ rc_t call_name_columns_so(struct call *c, const struct endpoint *ep, const struc
         return rc;
     struct buf document = {0};
     if (record_schema(columns, n, &document))
-        rc = schema_put(c->db, ep->project_id, ep->id, buf_str(&document), true, &made, e);
+        rc = schema_put(c->db, ep->project_id, ep->id, buf_str(&document), true, NULL, &made, e);
     endpoint_schema_done(&made);
     buf_done(&document);
     return rc;

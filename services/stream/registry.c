@@ -217,18 +217,35 @@ static rc_t register_new(struct registry *r, struct db *db, int32_t project_id, 
     return rc;
 }
 
-/* The newest schema (or the newest a replay may use) against the newest reference. */
-static rc_t adopt_shape(struct registry *r, struct db *db, struct known *k, int64_t max_seq, struct shape **ret,
-                        struct err *e)
+/* The newest schema against the newest reference. */
+static rc_t adopt_shape(struct registry *r, struct db *db, struct known *k, struct err *e)
 {
     struct endpoint_schema row = {0};
-    *ret = NULL;
-    rc_t rc = schema_get(db, k->ep.id, 0, max_seq, &row, e);
+    k->shape = NULL;
+    k->complete = false;
+    rc_t rc = schema_get(db, k->ep.id, 0, 0, &row, e);
     if (rc == E_NOTFOUND)
         return OK;
     if (rc == OK)
-        rc = shape_get(k, &(struct shape_source){db, r->cache, &r->columns, r->with_references}, &row, ret, e);
+        rc = shape_get(k, &(struct shape_source){db, r->cache, &r->columns, r->with_references}, &row, &k->shape, e);
     endpoint_schema_done(&row);
+    return rc;
+}
+
+static rc_t complete(struct registry *r, struct db *db, struct known *k, struct err *e)
+{
+    struct endpoint_schema *rows = NULL;
+    struct shape *shape = NULL;
+    size_t n = 0;
+    if (k->complete)
+        return OK;
+    rc_t rc = schema_list(db, k->ep.id, &rows, &n, e);
+    for (size_t i = n; rc == OK && i > 0; i--)
+        rc = shape_get(k, &(struct shape_source){db, r->cache, &r->columns, r->with_references}, &rows[i - 1], &shape, e);
+    schemas_free(rows, n);
+    k->complete = rc == OK;
+    if (rc == OK && n)
+        k->shape = shape;
     return rc;
 }
 
@@ -264,89 +281,102 @@ static rc_t load(struct registry *r, struct db *db, struct project_info *project
     }
     endpoint_done(&k->ep);
     k->ep = ep;
+    k->reference_version = r->with_references ? ep.reference_version : 0;
     k->project = project;
     k->by_name = by_name;
     r->n_named += by_name;
     k->stale = true; /* until its shape is there too */
-    rc = adopt_shape(r, db, k, 0, &k->shape, e);
+    rc = adopt_shape(r, db, k, e);
     k->stale = rc != OK;
     *ret = k;
     return rc;
 }
 
-/* The event's columns are new: their schema becomes the endpoint's next version, unless somebody else made one meanwhile. */
+/* The event's columns are new: their schema becomes the endpoint's next version, unless somebody else made it meanwhile. */
 static rc_t extend(struct registry *r, struct db *db, struct known *k, const struct shape *base,
-                   const struct inference_event *ev, struct shape **ret, struct reject *why, struct err *e)
+                   const struct pipeline_record *record, const struct inference_event *ev, struct shape **ret,
+                   struct reject *why, struct err *e)
 {
     struct endpoint_schema row = {0};
+    struct buf doc = {0};
+    struct schema_from from = {record->timestamp_us, record->part->partition, record->part->generation, record->offset};
     if (schema_check(ev, why))
         return E_INVALID;
-    rc_t rc = schema_get(db, k->ep.id, 0, 0, &row, e);
-    if (rc && rc != E_NOTFOUND)
-        return rc;
-    bool newer = rc == OK && row.version > (base ? base->columns->schema.version : 0);
-    if (rc == OK && row.version >= SCHEMAS_MAX && !newer)
-        rc = reject_set(why, REJECT_SCHEMA_MISMATCH, "request.inputs", 0,
-                        "the endpoint has had %d schemas already: its senders do not agree", SCHEMAS_MAX);
-    else
-        rc = OK;
-    if (rc == OK && !newer) {
-        struct buf doc = {0};
-        bool named = schema_from_event(base ? &base->columns->schema : NULL, ev, &doc);
-        endpoint_schema_done(&row);
-        row = (struct endpoint_schema){0};
-        rc = schema_put(db, k->ep.project_id, k->ep.id, buf_str(&doc), named, &row, e);
-        CRASH_POINT(schema_extend);
-        buf_done(&doc);
-        if (rc == E_CONFLICT) /* deleted a moment ago: the next refresh says so */
-            rc = err_prefix(e, E_AGAIN, "endpoint %s: ", k->ep.uid);
-    }
+    if (k->shape && k->shape->columns->schema.version >= SCHEMAS_MAX)
+        return reject_set(why, REJECT_SCHEMA_MISMATCH, "request.inputs", 0,
+                          "the endpoint has had %d schemas already: its senders do not agree", SCHEMAS_MAX);
+    bool named = schema_from_event(base ? &base->columns->schema : NULL, ev, &doc);
+    rc_t rc = schema_put(db, k->ep.project_id, k->ep.id, buf_str(&doc), named, &from, &row, e);
+    CRASH_POINT(schema_extend);
+    buf_done(&doc);
+    if (rc == E_CONFLICT) /* deleted a moment ago: the next refresh says so */
+        rc = err_prefix(e, E_AGAIN, "endpoint %s: ", k->ep.uid);
     if (rc == OK)
         rc = shape_get(k, &(struct shape_source){db, r->cache, &r->columns, r->with_references}, &row, ret, e);
-    if (rc == OK)
+    if (rc == OK && (!k->shape || row.version > k->shape->columns->schema.version)) {
+        k->complete = k->complete && row.version == (k->shape ? k->shape->columns->schema.version : 0) + 1;
         k->shape = *ret;
+    }
     endpoint_schema_done(&row);
     return rc;
 }
 
-static rc_t resolve(struct registry *r, struct db *db, int32_t project_id, int64_t max_schema_seq,
+/* The schema by which the record is read. */
+static rc_t find_shape(struct registry *r, struct db *db, struct known *k, const struct pipeline_record *record,
+                       const struct inference_event *ev, struct shape **ret, struct reject *why, struct err *e)
+{
+    struct shape *base = k->shape;
+    enum fit fit = base && shape_holds(base, record) ? shape_fit(base, ev, &r->scratch, why) : FIT_EXTEND;
+    if (fit == FIT_EXTEND) { /* an older one, or a new one */
+        rc_t rc = complete(r, db, k, e);
+        if (rc)
+            return rc;
+        base = shape_newest(k, record);
+        fit = base ? shape_fit(base, ev, &r->scratch, why) : FIT_EXTEND;
+    }
+    if (fit == FIT_REJECT)
+        return E_INVALID;
+    if (fit == FIT_EXTEND) {
+        struct shape *other = shape_among(k, record, ev, &r->scratch);
+        rc_t rc = other ? OK : extend(r, db, k, base, record, ev, &other, why, e);
+        if (rc)
+            return rc;
+        base = other;
+        if (shape_fit(base, ev, &r->scratch, why) != FIT_YES)
+            return err_set(e, E_INVALID, "the schema made of the record does not fit it");
+    }
+    *ret = base;
+    return OK;
+}
+
+static rc_t resolve(struct registry *r, struct db *db, const struct pipeline_record *record,
                     const struct inference_event *ev, struct resolved *ret, struct reject *why, struct err *e)
 {
     arena_reset(&r->scratch);
     struct known *k = NULL;
-    struct project_info *project = project_info(r, project_id);
+    struct shape *shape = NULL;
+    struct project_info *project = project_info(r, record->part->project_id);
     if (!project)
-        return err_set(e, E_AGAIN, "project %d is not loaded yet", project_id);
+        return err_set(e, E_AGAIN, "project %d is not loaded yet", record->part->project_id);
     if (inference_check_project(ev, str_of(project->name), why))
         return E_INVALID;
     rc_t rc = load(r, db, project, ev, &k, why, e);
+    if (rc == OK)
+        rc = find_shape(r, db, k, record, ev, &shape, why, e);
     if (rc)
         return rc;
-    struct shape *shape = k->shape;
-    if (max_schema_seq && shape && shape->seq > max_schema_seq)
-        rc = adopt_shape(r, db, k, max_schema_seq, &shape, e);
     ret->known = k;
-    for (int tries = 0; rc == OK && tries < 3; tries++) {
-        enum fit fit = shape ? shape_fit(shape, ev, why) : FIT_EXTEND;
-        struct shape *other = fit == FIT_EXTEND ? shape_among(k, ev) : NULL;
-        if (fit == FIT_REJECT)
-            return E_INVALID;
-        if (fit == FIT_YES || other) {
-            ret->shape = other ? other : shape;
-            shape_place(ret->shape, ev, &r->scratch, &ret->inputs, &ret->outputs);
-            return OK;
-        }
-        rc = extend(r, db, k, shape, ev, &shape, why, e);
-    }
-    return rc ? rc : err_set(e, E_AGAIN, "the schema of %s keeps changing", k->ep.uid);
+    ret->shape = shape;
+    shape_place(shape, ev, &r->scratch, &ret->inputs, &ret->outputs);
+    return OK;
 }
 
 /* What the database refuses for what is in the event, or a stored schema that cannot be read, is this event's trouble, not
  * the service's. */
-rc_t registry_resolve(struct registry *r, struct db *db, int32_t project_id, int64_t max_schema_seq,
+rc_t registry_resolve(struct registry *r, struct db *db, const struct pipeline_record *record,
                       const struct inference_event *ev, struct resolved *ret, struct reject *why, struct err *e)
 {
     why->code = REJECT_NONE;
-    rc_t rc = resolve(r, db, project_id, max_schema_seq, ev, ret, why, e);
+    rc_t rc = resolve(r, db, record, ev, ret, why, e);
     return rc == E_INVALID && why->code == REJECT_NONE ? reject_set(why, REJECT_INTERNAL, "", 0, "%s", e->text) : rc;
 }

@@ -7,6 +7,7 @@
 #include "columns.h"
 #include "db/endpoint.h"
 #include "event/inference.h"
+#include "pipeline/pipeline.h"
 #include "stream.h"
 
 /* One schema version of an endpoint against one reference version: fixed once made, alive as long as the registry. */
@@ -14,6 +15,7 @@ struct shape {
     struct shape *next;
     struct columns *columns; /* shared with other endpoints */
     int64_t seq;             /* of the schema */
+    struct schema_from from; /* where it begins */
     int reference_version;   /* 0: none, or not wanted */
 };
 
@@ -26,8 +28,10 @@ struct project_info {
 struct known {
     struct endpoint ep;
     struct project_info *project;
-    struct shape *shape;  /* for events that name no columns */
-    struct shape *shapes; /* all that were used */
+    int reference_version; /* that its shapes are wanted with; 0: without */
+    struct shape *shape;   /* of the newest schema */
+    struct shape *shapes;  /* newest schema first; of older references too */
+    bool complete;         /* every schema is among them, with that reference */
     bool stale;
     bool by_name; /* its events bring a made uid, which is not the record's */
     struct known *next_gone;
@@ -47,9 +51,10 @@ struct resolved {
     const struct value *inputs;  /* n_rows x shape's features */
     const struct value *outputs; /* n_rows x shape's labels */
 };
-/* OK; E_INVALID: *why says it (a dead letter); E_AGAIN: the database is not there.
- * max_schema_seq: of the partition (a replay), 0: none. Makes the endpoint and its schema when they are new. */
-rc_t registry_resolve(struct registry *r, struct db *db, int32_t project_id, int64_t max_schema_seq,
+/* OK; E_INVALID: *why says it (a dead letter); E_AGAIN: the database is not there. Makes the endpoint and its schema when they
+ * are new. A row without names is read by the newest schema that began at or before its record, one with names by the newest of
+ * those that fits: what a record means depends on the log and the endpoint's schemas, not on what this process has seen. */
+rc_t registry_resolve(struct registry *r, struct db *db, const struct pipeline_record *record,
                       const struct inference_event *ev, struct resolved *ret, struct reject *why, struct err *e) MUST_CHECK;
 /* Nothing that was accumulated points to an endpoint any more: the deleted ones are freed. Not within a resolve's borrowing. */
 void registry_let_go(struct registry *r);

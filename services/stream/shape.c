@@ -12,22 +12,10 @@ struct side {
     const struct value *values; /* the event's: n_rows × n */
     size_t n_rows, n;
     const struct str *names; /* the event's, or NULL */
+    const size_t *at;        /* the schema's column of each of the event's, or SIZE_MAX; NULL: the same, in order */
     char made_up;            /* first letter of names that were made up: f0, p0 */
     const char *field;
 };
-
-static struct side features(const struct schema *s, const struct inference_event *ev)
-{
-    return (struct side){
-        s ? s->features : NULL, s ? s->n_features : 0, ev->inputs, ev->n_rows, ev->n_cols, ev->input_names, 'f',
-        "request.inputs"};
-}
-
-static struct side labels(const struct schema *s, const struct inference_event *ev)
-{
-    return (struct side){s ? s->labels : NULL, s ? s->n_labels : 0, ev->outputs, ev->n_rows,
-                         ev->n_label_cols,     ev->output_names,    'p',         "resp.outputs"};
-}
 
 static bool column_is(const struct column *c, struct str name)
 {
@@ -39,14 +27,68 @@ static bool column_is(const struct column *c, struct str name)
            memcmp(c->name + sizeof prefix - 1, name.p, name.n) == 0;
 }
 
-static size_t column_find(const struct side *s, struct str name, size_t guess)
+/* Of two columns of one name the second is the schema's second of that name. */
+static size_t column_find(const struct side *s, struct str name, size_t guess, const bool *taken)
 {
-    if (guess < s->n_cols && column_is(&s->cols[guess], name))
+    if (guess < s->n_cols && !taken[guess] && column_is(&s->cols[guess], name))
         return guess;
     for (size_t i = 0; i < s->n_cols; i++)
-        if (column_is(&s->cols[i], name))
+        if (!taken[i] && column_is(&s->cols[i], name))
             return i;
     return SIZE_MAX;
+}
+
+static void bind(struct side *s, struct arena *a)
+{
+    size_t same = 0;
+    while (s->names && same < s->n && same < s->n_cols && column_is(&s->cols[same], s->names[same]))
+        same++;
+    if (!s->names || same == s->n)
+        return;
+    bool *taken = arena_array(a, s->n_cols + 1, sizeof *taken); /* zeroed */
+    size_t *at = arena_array(a, s->n, sizeof *at);
+    for (size_t i = 0; i < s->n; i++) {
+        at[i] = column_find(s, s->names[i], i, taken);
+        if (at[i] != SIZE_MAX)
+            taken[at[i]] = true;
+    }
+    s->at = at;
+}
+
+static size_t column_of(const struct side *s, size_t i)
+{
+    return s->at ? s->at[i] : i;
+}
+
+static bool all_known(const struct side *s)
+{
+    for (size_t i = 0; s->at && i < s->n; i++)
+        if (s->at[i] == SIZE_MAX)
+            return false;
+    return !s->names || s->n <= s->n_cols;
+}
+
+/* The two sides of an event against a schema (NULL: none yet). */
+static void sides_of(const struct schema *s, const struct inference_event *ev, struct arena *a, struct side ret[2])
+{
+    ret[0] = (struct side){.cols = s ? s->features : NULL,
+                           .n_cols = s ? s->n_features : 0,
+                           .values = ev->inputs,
+                           .n_rows = ev->n_rows,
+                           .n = ev->n_cols,
+                           .names = ev->input_names,
+                           .made_up = 'f',
+                           .field = "request.inputs"};
+    ret[1] = (struct side){.cols = s ? s->labels : NULL,
+                           .n_cols = s ? s->n_labels : 0,
+                           .values = ev->outputs,
+                           .n_rows = ev->n_rows,
+                           .n = ev->n_label_cols,
+                           .names = ev->output_names,
+                           .made_up = 'p',
+                           .field = "resp.outputs"};
+    bind(&ret[0], a);
+    bind(&ret[1], a);
 }
 
 /* f0, f1, … in order: nobody named these. */
@@ -76,7 +118,7 @@ static enum column_type type_of(const struct side *s, size_t col)
 static bool teaches_types(const struct side *s)
 {
     for (size_t i = 0; i < s->n; i++) {
-        size_t at = s->names ? column_find(s, s->names[i], i) : i;
+        size_t at = column_of(s, i);
         if (at < s->n_cols && s->cols[at].type == COLUMN_UNKNOWN && type_of(s, i) != COLUMN_UNKNOWN)
             return true;
     }
@@ -87,11 +129,9 @@ static enum fit side_fit(const struct side *s, struct reject *why)
 {
     if (s->n_rows == 0)
         return FIT_YES;
-    if (s->names) {
-        for (size_t i = 0; i < s->n; i++)
-            if (column_find(s, s->names[i], i) == SIZE_MAX)
-                return FIT_EXTEND;
-    } else if (s->n != s->n_cols) {
+    if (!all_known(s))
+        return FIT_EXTEND;
+    if (!s->names && s->n != s->n_cols) {
         if (is_made_up(s))
             return FIT_EXTEND;
         if (s->n > s->n_cols) {
@@ -103,35 +143,54 @@ static enum fit side_fit(const struct side *s, struct reject *why)
     return teaches_types(s) ? FIT_EXTEND : FIT_YES;
 }
 
-enum fit shape_fit(const struct shape *shape, const struct inference_event *ev, struct reject *why)
+enum fit shape_fit(const struct shape *shape, const struct inference_event *ev, struct arena *a, struct reject *why)
 {
-    struct side sides[] = {features(&shape->columns->schema, ev), labels(&shape->columns->schema, ev)};
+    struct side sides[2];
+    sides_of(&shape->columns->schema, ev, a, sides);
     enum fit fit = side_fit(&sides[0], why);
     enum fit second = fit == FIT_REJECT ? fit : side_fit(&sides[1], why);
     return second > fit ? second : fit;
 }
 
-struct shape *shape_among(struct known *k, const struct inference_event *ev)
+bool shape_holds(const struct shape *s, const struct pipeline_record *r)
+{
+    if (r->part->schema_seq && s->seq > r->part->schema_seq)
+        return false;
+    if (s->from.partition == r->part->partition && s->from.generation == r->part->generation)
+        return s->from.offset <= r->offset;
+    return s->from.us <= r->timestamp_us;
+}
+
+struct shape *shape_newest(const struct known *k, const struct pipeline_record *r)
+{
+    struct shape *oldest = NULL;
+    for (struct shape *s = k->shapes; s; s = s->next) {
+        if (s->reference_version != k->reference_version)
+            continue;
+        if (shape_holds(s, r))
+            return s;
+        oldest = s;
+    }
+    return oldest;
+}
+
+struct shape *shape_among(const struct known *k, const struct pipeline_record *r, const struct inference_event *ev,
+                          struct arena *a)
 {
     struct reject ignored;
-    if (!ev->input_names)
-        return NULL;
-    for (struct shape *s = k->shapes; s; s = s->next)
-        if (s->reference_version == k->ep.reference_version && shape_fit(s, ev, &ignored) == FIT_YES)
+    for (struct shape *s = ev->input_names ? k->shapes : NULL; s; s = s->next)
+        if (s->reference_version == k->reference_version && shape_holds(s, r) && shape_fit(s, ev, a, &ignored) == FIT_YES)
             return s;
     return NULL;
 }
 
 static const struct value *side_place(const struct side *s, struct arena *a)
 {
-    bool same = s->n == s->n_cols;
-    for (size_t i = 0; same && s->names && i < s->n; i++)
-        same = column_is(&s->cols[i], s->names[i]);
-    if (same || s->n_rows == 0)
+    if (s->n_rows == 0 || (!s->at && s->n == s->n_cols))
         return s->values;
     struct value *out = arena_array(a, s->n_rows * s->n_cols, sizeof *out); /* zeroed: VALUE_NULL */
     for (size_t i = 0; i < s->n; i++) {
-        size_t at = s->names ? column_find(s, s->names[i], i) : i;
+        size_t at = column_of(s, i);
         for (size_t row = 0; row < s->n_rows; row++)
             out[row * s->n_cols + at] = s->values[row * s->n + i];
     }
@@ -141,9 +200,10 @@ static const struct value *side_place(const struct side *s, struct arena *a)
 void shape_place(const struct shape *shape, const struct inference_event *ev, struct arena *a,
                  const struct value **ret_inputs, const struct value **ret_outputs)
 {
-    struct side inputs = features(&shape->columns->schema, ev), outputs = labels(&shape->columns->schema, ev);
-    *ret_inputs = side_place(&inputs, a);
-    *ret_outputs = side_place(&outputs, a);
+    struct side sides[2];
+    sides_of(&shape->columns->schema, ev, a, sides);
+    *ret_inputs = side_place(&sides[0], a);
+    *ret_outputs = side_place(&sides[1], a);
 }
 
 /* ---- a new schema ---- */
@@ -157,7 +217,11 @@ static char *name_for(struct arena *a, struct str name)
 
 rc_t schema_check(const struct inference_event *ev, struct reject *why)
 {
-    struct side sides[] = {features(NULL, ev), labels(NULL, ev)};
+    const struct {
+        const struct str *names;
+        size_t n;
+        const char *field;
+    } sides[] = {{ev->input_names, ev->n_cols, "request.inputs"}, {ev->output_names, ev->n_label_cols, "resp.outputs"}};
     struct buf room = {0};
     rc_t rc = OK;
     for (size_t k = 0; k < 2; k++) {
@@ -175,9 +239,7 @@ rc_t schema_check(const struct inference_event *ev, struct reject *why)
 /* The columns after this event: the base's with types learned, or the event's own. */
 static struct column *side_extend(const struct side *s, struct arena *a, size_t *ret_n)
 {
-    bool known = s->n_cols > 0;
-    for (size_t i = 0; known && s->names && i < s->n; i++)
-        known = column_find(s, s->names[i], i) != SIZE_MAX;
+    bool known = s->n_cols > 0 && all_known(s);
     if (known && !s->names && s->n != s->n_cols && is_made_up(s))
         known = false;
     size_t n = *ret_n = known || s->n_rows == 0 ? s->n_cols : s->n;
@@ -190,7 +252,7 @@ static struct column *side_extend(const struct side *s, struct arena *a, size_t 
                                       type_of(s, i)};
     }
     for (size_t i = 0; known && i < s->n; i++) {
-        size_t at = s->names ? column_find(s, s->names[i], i) : i;
+        size_t at = column_of(s, i);
         if (at < n && cols[at].type == COLUMN_UNKNOWN)
             cols[at].type = type_of(s, i);
     }
@@ -200,10 +262,11 @@ static struct column *side_extend(const struct side *s, struct arena *a, size_t 
 bool schema_from_event(const struct schema *base, const struct inference_event *ev, struct buf *ret)
 {
     struct arena a = {0};
-    struct side inputs = features(base, ev), outputs = labels(base, ev);
+    struct side sides[2];
     struct schema next = {.named = ev->input_names || (base && base->named)};
-    next.features = side_extend(&inputs, &a, &next.n_features);
-    next.labels = side_extend(&outputs, &a, &next.n_labels);
+    sides_of(base, ev, &a, sides);
+    next.features = side_extend(&sides[0], &a, &next.n_features);
+    next.labels = side_extend(&sides[1], &a, &next.n_labels);
     schema_print(&next, ret);
     arena_done(&a);
     return next.named;
@@ -226,9 +289,8 @@ static rc_t read_reference(const struct known *k, const struct shape_source *fro
 rc_t shape_get(struct known *k, const struct shape_source *from, const struct endpoint_schema *row, struct shape **ret,
                struct err *e)
 {
-    int reference_version = from->with_reference ? k->ep.reference_version : 0;
     for (struct shape *s = k->shapes; s; s = s->next) {
-        if (s->columns->schema.version == row->version && s->reference_version == reference_version) {
+        if (s->columns->schema.version == row->version && s->reference_version == k->reference_version) {
             *ret = s;
             return OK;
         }
@@ -240,7 +302,7 @@ rc_t shape_get(struct known *k, const struct shape_source *from, const struct en
         return err_prefix(e, E_INVALID, "schema %d of endpoint %s: ", row->version, k->ep.uid);
     schema.version = row->version;
     schema.named = row->named;
-    rc = read_reference(k, from, reference_version, &reference, e);
+    rc = read_reference(k, from, k->reference_version, &reference, e);
     if (rc) {
         schema_done(&schema);
         return rc;
@@ -248,9 +310,13 @@ rc_t shape_get(struct known *k, const struct shape_source *from, const struct en
     struct shape *s = mem_alloc(sizeof *s);
     s->columns = columns_shared(from->columns, str_of(row->document), &schema, reference, from->with_reference);
     s->seq = row->seq;
-    s->reference_version = reference_version;
-    s->next = k->shapes;
-    k->shapes = s;
+    s->from = row->from;
+    s->reference_version = k->reference_version;
+    struct shape **at = &k->shapes;
+    while (*at && (*at)->columns->schema.version > row->version)
+        at = &(*at)->next;
+    s->next = *at;
+    *at = s;
     *ret = s;
     return OK;
 }

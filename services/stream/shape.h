@@ -7,8 +7,15 @@ enum fit {
     FIT_EXTEND, /* valid, but of other columns (or of types not known yet): a new schema version */
     FIT_REJECT, /* *why says it */
 };
-enum fit shape_fit(const struct shape *s, const struct inference_event *ev, struct reject *why);
-struct shape *shape_among(struct known *k, const struct inference_event *ev); /* one used before that fits a naming event; NULL */
+/* a: for the time of the call. */
+enum fit shape_fit(const struct shape *s, const struct inference_event *ev, struct arena *a, struct reject *why);
+/* Does its schema hold for the record? */
+bool shape_holds(const struct shape *s, const struct pipeline_record *r);
+/* Among those of k with its reference that hold for r: the newest (or, of an endpoint's first records, the oldest).
+ * NULL: none. */
+struct shape *shape_newest(const struct known *k, const struct pipeline_record *r);
+struct shape *shape_among(const struct known *k, const struct pipeline_record *r, const struct inference_event *ev,
+                          struct arena *a); /* the newest that fits a naming event */
 /* Values in the shape's order; missing columns are null. Points into ev when the order is the event's own. */
 void shape_place(const struct shape *s, const struct inference_event *ev, struct arena *a,
                  const struct value **ret_inputs, const struct value **ret_outputs);

@@ -202,7 +202,7 @@ static rc_t take_event(struct sink *s, const struct pipeline_record *r, const st
     if (r->warmup)
         return warm_up(s, r, id, e);
     dedupe_expect(seen, id);
-    rc_t rc = registry_resolve(s->registry, s->db, r->part->project_id, r->part->schema_seq, ev, &at, why, e);
+    rc_t rc = registry_resolve(s->registry, s->db, r, ev, &at, why, e);
     if (rc == OK && dedupe_seen(seen, id, r->offset)) {
         count(s, DUPLICATE);
         return OK;

@@ -5,6 +5,7 @@
 #include "event/cloudevent.h"
 #include "event/inference.h"
 #include "event/names.h"
+#include "shape.h"
 #include "stream.h"
 
 /* What the sinks will say of it, said at once. */
@@ -52,6 +53,8 @@ static rc_t check_event(const struct form_call *c, struct str raw, struct form_e
     rc_t rc = inference_decode(thread_decoder, raw.p, raw.n, &ev, why);
     if (rc == OK)
         rc = check_time(c, &ev, why);
+    if (rc == OK)
+        rc = schema_check(&ev, why);
     if (rc)
         return rc;
     if (ev.is_ingest)

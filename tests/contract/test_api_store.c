@@ -158,9 +158,9 @@ static void schemas_and_counts_are_read(void **state)
     size_t n = 0;
     int64_t count = 0;
     CLEANUP(db_rows_freep) struct db_rows *held = NULL;
-    ok(schema_put(t.db, project, endpoints[1], STR("one"), false, &s, &e));
+    ok(schema_put(t.db, project, endpoints[1], STR("one"), false, NULL, &s, &e));
     endpoint_schema_done(&s);
-    ok(schema_put(t.db, project, endpoints[1], STR("two"), true, &s, &e));
+    ok(schema_put(t.db, project, endpoints[1], STR("two"), true, NULL, &s, &e));
     endpoint_schema_done(&s);
     const struct endpoint_seen seen = {.endpoint_id = endpoints[2], .first_us = T0, .last_us = T0 + MIN};
     ok(endpoints_seen(t.db, &seen, 1, &e));

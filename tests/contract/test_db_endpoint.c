@@ -530,7 +530,7 @@ static void delete_takes_every_row(void **state)
     const struct endpoint *both[] = {&a, &b};
     for (int i = 0; i < 2; i++) {
         ok(reference_put(t.db, project, both[i]->id, S("{}"), S("[]"), "test", &version, &e));
-        ok(schema_put(t.db, project, both[i]->id, S("{}"), true, &s, &e));
+        ok(schema_put(t.db, project, both[i]->id, S("{}"), true, NULL, &s, &e));
         endpoint_schema_done(&s);
         const struct db_value v[] = {DBV_I64(project), DBV_I64(both[i]->id)};
         const char *sql[] = {
@@ -582,21 +582,23 @@ static void schemas_are_numbered(void **state)
     assert_int_equal(schema_get(t.db, ep.id, 0, 0, &s, &e), E_NOTFOUND);
     ok(schema_seq_now(t.db, &before, &e));
     assert_true(before > 0);
-    ok(schema_put(t.db, project, ep.id, S("one"), true, &s, &e));
+    ok(schema_put(t.db, project, ep.id, S("one"), true, NULL, &s, &e));
     assert_true(s.version == 1 && s.named && s.seq > before);
     endpoint_schema_done(&s);
     ok(schema_seq_now(t.db, &after, &e));
-    ok(schema_put(t.db, project, ep.id, S("two"), false, &s, &e));
+    ok(schema_put(t.db, project, ep.id, S("two"), false, NULL, &s, &e));
     assert_true(s.version == 2 && !s.named);
     endpoint_schema_done(&s);
-    ok(schema_put(t.db, project, other.id, S("two"), false, &s, &e));
+    ok(schema_put(t.db, project, other.id, S("two"), false, NULL, &s, &e));
     assert_int_equal(s.version, 1);
     endpoint_schema_done(&s);
-    ok(schema_put(t.db, project, ep.id, S("one"), true, &s, &e)); /* the same document: its version */
+    const struct schema_from record = {.us = 12, .partition = 3, .generation = 1, .offset = 40};
+    ok(schema_put(t.db, project, ep.id, S("one"), true, &record, &s, &e)); /* the same document: its version */
     assert_int_equal(s.version, 1);
     endpoint_schema_done(&s);
     ok(schema_get(t.db, ep.id, 0, 0, &s, &e));
     assert_int_equal(s.version, 2);
+    assert_true(s.from.partition == -1 && s.from.us > s.created_us); /* a client's: from a moment on */
     endpoint_schema_done(&s);
     ok(schema_get(t.db, ep.id, 0, after, &s, &e)); /* as a replay sees it */
     assert_true(s.version == 1 && strcmp(s.document, "one") == 0);
@@ -608,7 +610,36 @@ static void schemas_are_numbered(void **state)
     endpoint_done(&got);
     endpoint_done(&ep);
     endpoint_done(&other);
-    assert_int_equal(schema_put(t.db, project, 4711, S("x"), true, &s, &e), E_CONFLICT); /* no such endpoint */
+    assert_int_equal(schema_put(t.db, project, 4711, S("x"), true, NULL, &s, &e), E_CONFLICT); /* no such endpoint */
+}
+
+static void schemas_know_where_they_begin(void **state)
+{
+    (void)state;
+    struct endpoint ep = created(NULL, "a", "inplace");
+    struct endpoint_schema s, *all;
+    size_t n;
+    const struct schema_from record = {.us = 12, .partition = 3, .generation = 1, .offset = 40};
+    ok(schema_put(t.db, project, ep.id, S("one"), true, &record, &s, &e));
+    endpoint_schema_done(&s);
+    ok(schema_put(t.db, project, ep.id, S("two"), true, NULL, &s, &e));
+    endpoint_schema_done(&s);
+    ok(schema_put(t.db, project, ep.id, S("one"), true, NULL, &s, &e)); /* a client's are the newest from now on */
+    assert_int_equal(s.version, 3);
+    endpoint_schema_done(&s);
+    ok(schema_put(t.db, project, ep.id, S("one"), true, NULL, &s, &e));
+    assert_int_equal(s.version, 3);
+    endpoint_schema_done(&s);
+    ok(schema_list(t.db, ep.id, &all, &n, &e));
+    assert_int_equal(n, 3);
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(all[i].version, (int)(n - i));
+    assert_memory_equal(&all[2].from, &record, sizeof record);
+    schemas_free(all, n);
+    ok(schema_list(t.db, 4711, &all, &n, &e));
+    assert_int_equal(n, 0);
+    schemas_free(all, n);
+    endpoint_done(&ep);
 }
 
 static void references_are_in_force_by_time(void **state)
@@ -774,6 +805,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(changes_are_told_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(delete_takes_every_row, setup, teardown),
         cmocka_unit_test_setup_teardown(schemas_are_numbered, setup, teardown),
+        cmocka_unit_test_setup_teardown(schemas_know_where_they_begin, setup, teardown),
         cmocka_unit_test_setup_teardown(references_are_in_force_by_time, setup, teardown),
         cmocka_unit_test_setup_teardown(first_rows_are_in_force_from_their_end, setup, teardown),
         cmocka_unit_test_setup_teardown(the_first_reference_makes_closed_windows_pending, setup, teardown),

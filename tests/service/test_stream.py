@@ -210,6 +210,8 @@ def test_a_column_without_a_name_is_refused(scene, names):
     scene.send(name, serving.step_event("a", [[1, 2]], [3], WHEN, "r1", name, names=names),
                serving.step_event("a", [[1, 2]], [3], WHEN, "r2", name, names=["a", "b"]))
     assert scene.reasons(name) == ["bad_name"] and scene.stream.child.poll() is None
+    refused = scene.stream.post(f"/{name}", {"model": "m", "columns": names, "data": [[1, 2]], "outputs": [0]})
+    assert refused.status_code == 400 and "without a letter" in refused.text
     assert [serving.columns_of(r) for r in serving.lake_rows(w, name, "a")] == [{"a": 1.0, "b": 2.0, "p0": 3.0}]
 
 
@@ -225,6 +227,14 @@ def test_names_that_collide_lose_nothing(scene):
         rows = [r for r in serving.lake_rows(w, name, uid) if r["request_id"] == f"r{k}"]
         assert [serving.columns_of(r) for r in rows] == [cols]
     assert not scene.reasons(name)
+
+
+def test_a_name_that_comes_twice_later_loses_nothing(scene):
+    w, name = scene.w, scene.project()
+    scene.send(name, serving.step_event("a", [[1, 2]], [0], WHEN, "r1", name, names=["x", "y"]),
+               serving.step_event("a", [[11, 12]], [0], WHEN, "r2", name, names=["x", "x"]))
+    rows = sorted(serving.lake_rows(w, name, "a"), key=lambda r: r["request_id"])
+    assert [serving.columns_of(r) for r in rows] == [{"x": 1.0, "y": 2.0, "p0": 0.0}, {"x": 11.0, "x__2": 12.0, "p0": 0.0}]
 
 
 def test_a_stored_schema_that_cannot_be_read_stops_nobody_else(scene):
@@ -452,6 +462,33 @@ def test_sinks_apart_give_the_same():
             assert serving.total(w, "e", "p")["requests"] == 30
             names = [d["name"] for d in a.get("/readyz").json()["dependencies"]]
             assert "statistics" in names and "lake" not in names
+
+
+def test_rows_without_names_mean_the_same_to_both_pipelines():
+    """A lake that comes later, and has seen nothing of what statistics saw, reads each row by the schema of its place in the log."""
+    sent = [(["a", "b"], [1, 2]), (["c", "d", "e"], [3, 4, 5]), (None, [6, 7, 8]), (["a", "b"], [9, 10]), (None, [11, 12, 13]),
+            (["b", "a"], [14, 15]), (None, [16, 17])]
+    events = [serving.step_event("e", [row], [0], WHEN, f"r{i}", "p", names=names) for i, (names, row) in enumerate(sent)]
+    want = [{"a": 1, "b": 2}, {"c": 3, "d": 4, "e": 5}, {"c": 6, "d": 7, "e": 8}, {"a": 9, "b": 10}, {"c": 11, "d": 12, "e": 13},
+            {"a": 15, "b": 14}, {"c": 16, "d": 17, "e": None}]
+    with mm.World() as w:
+        with w.service("stream", SINKS="statistics", **serving.FAST) as a:
+            w.migrated()
+            w.project("p")
+            a.wait_ready()
+            serving.wait_topic(w, "p")
+            for event in events:  # one by one: what the process remembers grows
+                w.produce(w.topic("p"), event, key="e")
+                serving.wait_handled(w, "p", pipelines=("statistics",))
+        with w.service("stream", SINKS="lake", **serving.FAST) as b:
+            b.wait_ready()
+            serving.wait_handled(w, "p")
+            rows = sorted(serving.lake_rows(w, "p", "e"), key=lambda r: r["request_id"])
+            assert [{k: v for k, v in serving.columns_of(r).items() if k != "p0"} for r in rows] == want
+            assert serving.dead_letters(w, "p") == []
+            counted = {key[1]: s["rows"] for key, s in serving.slots(w, "e", "p").items()}
+            assert counted == {r["version"]: r["n"] for r in w.rows(
+                "SELECT schema_version AS version, CAST(sum(rows) AS int) AS n FROM manifest GROUP BY 1")} and len(counted) == 2
 
 
 def test_default_project():

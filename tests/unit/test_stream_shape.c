@@ -121,14 +121,14 @@ static void test_by_place(void **state)
 {
     struct fixture *f = *state;
     schema_is(f, AB, true);
-    assert_int_equal(shape_fit(&f->shape, event(f, "[[1,2],[3,4]]", "null", "[5,6]", "null"), &f->why), FIT_YES);
+    assert_int_equal(shape_fit(&f->shape, event(f, "[[1,2],[3,4]]", "null", "[5,6]", "null"), &f->arena, &f->why), FIT_YES);
     placed_is(f, "1 2/3 4", "5/6");
-    assert_int_equal(shape_fit(&f->shape, event(f, "[[1],[3]]", "null", "[5,6]", "null"), &f->why), FIT_YES);
+    assert_int_equal(shape_fit(&f->shape, event(f, "[[1],[3]]", "null", "[5,6]", "null"), &f->arena, &f->why), FIT_YES);
     placed_is(f, "1 -/3 -", "5/6"); /* fewer than names: the rest is null */
-    assert_int_equal(shape_fit(&f->shape, event(f, "[[1,2,3]]", "null", "[5]", "null"), &f->why), FIT_REJECT);
+    assert_int_equal(shape_fit(&f->shape, event(f, "[[1,2,3]]", "null", "[5]", "null"), &f->arena, &f->why), FIT_REJECT);
     assert_int_equal(f->why.code, REJECT_SCHEMA_MISMATCH);
     assert_string_equal(f->why.field, "request.inputs");
-    assert_int_equal(shape_fit(&f->shape, event(f, "[[1,2]]", "null", "[[5,6]]", "null"), &f->why), FIT_REJECT);
+    assert_int_equal(shape_fit(&f->shape, event(f, "[[1,2]]", "null", "[[5,6]]", "null"), &f->arena, &f->why), FIT_REJECT);
     assert_string_equal(f->why.field, "resp.outputs");
 }
 
@@ -136,15 +136,19 @@ static void test_by_name(void **state)
 {
     struct fixture *f = *state;
     schema_is(f, AB, true);
-    assert_int_equal(shape_fit(&f->shape, event(f, "[[1,2],[3,4]]", "[\"b\",\"a\"]", "[5,6]", "[\"y\"]"), &f->why), FIT_YES);
+    assert_int_equal(
+        shape_fit(&f->shape, event(f, "[[1,2],[3,4]]", "[\"b\",\"a\"]", "[5,6]", "[\"y\"]"), &f->arena, &f->why), FIT_YES);
     placed_is(f, "2 1/4 3", "5/6");
-    assert_int_equal(shape_fit(&f->shape, event(f, "[{\"b\":1},{\"b\":2}]", "null", "[5,6]", "null"), &f->why), FIT_YES);
+    assert_int_equal(shape_fit(&f->shape, event(f, "[{\"b\":1},{\"b\":2}]", "null", "[5,6]", "null"), &f->arena, &f->why),
+                     FIT_YES);
     placed_is(f, "- 1/- 2", "5/6");
-    assert_int_equal(shape_fit(&f->shape, event(f, "[[1,2]]", "[\"a\",\"c\"]", "[5]", "null"), &f->why), FIT_EXTEND);
+    assert_int_equal(shape_fit(&f->shape, event(f, "[[1,2]]", "[\"a\",\"c\"]", "[5]", "null"), &f->arena, &f->why),
+                     FIT_EXTEND);
     next_is(f, &f->columns.schema, true,
             "{\"features\":[{\"name\":\"a\",\"type\":\"number\"},{\"name\":\"c\",\"type\":\"number\"}],"
             "\"labels\":[{\"name\":\"y\",\"type\":\"number\"}]}");
-    assert_int_equal(shape_fit(&f->shape, event(f, "[[1,2]]", "[\"a\",\"b\"]", "[5]", "[\"z\"]"), &f->why), FIT_EXTEND);
+    assert_int_equal(shape_fit(&f->shape, event(f, "[[1,2]]", "[\"a\",\"b\"]", "[5]", "[\"z\"]"), &f->arena, &f->why),
+                     FIT_EXTEND);
     next_is(f, &f->columns.schema, true,
             "{\"features\":[{\"name\":\"a\",\"type\":\"number\"},{\"name\":\"b\",\"type\":\"number\"}],"
             "\"labels\":[{\"name\":\"z\",\"type\":\"number\"}]}");
@@ -159,7 +163,7 @@ static void test_names_twice_keep_their_places(void **state)
     (void)schema_from_event(NULL, &f->ev, &doc);
     schema_is(f, doc.data, true);
     buf_done(&doc);
-    assert_int_equal(shape_fit(&f->shape, &f->ev, &f->why), FIT_YES);
+    assert_int_equal(shape_fit(&f->shape, &f->ev, &f->arena, &f->why), FIT_YES);
     placed_is(f, "1 2 3", "5");
 }
 
@@ -168,7 +172,7 @@ static void test_made_up_names_grow_with_the_events(void **state)
     struct fixture *f = *state;
     schema_is(f, "{\"features\":[{\"name\":\"f0\",\"type\":\"number\"}],\"labels\":[{\"name\":\"p0\",\"type\":\"number\"}]}",
               false);
-    assert_int_equal(shape_fit(&f->shape, event(f, "[[1,\"x\"]]", "null", "[5]", "null"), &f->why), FIT_EXTEND);
+    assert_int_equal(shape_fit(&f->shape, event(f, "[[1,\"x\"]]", "null", "[5]", "null"), &f->arena, &f->why), FIT_EXTEND);
     next_is(f, &f->columns.schema, false,
             "{\"features\":[{\"name\":\"f0\",\"type\":\"number\"},{\"name\":\"f1\",\"type\":\"string\"}],"
             "\"labels\":[{\"name\":\"p0\",\"type\":\"number\"}]}");
@@ -181,8 +185,8 @@ static void test_types_are_learned_once(void **state)
               "{\"features\":[{\"name\":\"a\",\"type\":\"unknown\"},{\"name\":\"b\",\"type\":\"number\"}],"
               "\"labels\":[{\"name\":\"y\",\"type\":\"number\"}]}",
               true);
-    assert_int_equal(shape_fit(&f->shape, event(f, "[[null,2]]", "null", "[5]", "null"), &f->why), FIT_YES);
-    assert_int_equal(shape_fit(&f->shape, event(f, "[[null,2],[\"s\",\"t\"]]", "null", "[5,6]", "null"), &f->why),
+    assert_int_equal(shape_fit(&f->shape, event(f, "[[null,2]]", "null", "[5]", "null"), &f->arena, &f->why), FIT_YES);
+    assert_int_equal(shape_fit(&f->shape, event(f, "[[null,2],[\"s\",\"t\"]]", "null", "[5,6]", "null"), &f->arena, &f->why),
                      FIT_EXTEND);
     next_is(f, &f->columns.schema, true,
             "{\"features\":[{\"name\":\"a\",\"type\":\"string\"},{\"name\":\"b\",\"type\":\"number\"}],"
@@ -206,18 +210,67 @@ static void test_one_used_before_is_found(void **state)
     struct shape newer = {.next = &f->shape, .columns = &columns};
     struct err e;
     struct known k = {.shape = &newer, .shapes = &newer};
+    struct pipeline_part part = {0};
+    struct pipeline_record r = {.part = &part};
     schema_is(f, AB, true);
     assert_int_equal(
         schema_parse(STR("{\"features\":[{\"name\":\"a\",\"type\":\"number\"},{\"name\":\"c\",\"type\":\"number\"}],"
                          "\"labels\":[{\"name\":\"y\",\"type\":\"number\"}]}"),
                      &columns.schema, &e),
         OK);
-    assert_ptr_equal(shape_among(&k, event(f, "[[1,2]]", "[\"a\",\"b\"]", "[5]", "null")), &f->shape);
-    assert_ptr_equal(shape_among(&k, event(f, "[[1,2]]", "[\"a\",\"c\"]", "[5]", "null")), &newer);
-    assert_null(shape_among(&k, event(f, "[[1,2]]", "[\"a\",\"d\"]", "[5]", "null")));
+    assert_ptr_equal(shape_among(&k, &r, event(f, "[[1,2]]", "[\"a\",\"b\"]", "[5]", "null"), &f->arena), &f->shape);
+    assert_ptr_equal(shape_among(&k, &r, event(f, "[[1,2]]", "[\"a\",\"c\"]", "[5]", "null"), &f->arena), &newer);
+    assert_null(shape_among(&k, &r, event(f, "[[1,2]]", "[\"a\",\"d\"]", "[5]", "null"), &f->arena));
     f->shape.reference_version = 1; /* counted against another reference: not this one */
-    assert_null(shape_among(&k, event(f, "[[1,2]]", "[\"a\",\"b\"]", "[5]", "null")));
+    assert_null(shape_among(&k, &r, event(f, "[[1,2]]", "[\"a\",\"b\"]", "[5]", "null"), &f->arena));
     schema_done(&columns.schema);
+}
+
+static void test_two_columns_of_one_name(void **state)
+{
+    struct fixture *f = *state;
+    schema_is(f, AB, true);
+    assert_int_equal(shape_fit(&f->shape, event(f, "[[1,2]]", "[\"a\",\"a\"]", "[5]", "[\"y\"]"), &f->arena, &f->why),
+                     FIT_EXTEND);
+    next_is(f, &f->columns.schema, true,
+            "{\"features\":[{\"name\":\"a\",\"type\":\"number\"},{\"name\":\"a\",\"type\":\"number\"}],"
+            "\"labels\":[{\"name\":\"y\",\"type\":\"number\"}]}");
+    schema_is(f,
+              "{\"features\":[{\"name\":\"a\",\"type\":\"number\"},{\"name\":\"a\",\"type\":\"number\"},"
+              "{\"name\":\"b\",\"type\":\"number\"}],\"labels\":[{\"name\":\"y\",\"type\":\"number\"}]}",
+              true);
+    assert_int_equal(
+        shape_fit(&f->shape, event(f, "[[1,2,3]]", "[\"a\",\"b\",\"a\"]", "[5]", "[\"y\"]"), &f->arena, &f->why), FIT_YES);
+    placed_is(f, "1 3 2", "5");
+    assert_int_equal(shape_fit(&f->shape, event(f, "[[1,2,3]]", "[\"a\",\"a\",\"a\"]", "[5]", "[\"y\"]"), &f->arena, &f->why),
+                     FIT_EXTEND);
+}
+
+static void test_a_schema_holds_from_its_record_on(void **state)
+{
+    struct fixture *f = *state;
+    struct shape newer = {.next = &f->shape,
+                          .columns = &f->columns,
+                          .seq = 9,
+                          .from = {.us = 500, .partition = 2, .generation = 1, .offset = 40}};
+    struct known k = {.shape = &newer, .shapes = &newer};
+    struct pipeline_part part = {.partition = 2, .generation = 1};
+    struct pipeline_record r = {.part = &part, .offset = 40, .timestamp_us = 100};
+    f->shape.from = (struct schema_from){.us = 1000, .partition = -1};
+    f->shape.seq = 3;
+    assert_ptr_equal(shape_newest(&k, &r), &newer); /* its own record, whatever the clocks said */
+    r.offset = 39;
+    assert_ptr_equal(shape_newest(&k, &r), &f->shape); /* before all: the oldest */
+    part.generation = 2;                               /* another log: by the time */
+    r.timestamp_us = 499;
+    assert_ptr_equal(shape_newest(&k, &r), &f->shape);
+    r.timestamp_us = 500;
+    assert_ptr_equal(shape_newest(&k, &r), &newer);
+    part.schema_seq = 8; /* a replay of what was decided before it came */
+    assert_ptr_equal(shape_newest(&k, &r), &f->shape);
+    newer.reference_version = 1;
+    part.schema_seq = 0;
+    assert_ptr_equal(shape_newest(&k, &r), &f->shape);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -261,6 +314,8 @@ int main(void)
         TEST(test_types_are_learned_once),
         TEST(test_a_name_of_nothing_is_refused),
         TEST(test_one_used_before_is_found),
+        TEST(test_two_columns_of_one_name),
+        TEST(test_a_schema_holds_from_its_record_on),
         TEST(test_equal_columns_are_held_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
