@@ -1,6 +1,7 @@
 /* The whole program of an app: its options, its place among projects, its pipeline and its HTTP form. */
 #include "access/access.h"
 #include "app/app.h"
+#include "app/guard.h"
 #include <stdio.h>
 #include <string.h>
 #include "app/events.h"
@@ -181,13 +182,6 @@ static void pipeline_stopped(void *self)
     service_drained(of_events(self)->service);
 }
 
-/* A supervisor starts it anew: what a crash left behind is not trusted. */
-static void end_broken(void *self, const char *words)
-{
-    struct program *p = of_events(self);
-    service_restart(p->service, "app %s failed on a window, which is a dead letter now: %s", p->own.name, words);
-}
-
 static void pipeline_failed(void *self, const char *words)
 {
     const struct program *p = of_events(self);
@@ -207,7 +201,6 @@ static rc_t open_pipeline(struct program *p, struct err *e)
                              .batch_max = p->own.batch_max,
                              .timeout_us = p->own.timeout_us,
                              .aside = p->aside,
-                             .broken = end_broken,
                              .topics = &p->topics,
                              .producer = p->producer,
                              .loader = {.cache = p->cache, .lake = &p->lake, .shapes_max = (size_t)p->own.known_max}};
@@ -226,12 +219,23 @@ static rc_t open_pipeline(struct program *p, struct err *e)
         .need = HEALTH_REQUIRED,
         .failed = pipeline_failed,
         .stopped = pipeline_stopped,
+        .one_by_one = guard_broke() != NULL,
     };
     rc_t rc = pipeline_open(&p->pipeline, &cfg, e);
     if (!rc)
         rc = pipeline_start(p->pipeline, e);
     p->running = rc == OK;
     return rc;
+}
+
+/* Why this process was begun: the life before could not say it. */
+static void tell_broken(const struct program *p)
+{
+    const char *broke = guard_broke();
+    size_t n = strlen(p->app->name);
+    if (broke && strncmp(broke, p->app->name, n) == 0 && broke[n] == ' ')
+        log_error("restart", LF_STR("app", p->own.name), LF_STR("window", broke + n + 1),
+                  LF_STR("words", "the app crashed or hung on this window, which becomes a dead letter"));
 }
 
 static void tell_aside(struct program *p)
@@ -261,6 +265,7 @@ static rc_t open_program(struct service *s, void *self, struct err *e)
     p->form = (struct form){
         .function = p->own.name, .ops = &form_ops, .self = &p->topics, .producer = p->producer, .loop = service_loop(s)};
     form_open(&p->form);
+    tell_broken(p);
     if (p->aside)
         tell_aside(p);
     return open_pipeline(p, e);

@@ -14,8 +14,7 @@
 #define WINDOW_US_MAX (31 * USEC_PER_DAY)
 #define BYTES_MAX (16u << 20)
 #define SEND_TIMEOUT_US (10 * USEC_PER_SEC)
-#define LEAVE_US (30 * USEC_PER_SEC) /* a flush that waits for a server, and the drain */
-#define ENVELOPE_BYTES 4096          /* key, headers and framing beside the value */
+#define ENVELOPE_BYTES 4096 /* key, headers and framing beside the value */
 
 enum { M_WINDOWS, M_SECONDS, M_OUTPUTS, M_MISSING };
 static const struct metric_row rows[] = {
@@ -86,8 +85,7 @@ static rc_t events_record(void *self, const struct pipeline_record *r, struct er
 {
     struct app_events *a = self;
     struct reject why = {0};
-    if (a->ended)
-        return err_set(e, E_AGAIN, "%s: the process ends", a->fault.text);
+    (void)e; /* nothing is asked of anybody here */
     if (r->warmup)
         return OK;
     if (a->n == a->cap) {
@@ -112,8 +110,8 @@ static rc_t events_record(void *self, const struct pipeline_record *r, struct er
 static bool events_due(void *self, int64_t mono_us)
 {
     const struct app_events *a = self;
-    return a->n > 0 && ((int64_t)a->n >= (guard_is_anew() ? 1 : a->batch_max) || a->bytes >= (int64_t)BYTES_MAX ||
-                        mono_us - a->oldest_us >= a->batch_us);
+    return a->n > 0 &&
+           ((int64_t)a->n >= a->batch_max || a->bytes >= (int64_t)BYTES_MAX || mono_us - a->oldest_us >= a->batch_us);
 }
 
 /* ---- one window ---- */
@@ -148,22 +146,18 @@ static rc_t call_app(void *arg, struct err *e)
 }
 
 /* E_INVALID: *why says it. */
-static rc_t track(struct app_events *a, struct app_event *it, struct app_input *in, struct reject *why,
-                  bool *ret_broken, struct err *e)
+static rc_t track(struct app_events *a, struct app_event *it, struct app_input *in, struct reject *why, struct err *e)
 {
     if (a->aside)
         return reject_set(why, REJECT_APP_FAILED, NULL, 0, "%s", a->aside);
     struct app_output out = {.arena = in->arena};
     struct track_call call = {a, in, &out};
     char name[GUARD_NAME_MAX + 1];
-    (void)snprintf(name, sizeof name, "%.*s %.255s/%d/%lld", STR_FMT(a->name), it->part->topic, it->part->partition,
+    (void)snprintf(name, sizeof name, "%s %.255s/%d/%lld", a->app->name, it->part->topic, it->part->partition,
                    (long long)it->offset);
-    if (guard_left(name))
-        return reject_set(why, REJECT_APP_FAILED, NULL, 0,
-                          "it crashed or did not come back, and the process had to begin anew");
-    rc_t rc = guard_call(call_app, &call, &(struct guard_limits){a->timeout_us, LEAVE_US, name}, ret_broken, e);
-    if (*ret_broken)
-        a->fault = *e;
+    if (guard_left(name, a->timeout_us, e))
+        return reject_set(why, REJECT_APP_FAILED, NULL, 0, "%.150s", e->text);
+    rc_t rc = guard_call(call_app, &call, a->timeout_us, name, e);
     if (rc == OK && out.fault.text[0]) {
         *e = out.fault;
         rc = E_INVALID;
@@ -172,8 +166,7 @@ static rc_t track(struct app_events *a, struct app_event *it, struct app_input *
         rc = keep_outputs(a, it, &out, in, why);
     else if (rc != E_AGAIN)
         rc = reject_set(why, REJECT_APP_FAILED, NULL, 0, "%.150s", e->text);
-    if (!*ret_broken)
-        app_output_done(&out);
+    app_output_done(&out);
     return rc;
 }
 
@@ -220,10 +213,9 @@ static rc_t handle(struct app_events *a, struct db *db, struct app_event *it, st
     struct app_input in = {0};
     struct slot *window = NULL;
     struct reject why = {0};
-    bool broken = false;
     rc_t rc = load(a, db, it, &mem, &in, &window, &why, e);
     if (!rc)
-        rc = track(a, it, &in, &why, &broken, e);
+        rc = track(a, it, &in, &why, e);
     CRASH_POINT(app_track);
     if (!rc) {
         it->state = EVENT_TRACKED;
@@ -232,10 +224,8 @@ static rc_t handle(struct app_events *a, struct db *db, struct app_event *it, st
     }
     if (rc == E_INVALID && why.code == REJECT_APP_FAILED && in.endpoint && it->topic)
         tell_failure(a, it, &in, &why);
-    if (!broken) { /* else the app was in the middle of it */
-        slot_free(window);
-        arena_done(&mem);
-    }
+    slot_free(window);
+    arena_done(&mem);
     metric_observe(metrics_at(&metrics, M_SECONDS, 0, 0), (double)(clock_mono_us() - began) * 1e-6);
     if (rc == E_INVALID && why.code != REJECT_NONE) {
         bury(a, it, &why);
@@ -294,7 +284,7 @@ static rc_t send_all(struct app_events *a, struct pipeline_part *const *parts, s
 static rc_t events_prepare(void *self, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e)
 {
     struct app_events *a = self;
-    rc_t rc = a->ended ? err_set(e, E_AGAIN, "%s: the process ends", a->fault.text) : OK;
+    rc_t rc = OK;
     for (size_t i = 0; !rc && i < a->n; i++)
         if (a->items[i].state == EVENT_NEW && pipeline_has(parts, n, a->items[i].part))
             rc = handle(a, db, &a->items[i], e);
@@ -313,11 +303,7 @@ static void events_forget(void *self, const struct pipeline_part *part, bool com
 {
     struct app_events *a = self;
     size_t kept = 0;
-    /* What was sent is sent; the ledger says whether it is sent again. */
-    if (committed && a->fault.text[0] && !a->ended) {
-        a->ended = true;
-        a->broken(a, a->fault.text);
-    }
+    (void)committed; /* what was sent is sent; the ledger says whether it is sent again */
     for (size_t i = 0; i < a->n; i++)
         if (part && a->items[i].part != part)
             a->items[kept++] = a->items[i];

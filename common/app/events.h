@@ -12,9 +12,8 @@ struct app_events {
     const void *opts; /* the app's own */
     struct str name;  /* of the application */
     const char *system_id;
-    int64_t batch_us, batch_max;                   /* a flush at this age or this many windows */
-    int64_t timeout_us;                            /* of one window; 0: none */
-    void (*broken)(void *self, const char *words); /* the app crashed or hung, and that is committed: end the process */
+    int64_t batch_us, batch_max; /* a flush at this age or this many windows */
+    int64_t timeout_us;          /* of one window; 0: none */
     struct function_topics *topics;
     struct bus_producer *producer;
     struct dead_letters *dead;
@@ -26,8 +25,6 @@ struct app_events {
     size_t n, cap;
     int64_t oldest_us, bytes;
     const char *aside; /* why no window is given to the app any more: each fails with these words; NULL: they are */
-    struct err fault;  /* of the app that crashed or hung; empty: it did not */
-    bool ended;        /* nothing is taken any more */
 };
 void app_events_done(struct app_events *a);      /* after the producer was freed */
 extern const struct pipeline_ops app_events_ops; /* self: a struct app_events */

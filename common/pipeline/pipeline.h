@@ -91,6 +91,7 @@ struct pipeline_config {
     /* What is next is not retained any more, or the log is another one: false stops the partition until an operator decides
      * (ledger_skip), true goes on at the earliest record. */
     bool skip_lost;
+    bool one_by_one;       /* a flush for each record */
     struct health *health; /* of the service: the pipeline keeps one item there, under its name */
     enum health_need need; /* whether the service is not ready while this stands still */
     /* It cannot go on (E_FATAL): what is on disk or in memory is not known any more, the ledger is, and the next life of the process

@@ -79,9 +79,10 @@ bool poison_refuse(struct pipeline *p, const struct part *part, const struct pip
 bool poison_step(const struct pipeline *p)
 {
     size_t taken = 0;
-    for (size_t i = 0; p->poison.step && i < p->n_parts; i++)
+    size_t step = p->cfg.one_by_one ? 1 : p->poison.step;
+    for (size_t i = 0; step && i < p->n_parts; i++)
         taken += p->parts[i]->taken;
-    return p->poison.step && taken >= p->poison.step;
+    return step && taken >= step;
 }
 
 void poison_forget(struct pipeline *p)

@@ -61,7 +61,6 @@ struct process {
     pthread_t signals;
     bool has_signals;
     atomic_bool failed, stopped, finished;
-    _Atomic(const char *) restart; /* the part that asked for it first; NULL: none did */
     _Atomic int64_t drain_until_us;
 };
 
@@ -175,12 +174,9 @@ static void *take_signals(void *arg)
     int again = wait_signal(&set, SERVICE_DRAIN_US);
     if (atomic_load(&p->finished))
         return NULL;
-    const char *restart = again <= 0 ? atomic_load(&p->restart) : NULL;
     log_error("drain_cut",
               LF_STR("words", again > 0 ? "second signal: ending at once"
                                         : "not drained in time: ending; what is not acknowledged comes again"));
-    if (restart)
-        p->set->again(p->set->arg, restart);
     _exit(EXIT_FATAL);
 }
 
@@ -218,32 +214,16 @@ void service_stop(struct service *s)
         (void)pthread_kill(p->signals, SIGTERM);
 }
 
-PRINTF(2, 0) static void fail(struct service *s, const char *fmt, va_list args, bool restart)
-{
-    char words[512];
-    (void)vsnprintf(words, sizeof words, fmt, args); /* cut to fit is fine */
-    log_error(restart ? "restart" : "fatal", LF_STR("words", (const char *)words));
-    const char *nobody = NULL;
-    if (restart)
-        (void)atomic_compare_exchange_strong(&s->process->restart, &nobody, s->def->name);
-    if (!atomic_exchange(&s->process->failed, true))
-        service_stop(s);
-}
-
 void service_fail(struct service *s, const char *fmt, ...)
 {
+    char words[512];
     va_list args;
     va_start(args, fmt);
-    fail(s, fmt, args, false);
+    (void)vsnprintf(words, sizeof words, fmt, args); /* cut to fit is fine */
     va_end(args);
-}
-
-void service_restart(struct service *s, const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    fail(s, fmt, args, s->process->set->again != NULL);
-    va_end(args);
+    log_error("fatal", LF_STR("words", (const char *)words));
+    if (!atomic_exchange(&s->process->failed, true))
+        service_stop(s);
 }
 
 /* ---- start ---- */
@@ -398,9 +378,6 @@ static int live(struct process *p)
     end(p);
     int code = rc == E_INVALID ? EXIT_CONFIG : rc != OK || atomic_load(&p->failed) ? EXIT_FATAL : EXIT_DONE;
     log_info("stopped", LF_I64("code", code));
-    const char *restart = atomic_load(&p->restart);
-    if (rc == OK && restart)
-        p->set->again(p->set->arg, restart);
     return code;
 }
 

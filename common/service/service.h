@@ -83,8 +83,6 @@ struct service_set {
     /* Requests are served: by http or https. NULL: nobody asks. */
     void (*started)(void *arg, const char *scheme, const char *addr, int port);
     void *arg;
-    /* service_restart of this part: begins the program anew, from any thread, and does not come back; NULL: exit code 1. */
-    void (*again)(void *arg, const char *part);
 };
 int service_set_main(const struct service_set *set, int argc, char **argv);
 
@@ -93,6 +91,4 @@ struct health *service_health(struct service *s);
 void service_drained(struct service *s);                                 /* any thread; of this part */
 void service_stop(struct service *s);                                    /* any thread: as SIGTERM does */
 void service_fail(struct service *s, const char *fmt, ...) PRINTF(2, 3); /* any thread: logs, drains, exit code 1 */
-/* The same, for what a new process mends: a set that can begin anew does so once it is drained, or cannot be. */
-void service_restart(struct service *s, const char *fmt, ...) PRINTF(2, 3);
 const char *service_version(void);

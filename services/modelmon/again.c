@@ -2,10 +2,9 @@
  * with AGAIN_MOST of them is aside and stays so; of others those of the last hour count. */
 #include "again.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include "app/guard.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -14,9 +13,6 @@
 
 #define AGAIN_ENV "MODELMON_RUN_BROKEN"
 #define HOUR_S INT64_C(3600)
-#define PORT_FLAG "--http-port="
-
-extern char **environ;
 
 /* What comes before the next `end`; *at moves behind it. */
 static struct str next_until(const char **at, char end)
@@ -66,10 +62,10 @@ static void add_recent(struct str times, int64_t now, struct buf *to)
     }
 }
 
-/* The record with one more of part: AGAIN_ENV=…. */
+/* The record with one more of part. */
 static void add_record(const char *record, const char *part, int64_t now, struct buf *to)
 {
-    buf_addf(to, AGAIN_ENV "=%s=", part);
+    buf_addf(to, "%s=", part);
     add_recent(times_of(record, part), now, to);
     buf_addf(to, "%lld", (long long)now);
     for (const char *at = record ? record : ""; *at;) {
@@ -81,35 +77,15 @@ static void add_record(const char *record, const char *part, int64_t now, struct
     }
 }
 
-static char **environment_with(char *record)
+void again_note(void)
 {
-    size_t n = 0, kept = 0;
-    while (environ[n])
-        n++;
-    char **all = mem_array(n + 2, sizeof *all);
-    for (size_t i = 0; i < n; i++)
-        if (strncmp(environ[i], AGAIN_ENV "=", sizeof AGAIN_ENV) != 0)
-            all[kept++] = environ[i];
-    all[kept++] = record;
-    return all;
-}
-
-void again_exec(int argc, char *const *argv, int port, const char *part)
-{
-    struct buf record = {0}, flag = {0};
-    sigset_t none;
-    char **args = mem_array((size_t)argc + 2, sizeof *args);
-    size_t n = (size_t)argc;
+    const char *broke = guard_broke();
+    struct buf record = {0};
+    if (!broke)
+        return;
+    char *part = mem_dup(broke, strcspn(broke, " ")); /* a call's name begins with the app's */
     add_record(getenv(AGAIN_ENV), part, clock_mono_us() / USEC_PER_SEC, &record);
-    buf_addf(&flag, PORT_FLAG "%d", port);
-    memcpy(args, argv, n * sizeof *args);
-    if (n && strncmp(args[n - 1], PORT_FLAG, sizeof PORT_FLAG - 1) == 0)
-        n--;                  /* of the life before, or said there */
-    args[n] = flag.data;      /* the last one counts */
-    (void)sigemptyset(&none); /* these two cannot fail */
-    (void)pthread_sigmask(SIG_SETMASK, &none, NULL);
-    (void)execve("/proc/self/exe", args, environment_with(record.data));
-    mem_free(args);
+    (void)setenv(AGAIN_ENV, record.data, 1); /* no thread yet */
+    mem_free(part);
     buf_done(&record);
-    buf_done(&flag);
 }

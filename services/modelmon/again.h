@@ -1,5 +1,5 @@
-/* How `modelmon run` begins anew after an app broke, and how often each app made it do so. That is in the environment, which the
- * program gives to itself: what an operator starts knows nothing of it, and so takes up all apps again. */
+/* How often each app made `modelmon run` begin anew (app/guard.h). That is in the environment, which the program gives to itself: what an
+ * operator starts knows nothing of it, and so takes up all apps again. */
 #pragma once
 #include <stdbool.h>
 
@@ -9,5 +9,4 @@
     "`modelmon dead-letters retry` its windows"
 
 bool again_is_aside(const char *part);
-/* The same program under the same process id, on the same port, after part broke. Comes back only if it cannot be. */
-void again_exec(int argc, char *const *argv, int port, const char *part);
+void again_note(void); /* at the start, before any thread: what this process was begun for */

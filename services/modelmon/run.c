@@ -6,6 +6,7 @@
 #include "again.h"
 #include "api/api_service.h"
 #include "app/app.h"
+#include "app/guard.h"
 #include "controller/controller_service.h"
 #include "folder.h"
 #include "histogram-drift-app/drift_app.h"
@@ -141,25 +142,23 @@ static const struct config_default *defaults_in(const char *dir, struct arena *a
     return all;
 }
 
+#define PORT_FLAG "--http-port="
+
 struct life {
     char **argv;
-    int argc, port;
+    int argc;
+    char port[sizeof PORT_FLAG + 8]; /* the flag that has the next life on the same one */
 };
 
 static void say_where(void *arg, const char *scheme, const char *addr, int port)
 {
     struct life *l = arg;
-    l->port = port;
+    (void)snprintf(l->port, sizeof l->port, PORT_FLAG "%d", port);                    /* fits */
+    guard_next_argument(strcmp(l->argv[l->argc - 1], l->port) == 0 ? NULL : l->port); /* the last one counts */
     bool all = strcmp(addr, "0.0.0.0") == 0 || strcmp(addr, "::") == 0;
     printf("modelmon runs at %s://%s:%d (events: POST /PROJECT; pages: /). Ctrl-C ends it.\n", scheme,
            all ? "127.0.0.1" : addr, port);
     (void)fflush(stdout); /* a closed stdout is the caller's wish */
-}
-
-static void begin_anew(void *arg, const char *part)
-{
-    const struct life *l = arg;
-    again_exec(l->argc, l->argv, l->port, part);
 }
 
 static struct service_def *make_service(size_t i, struct arena *a)
@@ -181,7 +180,6 @@ static void make_set(struct service_set *set, struct life *l, struct arena *a)
                                 .part_count = N_SERVICES,
                                 .defaults = defaults_in(folder_asked(l->argc - 1, l->argv + 1), a),
                                 .started = say_where,
-                                .again = begin_anew,
                                 .arg = l};
 }
 
@@ -190,6 +188,7 @@ static int run_main(int argc, char **argv)
     struct arena a = {0};
     struct service_set set;
     struct life l = {.argv = argv - 1, .argc = argc + 1}; /* with the program's name and the verb */
+    again_note();
     make_set(&set, &l, &a);
     int code = service_set_main(&set, argc, argv);
     arena_done(&a);

@@ -60,23 +60,21 @@ void form_loaded(struct form *f)
 }
 
 /* ---- app/guard.h ---- */
-rc_t guard_call(rc_t (*fn)(void *arg, struct err *e), void *arg, const struct guard_limits *limits, bool *ret_broken,
-                struct err *e)
+rc_t guard_call(rc_t (*fn)(void *arg, struct err *e), void *arg, int64_t limit_us, const char *name, struct err *e)
 {
-    (void)limits;
-    *ret_broken = false;
+    (void)limit_us, (void)name;
     return fn(arg, e);
 }
 
-bool guard_left(const char *name)
+bool guard_left(const char *name, int64_t limit_us, struct err *words)
 {
-    (void)name;
+    (void)name, (void)limit_us, (void)words;
     return false;
 }
 
-bool guard_is_anew(void)
+const char *guard_broke(void)
 {
-    return false;
+    return NULL;
 }
 
 /* ---- metrics/metrics.h ---- */

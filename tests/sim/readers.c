@@ -96,10 +96,10 @@ static rc_t app_topics(void *self, struct db *db, const struct pipeline_topic **
     return function_topics_load(&a->topics, db, ret, n, e);
 }
 
-static void broken(void *self, const char *words)
+static void failed(void *self, const char *words)
 {
     (void)self;
-    world_violation("the app broke: %s", words);
+    world_violation("the app's pipeline failed: %s", words);
 }
 
 void app_main_of(void *arg)
@@ -116,7 +116,6 @@ void app_main_of(void *arg)
                                     .system_id = SIM_SYSTEM,
                                     .batch_us = 50 * USEC_PER_MSEC,
                                     .batch_max = 20,
-                                    .broken = broken,
                                     .topics = &a->topics,
                                     .producer = a->producer,
                                     .loader = {.shapes_max = 1 << 20}};
@@ -131,7 +130,8 @@ void app_main_of(void *arg)
                                                      .producer = a->producer,
                                                      .ops = &app_events_ops,
                                                      .self = &a->events,
-                                                     .topics = app_topics},
+                                                     .topics = app_topics,
+                                                     .failed = failed},
                            &e);
     if (rc == OK)
         rc = pipeline_start(a->pipeline, &e);
