@@ -220,6 +220,8 @@ rc_t list_events(struct call *c, struct err *e);
 rc_t get_grafana(struct call *c, struct err *e); /* grafana.c */
 rc_t post_grafana_search(struct call *c, struct err *e);
 rc_t post_grafana_query(struct call *c, struct err *e);
+rc_t get_project_summary(struct call *c, struct err *e); /* project_summary.c */
+rc_t list_project_summaries(struct call *c, struct err *e);
 rc_t list_apps(struct call *c, struct err *e); /* apps.c */
 rc_t put_app(struct call *c, struct err *e);
 rc_t list_ledger(struct call *c, struct err *e); /* operate.c */

@@ -83,6 +83,8 @@ const struct api_route api_routes[] = {
      post_grafana_search, "What can be chosen: `target_endpoint=list_projects`, `list_endpoints;project=P`, `list_metrics;project=P;endpoint_id=U`"},
     {"POST", GRAFANA "/query", "read", API_DB | API_SOME,
      post_grafana_query, "A table or series: `list_endpoints`, `individual_feature_analysis`, `overall_feature_analysis`, `incoming_features`"},
+    {"GET", "/api/v1/project-summaries/{project}", "read", API_DB, get_project_summary, "What a project has, in numbers"},
+    {"GET", "/api/v1/project-summaries", "read", API_DB | API_SOME, list_project_summaries, "The same of every project: `name`"},
     {"GET", P "/apps", "read", API_DB, list_apps, "Apps of the project: who is told of closed windows"},
     {"PUT", P "/apps/{app}", "write", API_DB, put_app, "Tells the controller of an app that does not run on the SDK"},
     {"POST", P "/model-endpoints", "write", API_DB, post_endpoint, "Makes an endpoint record, or a new version of it"},

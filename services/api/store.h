@@ -90,3 +90,14 @@ struct statistic_text {
 rc_t store_statistics(struct db *db, int32_t project_id, int64_t endpoint_id, const char *name, int64_t from_us,
                       int64_t to_us, int64_t limit, struct statistic_text **ret, size_t *n, struct db_rows **ret_rows,
                       struct err *e) MUST_CHECK;
+
+/* What a project has, counted: names of stored objects by kind and type, runs that moved since an instant by state, latest endpoint
+ * records by mode, apps that are told of windows, pipelines that stand still. */
+struct project_counts {
+    int64_t models, datasets, documents, prompts, files, feature_sets;
+    int64_t runs_completed, runs_failed, runs_running;
+    int64_t real_time, batch;
+    int64_t apps, stopped;
+};
+rc_t store_project_counts(struct db *db, int32_t project_id, int64_t since_us, struct project_counts *ret,
+                          struct err *e) MUST_CHECK;

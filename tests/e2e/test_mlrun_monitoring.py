@@ -96,6 +96,11 @@ def test_metrics_are_deleted(db, project, place):
     assert db.get_metrics_by_multiple_endpoints(project.name, place.uids, type="results") == {u: [] for u in place.uids}
 
 
+def test_the_summary_of_a_project(db, project, place):
+    got = db.get_project_summary(project.name)
+    assert got.real_time_model_endpoint_count == 2 and got.running_model_monitoring_functions == 4 and got.updated.utcoffset() is not None
+
+
 def test_where_events_are_posted(db, project):
     assert project.get_model_monitoring_url() == f"http://127.0.0.1:8080/{project.name}"
 

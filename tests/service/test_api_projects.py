@@ -267,3 +267,34 @@ def test_what_is_wrong_inside_is_in_the_log_under_the_answers_id():
             assert line["ev"] == "request_failed" and line["level"] == "error" and "42P01" in line["error"]
         api.sql("ALTER TABLE away RENAME TO endpoints")
         assert api.get(f"/api/v1/projects/{name}/model-endpoints").status == 200
+
+
+@pytest.mark.parametrize("backend", ["postgres", "sqlite"])
+def test_summaries_count_what_a_project_has(backend):
+    from mlrun.common.schemas import ProjectSummary
+    with Api(backend=backend) as server:
+        name, other = server.project(), server.project()
+        v1, v2 = f"/api/v1/projects/{name}", f"/api/v2/projects/{name}"
+        for key, kind in (("m1", "model"), ("m1", "model"), ("m2", "model"), ("d", "dataset"), ("f", "")):
+            made = server.put(f"{v2}/artifacts/{key}", {"kind": kind, "metadata": {"key": key, "tree": "t"}, "spec": {"n": kind}})
+            assert made.status == 200, made.text
+        for i, state in enumerate(("completed", "completed", "error", "running", "aborted")):
+            server.post(f"{v1}/runs/r{i}", {"metadata": {"name": "x", "uid": f"r{i}"}, "status": {"state": state}})
+        server.put(f"{v1}/feature-sets/s/references/latest", {"kind": "FeatureSet", "metadata": {"name": "s"}, "spec": {}})
+        server.endpoint(name, "a")
+        server.endpoint(name, "b", metadata={"endpoint_type": 4})
+        server.sql("INSERT INTO alert_activations (project_id, alert_id, name, severity, criteria, entity_kind, entity_id, event_kind, "
+                   "number_of_events, activation_us) SELECT id, 1, 'a', 'low', '{}', 'job', 'j', 'failed', 1, 1 FROM projects WHERE name = %s",
+                   name)
+        server.sql("INSERT INTO ledger (pipeline, topic, partition, project_id, stopped) SELECT 'writer', 't', 0, id, 'x' FROM projects "
+                   "WHERE name = %s", name)
+        got = ProjectSummary(**server.get(f"/api/v1/project-summaries/{name}").json)
+        assert (got.models_count, got.datasets_count, got.files_count, got.feature_sets_count) == (2, 1, 1, 1)
+        assert (got.runs_completed_recent_count, got.runs_failed_recent_count, got.runs_running_count) == (2, 2, 1)
+        assert (got.real_time_model_endpoint_count, got.batch_model_endpoint_count) == (1, 1)
+        assert (got.job_alerts_count, got.endpoint_alerts_count) == (1, 0)
+        assert (got.running_model_monitoring_functions, got.failed_model_monitoring_functions) == (3, 1)
+        listed = server.get("/api/v1/project-summaries").json["project_summaries"]
+        assert [s["name"] for s in listed] == [name, other] and ProjectSummary(**listed[1]).models_count == 0
+        assert [s["name"] for s in server.get(f"/api/v1/project-summaries?name={other}").json["project_summaries"]] == [other]
+        assert server.get("/api/v1/project-summaries/nobody").status == 404
