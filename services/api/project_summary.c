@@ -39,10 +39,8 @@ static void write_counts(struct json_writer *w, const struct project *p, const s
 
 static rc_t write_alerts(struct call *c, struct json_writer *w, const struct project *p, struct err *e)
 {
-    static const char *const keys[] = {[ENTITY_RESULT] = "endpoint_alerts_count",
-                                       [ENTITY_APP] = "application_alerts_count",
-                                       [ENTITY_INFRA] = "infra_alerts_count",
-                                       [ENTITY_JOB] = "job_alerts_count"};
+    static const char *const keys[] = {
+        [ENTITY_RESULT] = "endpoint_alerts_count", [ENTITY_APP] = "application_alerts_count", [ENTITY_INFRA] = "infra_alerts_count", [ENTITY_JOB] = "job_alerts_count"};
     rc_t rc = OK;
     for (int k = 0; rc == OK && k < ENTITY_KINDS; k++) {
         int64_t n = 0;

@@ -23,15 +23,21 @@ static bool begins(struct str s, const char *with)
     return s.n >= n && memcmp(s.p, with, n) == 0;
 }
 
+/* Those come and go with what they are of: datastore profiles, credentials, alerts. */
+static bool is_own(struct str name)
+{
+    return begins(name, PROFILE_SECRETS) || begins(name, OWN_NAMES);
+}
+
 static rc_t check_name(struct str name, struct err *e)
 {
     static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._";
     if (name.n == 0 || name.n > NAME_MAX_CHARS || strspn(name.p, letters) < name.n)
         return err_set(e, E_INVALID, "a secret's name: 1 to %d letters, digits, -, . and _", NAME_MAX_CHARS);
-    if (begins(name, PROFILE_SECRETS) || begins(name, OWN_NAMES))
+    if (is_own(name))
         return err_set(e, E_INVALID,
                        "secrets whose names begin with " PROFILE_SECRETS " or " OWN_NAMES
-                       " are kept by the server: they come and go with datastore profiles");
+                       " are kept by the server: they come and go with what they are of");
     return OK;
 }
 
@@ -60,13 +66,15 @@ static void free_names(char **names, size_t n)
 static rc_t put_all(struct call *c, const struct project *p, const struct json *secrets, struct err *e)
 {
     char **names = NULL;
-    size_t n = 0;
+    size_t n = 0, own = 0;
     rc_t rc = OK;
     for (const struct json *s = json_first(secrets); rc == OK && s; s = json_next(s))
         rc = put_one(c, p, s, e);
     if (rc == OK)
         rc = secret_names(c->db, p->id, &names, &n, e);
-    if (rc == OK && n > SECRETS_MAX)
+    for (size_t i = 0; i < n; i++)
+        own += is_own(str_of(names[i]));
+    if (rc == OK && n - own > SECRETS_MAX)
         rc = err_set(e, E_LIMIT, "a project has at most %d secrets", SECRETS_MAX);
     free_names(names, n);
     return rc;
@@ -123,7 +131,8 @@ rc_t list_secret_keys(struct call *c, struct err *e)
         json_set_strz(j, "provider", "kubernetes");
         struct json *list = json_set_array(j, "secret_keys");
         for (size_t i = 0; i < n; i++)
-            json_add_strz(list, names[i]);
+            if (!begins(str_of(names[i]), OWN_NAMES))
+                json_add_strz(list, names[i]);
         call_answer(c, 200, j);
     }
     free_names(names, n);
@@ -131,14 +140,13 @@ rc_t list_secret_keys(struct call *c, struct err *e)
     return rc;
 }
 
-/* Those of profiles go with the profiles. */
 static rc_t delete_all(struct call *c, const struct project *p, struct err *e)
 {
     char **names = NULL;
     size_t n = 0;
     rc_t rc = secret_names(c->db, p->id, &names, &n, e);
     for (size_t i = 0; rc == OK && i < n; i++)
-        if (!begins(str_of(names[i]), PROFILE_SECRETS))
+        if (!is_own(str_of(names[i])))
             rc = secret_delete(c->db, p->id, str_of(names[i]), e);
     free_names(names, n);
     return rc;

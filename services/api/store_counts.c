@@ -6,7 +6,8 @@ static void add_object(struct project_counts *c, struct str kind, struct str typ
     const struct {
         const char *type;
         int64_t *at;
-    } artifacts[] = {{"model", &c->models}, {"dataset", &c->datasets}, {"document", &c->documents}, {"llm-prompt", &c->prompts}};
+    } artifacts[] = {
+        {"model", &c->models}, {"dataset", &c->datasets}, {"document", &c->documents}, {"llm-prompt", &c->prompts}};
     if (str_eqz(kind, "feature-set"))
         c->feature_sets += n;
     if (!str_eqz(kind, "artifact"))

@@ -90,6 +90,16 @@ def test_secret_parameters_are_sealed_and_stay_when_their_reference_is_stored(ap
     assert not secrets(api, project)
 
 
+def test_they_are_no_secrets_of_the_user(api, project):
+    put(api, project, alert(project))
+    assert api.post(v1(project, "/secrets"), {"provider": "kubernetes", "secrets": {"mine": "x"}}).status == 201
+    assert api.get(v1(project, "/secret-keys?provider=kubernetes")).json["secret_keys"] == ["mine"]
+    assert api.delete(v1(project, "/secrets?provider=kubernetes")).status == 204
+    assert [name for name, _ in secrets(api, project)] == ["mlrun.alerts.drift-alert"]
+    answer = api.post(v1(project, "/secrets"), {"provider": "kubernetes", "secrets": {"mlrun.alerts.drift-alert": "x"}})
+    assert answer.status == 400
+
+
 def test_without_a_key_no_secret_is_taken(tmp_path):
     with Api(backend="sqlite") as bare:
         project = bare.project()
