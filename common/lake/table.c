@@ -9,17 +9,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/mem.h"
-#include "lake/lake_duck.h"
-
-#define MISSING                                                                                                        \
-    "['', 'NA', 'N/A', 'n/a', 'NULL', 'null', 'None', 'NaN', 'nan', '<NA>', '#N/A', '#NA', '-NaN', '-nan', '#N/A "     \
-    "N/A']"
+#include "lake/table_csv.h"
 
 struct lake_table {
     struct duck duck;
     char *path;
-    bool csv, thorough; /* thorough: all rows are looked at for the types */
+    bool is_csv;
+    struct table_csv csv;
     struct lake_table_column *columns;
+    enum table_commas *commas; /* of each column */
     size_t n;
 };
 
@@ -33,11 +31,6 @@ struct room {
 };
 
 /* ---- opening ---- */
-static rc_t not_utf8(const char *path, const char *encoding, struct err *e)
-{
-    return err_set(e, E_INVALID, "%s: it is not UTF-8; `iconv -f %s -t UTF-8 FILE > utf8.csv` makes it so", path, encoding);
-}
-
 static rc_t look_at(const char *path, bool *ret_csv, struct err *e)
 {
     struct stat st;
@@ -57,34 +50,25 @@ static rc_t look_at(const char *path, bool *ret_csv, struct err *e)
     if (n == 0)
         return err_set(e, E_INVALID, "%s: the file is empty", path);
     if (n >= 2 && (memcmp(magic, "\xFF\xFE", 2) == 0 || memcmp(magic, "\xFE\xFF", 2) == 0))
-        return not_utf8(path, "UTF-16", e);
+        return table_not_utf8(path, "UTF-16", e);
     *ret_csv = n < (ssize_t)sizeof magic || memcmp(magic, "PAR1", sizeof magic) != 0;
     return OK;
 }
 
 static void add_source(const struct lake_table *t, struct buf *sql)
 {
-    buf_addz(sql, t->csv ? "read_csv(" : "read_parquet(");
+    if (t->is_csv) {
+        table_csv_source(&t->csv, t->path, false, sql);
+        return;
+    }
+    buf_addz(sql, "read_parquet(");
     duck_quote(sql, t->path, '\'');
-    if (t->csv)
-        buf_addf(sql, ", header = true, nullstr = " MISSING ", sample_size = %d)", t->thorough ? -1 : 20480);
-    else
-        buf_addz(sql, ", hive_partitioning = false)");
+    buf_addz(sql, ", hive_partitioning = false)");
 }
 
-/* The first sentence of DuckDB's, with where it is; its hints for SQL are not for people with a file. */
 static rc_t complain(const struct lake_table *t, const char *words, struct err *e)
 {
-    const char *line = strstr(words, "Line: "), *at = strchr(words, ':');
-    if (t->csv && (strstr(words, "not utf-8 encoded") || strstr(words, "Invalid unicode")))
-        return not_utf8(t->path, "WINDOWS-1252", e); /* what spreadsheets write most often */
-    at = at ? at + 1 + (at[1] == ' ') : words;
-    if (strncmp(at, "CSV Error on Line", 17) == 0 && strchr(at, '\n'))
-        at = strchr(strchr(at, '\n') + 1, '\n') ? strchr(strchr(at, '\n') + 1, '\n') + 1 : at;
-    int n = (int)strcspn(at, "\n");
-    if (line)
-        return err_set(e, E_INVALID, "%s: line %ld: %.*s", t->path, strtol(line + 6, NULL, 10), n, at);
-    return err_set(e, E_INVALID, "%s: %.*s", t->path, n, at);
+    return table_complain(t->path, t->is_csv ? &t->csv : NULL, words, e);
 }
 
 static enum column_type type_of(duckdb_type type)
@@ -116,8 +100,37 @@ static void forget_columns(struct lake_table *t)
     for (size_t i = 0; i < t->n; i++)
         mem_free((void *)(uintptr_t)t->columns[i].name);
     mem_free(t->columns);
+    mem_free(t->commas);
     t->columns = NULL;
+    t->commas = NULL;
     t->n = 0;
+}
+
+/* Columns of text that are numbers with decimal commas. */
+static rc_t find_commas(struct lake_table *t, struct err *e)
+{
+    const char **names = mem_array(t->n + 1, sizeof *names);
+    enum table_commas *commas = mem_array(t->n + 1, sizeof *commas);
+    size_t n = 0, at = 0;
+    for (size_t i = 0; i < t->n; i++)
+        if (t->columns[i].type == COLUMN_STRING)
+            names[n++] = t->columns[i].name;
+    rc_t rc = table_csv_commas(&t->csv, &t->duck, t->path, names, n, commas, e);
+    for (size_t i = 0; rc == OK && i < t->n; i++) {
+        t->commas[i] = t->columns[i].type == COLUMN_STRING ? commas[at++] : TABLE_COMMAS_NONE;
+        if (t->commas[i] == TABLE_COMMAS_ALL)
+            t->columns[i].type = COLUMN_NUMBER;
+    }
+    mem_free(names);
+    mem_free(commas);
+    return rc;
+}
+
+/* Why DuckDB could not say what the columns are: the line that is wrong, when one is. */
+static rc_t explain(struct lake_table *t, const char *words, struct err *e)
+{
+    rc_t rc = t->is_csv ? table_csv_check(&t->csv, &t->duck, t->path, e) : OK;
+    return rc ? rc : complain(t, words, e);
 }
 
 static rc_t describe(struct lake_table *t, struct err *e)
@@ -130,16 +143,17 @@ static rc_t describe(struct lake_table *t, struct err *e)
     rc_t rc = OK;
     forget_columns(t);
     if (duckdb_query(t->duck.con, sql.data, &res) == DuckDBError) {
-        rc = complain(t, duckdb_result_error(&res), e);
+        rc = explain(t, duckdb_result_error(&res), e);
     } else {
         t->n = duckdb_column_count(&res);
         t->columns = mem_array(t->n + 1, sizeof *t->columns);
+        t->commas = mem_array(t->n + 1, sizeof *t->commas);
         for (size_t i = 0; i < t->n; i++)
             t->columns[i] = (struct lake_table_column){mem_dupz(duckdb_column_name(&res, i)),
                                                        type_of(duckdb_column_type(&res, i))};
     }
     duckdb_destroy_result(&res);
-    return rc;
+    return rc == OK && t->is_csv ? find_commas(t, e) : rc;
 }
 
 static bool is_number(const char *text)
@@ -155,7 +169,7 @@ static rc_t check_names(const struct lake_table *t, struct err *e)
     size_t numbers = 0;
     for (size_t i = 0; i < t->n; i++)
         numbers += is_number(t->columns[i].name);
-    if (t->csv && t->n && numbers == t->n)
+    if (t->is_csv && t->n && numbers == t->n)
         return err_set(e, E_INVALID, "%s: line 1: %s is a value, the names of the columns are wanted there", t->path,
                        t->columns[0].name);
     return OK;
@@ -182,10 +196,12 @@ rc_t lake_table_open(struct lake_table **ret, const char *path, struct err *e)
         return rc;
     struct lake_table *t = mem_alloc(sizeof *t);
     char *whole = realpath(path, NULL);
-    t->csv = csv;
+    t->is_csv = csv;
     t->path = mem_dupz(whole ? whole : path);
     free(whole);
     rc = open_duck(t, e);
+    if (rc == OK && csv)
+        rc = table_csv_look(&t->csv, &t->duck, t->path, e);
     if (rc == OK)
         rc = describe(t, e);
     if (rc == OK)
@@ -210,7 +226,7 @@ void lake_table_free(struct lake_table *t)
 
 bool lake_table_is_csv(const struct lake_table *t)
 {
-    return t->csv;
+    return t->is_csv;
 }
 
 size_t lake_table_columns(const struct lake_table *t, const struct lake_table_column **ret)
@@ -233,7 +249,10 @@ static void make_query(const struct lake_table *t, struct buf *sql)
     buf_addz(sql, "SELECT ");
     for (size_t i = 0; i < t->n; i++) {
         buf_addz(sql, i ? ", CAST(" : "CAST(");
-        duck_quote(sql, t->columns[i].name, '"');
+        if (t->commas[i] == TABLE_COMMAS_NONE)
+            duck_quote(sql, t->columns[i].name, '"');
+        else
+            table_csv_point(t->columns[i].name, sql);
         buf_addf(sql, " AS %s)", column_is_double(t->columns[i].type) ? "DOUBLE" : "VARCHAR");
     }
     buf_addz(sql, " FROM ");
@@ -314,9 +333,9 @@ static rc_t give(const struct lake_table *t, duckdb_data_chunk chunk, struct roo
 /* A later value does not fit the types that the first rows had: the types of all rows are wanted. */
 static rc_t settle(struct lake_table *t, const char *words, struct err *e)
 {
-    if (!t->csv || t->thorough)
+    if (!t->is_csv || t->csv.thorough)
         return complain(t, words, e);
-    t->thorough = true;
+    t->csv.thorough = true;
     rc_t rc = describe(t, e);
     return rc ? rc : err_set(e, E_AGAIN, "%s: the columns are of other types than its first rows", t->path);
 }

@@ -1,8 +1,9 @@
 /* A CSV or Parquet file that somebody brings, as columns: training sets, samples, rows to replay. It is streamed: memory does
  * not grow with the file. DuckDB reads that one file and nothing else.
  *   Parquet  by its magic bytes, whatever its name; numbers and bools are numbers, all else is text
- *   CSV      (also .gz) first line: the names; a byte order mark is skipped; what divides (, ; tab |) and quotes is found out;
- *            the types are what all values are, and a column of mixed values is text. A column of true and false (yes and no,
+ *   CSV      (also .gz) first line: the names; a byte order mark is skipped; what divides (, ; tab |) is what the names have most
+ *            of; each line has as many fields, in double quotes or bare. Where ; divides, texts that are numbers with decimal
+ *            commas (405.918,00) are numbers. The types are what all values are, and a column of mixed values is text. A column of true and false (yes and no,
  *            t and f) is BOOL, which is compared as the numbers 1 and 0, like a JSON bool in an event. Missing: the spellings that pandas reads so ("", NA, NaN, null, …) */
 #pragma once
 #include "lake/lake.h"

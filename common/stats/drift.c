@@ -15,18 +15,32 @@ struct shares {
     double t_total, u_total;
 };
 
+static const char *const outcomes[] = {
+    [DRIFT_OK] = "ok",
+    [DRIFT_NO_SAMPLES] = "no_samples",
+    [DRIFT_NO_REFERENCE_HIST] = "no_reference_hist",
+    [DRIFT_MISSING_COLUMN] = "missing_column",
+    [DRIFT_ALL_MISSING] = "all_missing",
+    [DRIFT_WRONG_TYPE] = "wrong_type",
+    [DRIFT_NOT_IN_MLRUN] = "not_in_mlrun",
+};
+
 const char *drift_outcome_name(enum drift_outcome o)
 {
-    static const char *const names[] = {
-        [DRIFT_OK] = "ok",
-        [DRIFT_NO_SAMPLES] = "no_samples",
-        [DRIFT_NO_REFERENCE_HIST] = "no_reference_hist",
-        [DRIFT_MISSING_COLUMN] = "missing_column",
-        [DRIFT_ALL_MISSING] = "all_missing",
-        [DRIFT_WRONG_TYPE] = "wrong_type",
-        [DRIFT_NOT_IN_MLRUN] = "not_in_mlrun",
-    };
-    return names[o];
+    return outcomes[o];
+}
+
+enum drift_outcome drift_outcome_of(struct str name)
+{
+    for (size_t i = 0; i < sizeof outcomes / sizeof *outcomes; i++)
+        if (str_eqz(name, outcomes[i]))
+            return (enum drift_outcome)i;
+    return DRIFT_OK;
+}
+
+bool drift_outcome_lost(enum drift_outcome o)
+{
+    return o == DRIFT_NO_SAMPLES || o == DRIFT_MISSING_COLUMN || o == DRIFT_ALL_MISSING || o == DRIFT_WRONG_TYPE;
 }
 
 struct drift_options drift_options_default(enum drift_edges edges)

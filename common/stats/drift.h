@@ -37,6 +37,8 @@ enum drift_outcome {
     DRIFT_NOT_IN_MLRUN,      /* "not_in_mlrun": mlrun mode alone, see above */
 };
 const char *drift_outcome_name(enum drift_outcome o);
+enum drift_outcome drift_outcome_of(struct str name); /* DRIFT_OK: no such name, too */
+bool drift_outcome_lost(enum drift_outcome o); /* the reference has something to compare with, and the sample nothing */
 
 struct drift_options {
     enum drift_edges edges;

@@ -8,6 +8,7 @@
 #include "json/write.h"
 
 #define MEMBER "\"worst\":"
+#define LOST_SHOWN 8
 
 double drift_feature_value(const struct drift_feature *f)
 {
@@ -20,6 +21,7 @@ struct drift_worst drift_worst_of(const struct drift_result *r, const struct dri
     for (size_t i = 0; i < r->n_features && r->status != DRIFT_IRRELEVANT; i++) {
         const struct drift_feature *f = &r->features[i];
         double d = drift_feature_value(f);
+        w.lost += !f->is_label && drift_outcome_lost(f->outcome);
         if (f->is_label || isnan(d))
             continue;
         w.compared++;
@@ -42,6 +44,8 @@ void drift_worst_json(const struct drift_worst *w, struct json_writer *to)
     jw_kv_i64(to, "compared", (int64_t)w->compared);
     jw_kv_i64(to, "potential", (int64_t)w->potential);
     jw_kv_i64(to, "detected", (int64_t)w->detected);
+    if (w->lost)
+        jw_kv_i64(to, "not_compared", (int64_t)w->lost);
     jw_kv_f64(to, "drift", w->drift);
     jw_kv_str(to, "feature", w->feature);
     jw_object_end(to);
@@ -51,16 +55,18 @@ bool drift_worst_read(const struct json *j, struct drift_worst *ret)
 {
     const struct json *m = json_get(j, "worst");
     struct drift_worst w = {.drift = NAN};
-    int64_t n[3];
+    int64_t n[3], lost = 0;
     struct err ignored;
     *ret = w;
     if (m == NULL || json_need_i64(m, "compared", &n[0], &ignored) != OK ||
         json_need_i64(m, "potential", &n[1], &ignored) != OK || json_need_i64(m, "detected", &n[2], &ignored) != OK ||
-        json_need_f64(m, "drift", &w.drift, &ignored) != OK || json_need_str(m, "feature", &w.feature, &ignored) != OK)
+        json_opt_i64(m, "not_compared", &lost, &ignored) != OK || json_need_f64(m, "drift", &w.drift, &ignored) != OK ||
+        json_need_str(m, "feature", &w.feature, &ignored) != OK)
         return false;
-    if (n[1] < 0 || n[2] < 0 || n[0] < n[1] || n[0] - n[1] < n[2])
+    if (lost < 0 || n[1] < 0 || n[2] < 0 || n[0] < n[1] || n[0] - n[1] < n[2])
         return false;
     w.compared = (size_t)n[0];
+    w.lost = (size_t)lost;
     w.potential = (size_t)n[1];
     w.detected = (size_t)n[2];
     *ret = w;
@@ -111,10 +117,30 @@ static void add_count(size_t n, const char *one, const char *many, bool first, s
 
 void drift_worst_words(const struct drift_worst *w, struct buf *out)
 {
-    size_t n = w->potential + w->detected;
+    size_t n = w->potential + w->detected, of = w->compared + w->lost;
     if (n == 0)
         return;
-    add_count(w->detected, "drifts", "drift", true, w->compared, out);
-    add_count(w->potential, "drifts possibly", "drift possibly", w->detected == 0, w->compared, out);
+    add_count(w->detected, "drifts", "drift", true, of, out);
+    add_count(w->potential, "drifts possibly", "drift possibly", w->detected == 0, of, out);
     buf_addf(out, ": %s%.*s %.2f", n > 1 ? "most " : "", STR_FMT(w->feature), w->drift);
+}
+
+void drift_lost_words(const struct drift_worst *w, struct buf *out)
+{
+    size_t of = w->compared + w->lost;
+    if (w->lost)
+        buf_addf(out, "%zu of %zu feature%s %s not compared", w->lost, of, of == 1 ? "" : "s", w->lost == 1 ? "is" : "are");
+}
+
+void drift_lost_name(struct str feature, struct str outcome, size_t *inout_n, struct buf *out)
+{
+    size_t n = (*inout_n)++;
+    if (n == LOST_SHOWN)
+        buf_addz(out, ", …");
+    if (n >= LOST_SHOWN)
+        return;
+    buf_addf(out, "%s%.*s (", n ? ", " : ": ", STR_FMT(feature));
+    for (size_t i = 0; i < outcome.n; i++)
+        buf_addc(out, outcome.p[i] == '_' ? ' ' : outcome.p[i]);
+    buf_addc(out, ')');
 }

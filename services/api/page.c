@@ -94,6 +94,14 @@ void page_badge_with(struct buf *b, int status, const char *words)
     buf_addf(b, "<span class=\"badge %s\">%s%s</span>", status_class(status), status_words(status), words);
 }
 
+void page_badge_partly(struct buf *b, int status, size_t lost)
+{
+    if (status == 0 && lost)
+        buf_addf(b, "<span class=\"badge none\">%s in what is compared</span>", status_words(status));
+    else
+        page_badge(b, status);
+}
+
 void page_words(struct buf *b, struct str code)
 {
     static const struct {

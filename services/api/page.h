@@ -17,6 +17,7 @@ void page_empty(struct buf *b, const char *title, const char *words, const char 
 void page_caller(struct buf *b, const char *name); /* who has signed in, and the way out */
 void page_badge(struct buf *b, int status);
 void page_badge_with(struct buf *b, int status, const char *words); /* our words behind those of the status */
+void page_badge_partly(struct buf *b, int status, size_t lost); /* not green when so many features are not compared */
 void page_words(struct buf *b, struct str code); /* an app's code for a reason or an outcome; others as they are */
 void page_refused(struct buf *b, const struct refused *r, int64_t now_us); /* nothing when none was */
 const char *page_origin(struct call *c); /* how this server is reached; no / at the end */

@@ -3,6 +3,7 @@
 #include <string.h>
 #include "html.h"
 #include "page.h"
+#include "stats/drift.h"
 #include "view.h"
 
 #define FEATURES_SHOWN 200
@@ -176,6 +177,14 @@ static void draw_unknown(struct buf *b, const struct feature_views *f)
     if (f->n_unknown > UNKNOWN_SHOWN)
         buf_addf(b, " and %zu more", f->n_unknown - UNKNOWN_SHOWN);
     buf_addz(b, ". Put them into the reference to see their drift.</p>");
+}
+
+size_t view_lost(const struct feature_views *f)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < f->n; i++)
+        n += !f->v[i].is_label && drift_outcome_lost(drift_outcome_of(f->v[i].outcome));
+    return n;
 }
 
 /* "1 feature drifts, 1 has no values; most age 0.91", for the head of the page. */

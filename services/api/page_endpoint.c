@@ -137,7 +137,7 @@ static void head(struct buf *b, const struct view *v, const struct feature_views
     buf_addz(b, "<div class=\"head\"><h1>");
     html_name(b, v->ep.name);
     buf_addz(b, "</h1>");
-    page_badge(b, d ? d->status : -1);
+    page_badge_partly(b, d ? d->status : -1, view_lost(f));
     if (d)
         draw_summary(b, v, f);
     if (is_disabled(v))

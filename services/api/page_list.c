@@ -177,7 +177,7 @@ static void endpoint_row(struct buf *b, const struct project *p, const struct en
 {
     int64_t now = clock_now_us();
     buf_addz(b, "<tr><td>");
-    page_badge(b, g ? g->drift_status : -1);
+    page_badge_partly(b, g ? g->drift_status : -1, g ? g->lost : 0);
     buf_addf(b, "</td><td class=\"name\"><a href=\"/ui/p/");
     html_textz(b, p->name);
     buf_addz(b, "/endpoints/");

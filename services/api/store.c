@@ -56,7 +56,10 @@ static void read_features(struct str head, struct glance *g)
     if (!drift_worst_head(head, &w, &own))
         return;
     g->worst_feature = w.drift;
+    g->lost = w.lost;
     drift_worst_words(&w, &words);
+    if (words.len == 0)
+        drift_lost_words(&w, &words);
     (void)snprintf(g->features, sizeof g->features, "%s", words.len ? words.data : ""); /* cut: it is a hint */
 }
 

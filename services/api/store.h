@@ -16,6 +16,7 @@ struct glance {
     bool too_few, wrong_type; /* the newest window: rows; a feature's values */
     double worst_feature;     /* its feature that drifts most; NaN: not known */
     char features[160];       /* which of its features drift, in words, cut; "": none */
+    size_t lost;              /* inputs that were not compared, though the reference has them */
 };
 /* For endpoint_id > 0 that one alone. Ordered by endpoint_id; mem_free. */
 rc_t store_glances(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t since_us, struct glance **ret,

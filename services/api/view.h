@@ -34,5 +34,6 @@ const struct drift_point *view_newest(const struct view *v); /* NULL: no window 
 /* Parts of the page (page_drift.c). */
 void draw_tiles(struct buf *b, const struct view *v);
 void draw_timeline(struct call *c, struct buf *b, const struct view *v); /* only with a window */
+size_t view_lost(const struct feature_views *f); /* inputs that the window gave nothing to compare of */
 void draw_summary(struct buf *b, const struct view *v, const struct feature_views *f);
 void draw_features(struct buf *b, const struct view *v, const struct feature_views *f);

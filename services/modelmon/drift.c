@@ -136,6 +136,21 @@ static void print_total(const char *name, double value, int status, struct buf *
     term_add_status(out, status, term_is(stdout));
 }
 
+static void add_lost(const struct drift_result *d, const struct drift_worst *worst, struct buf *out)
+{
+    struct buf words = {0};
+    size_t n = 0;
+    drift_lost_words(worst, &words);
+    for (size_t i = 0; worst->lost && i < d->n_features; i++)
+        if (!d->features[i].is_label && drift_outcome_lost(d->features[i].outcome))
+            drift_lost_name(d->features[i].name, str_of(drift_outcome_name(d->features[i].outcome)), &n, &words);
+    if (words.len) {
+        term_add_text(out, buf_str(&words));
+        buf_addc(out, '\n');
+    }
+    buf_done(&words);
+}
+
 /* "general_drift ··· 0.134 no drift (reason)", which features it hides, "sample 300 rows, 7 features compared, 1 missing". */
 static void print_end(const struct drift_result *d, const struct drift_worst *worst, const struct training_file *t,
                       const struct sample_file *s, struct buf *out)
@@ -158,6 +173,7 @@ static void print_end(const struct drift_result *d, const struct drift_worst *wo
         buf_addc(out, '\n');
     }
     buf_done(&words);
+    add_lost(d, worst, out);
     if (t->rows)
         buf_addf(out, "reference %zu rows, ", t->rows);
     else
@@ -211,15 +227,13 @@ static int verdict(const struct drift_verb_options *o, const struct drift_result
 {
     if (r->status == DRIFT_DETECTED || (o->features && worst->detected))
         return TOOL_DRIFT;
-    size_t missing = 0;
-    for (size_t i = 0; i < r->n_features; i++)
-        missing += r->features[i].outcome == DRIFT_MISSING_COLUMN && !r->features[i].is_label;
-    if (r->status != DRIFT_IRRELEVANT && missing == 0)
+    if (r->status != DRIFT_IRRELEVANT && worst->lost == 0)
         return TOOL_DONE;
     if (r->status == DRIFT_IRRELEVANT)
         (void)fprintf(stderr, "modelmon drift: --check: cannot be said: %s\n", r->reason);
     else
-        (void)fprintf(stderr, "modelmon drift: --check: the sample lacks %zu of the reference's columns\n", missing);
+        (void)fprintf(stderr, "modelmon drift: --check: %zu of %zu features cannot be compared\n", worst->lost,
+                      worst->compared + worst->lost);
     return TOOL_UNKNOWN;
 }
 
@@ -286,7 +300,7 @@ const struct verb verb_drift = {
     .notes =
         "  modelmon drift --reference train.parquet --sample today.csv\n\n"
         "Exit codes: 0 compared, 1 a file cannot be read or compared, 2 wrong usage; with --check 3 drift, 4 too few "
-        "rows or missing columns.\n"
+        "rows, or columns that are missing, empty or of another type.\n"
         "--json: "
         "{\"general_drift\",\"status\":-1..2,\"reason\",\"worst\":{…},\"metrics\":{…},\"features\":{NAME:{\"tvd\","
         "\"hellinger\",\"kld\"}}}",

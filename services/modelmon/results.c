@@ -73,6 +73,19 @@ static void add_news(const struct json *feature, size_t *inout_n, struct buf *ou
     }
 }
 
+/* "3 of 7 features are not compared: area (wrong type), …" */
+static void add_lost(const struct json *extra, const struct drift_worst *worst, struct buf *words)
+{
+    size_t n = 0;
+    if (worst->lost == 0)
+        return;
+    buf_addz(words, words->len ? "; " : "");
+    drift_lost_words(worst, words);
+    for (const struct json *f = json_first(json_get(extra, "features")); f; f = json_next(f))
+        if (drift_outcome_lost(drift_outcome_of(client_text(f, "outcome"))) && json_get(f, "label") == NULL)
+            drift_lost_name(str_of(json_key(f)), client_text(f, "outcome"), &n, words);
+}
+
 /* Why a window has no number and what to do about it; which categories are new and which are gone. */
 static void add_words(const char *operand, const struct json *value, struct buf *out)
 {
@@ -87,6 +100,7 @@ static void add_words(const char *operand, const struct json *value, struct buf 
     add_reason(operand, extra, out);
     if (drift_worst_read(extra, &worst))
         drift_worst_words(&worst, &features);
+    add_lost(extra, &worst, &features);
     if (features.len) {
         buf_addz(out, "  ");
         term_add_text(out, buf_str(&features));

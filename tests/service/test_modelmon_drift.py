@@ -1,5 +1,6 @@
 """modelmon drift: two files in, MLRun's numbers out; files that people really bring."""
 import csv
+import gzip
 import itertools
 import json
 import math
@@ -154,6 +155,21 @@ def test_a_check_that_cannot_be_made_does_not_let_a_build_go_on(tmp_path):
     assert drift("--reference", tmp_path / "a.csv", "--sample", tmp_path / "few.csv").returncode == 0
 
 
+def test_columns_that_cannot_be_compared_stop_a_build_and_are_named(tmp_path):
+    data = few_of_eight()
+    data.to_csv(tmp_path / "a.csv", index=False)
+    data.assign(f0="text", f1=numpy.nan, f2=numpy.nan).to_csv(tmp_path / "b.csv", index=False)
+    args = ("--reference", tmp_path / "a.csv", "--sample", tmp_path / "b.csv", "--labels", "y")
+    for more in ((), ("--features",)):
+        done = drift(*args, "--check", *more)
+        assert done.returncode == 4 and "3 of 7 features cannot be compared" in done.stderr, done
+    assert "3 of 7 features are not compared: f0 (wrong type), f1 (all missing), f2 (all missing)\n" in done.stdout
+    assert drift(*args).returncode == 0
+    assert measured(*args)["worst"]["not_compared"] == 3
+    outputs = ("--reference", tmp_path / "a.csv", "--sample", tmp_path / "b.csv", "--labels", "f0,f1,f2,y")
+    assert drift(*outputs, "--check").returncode == 0  # outputs are told apart
+
+
 def test_what_mlrun_has_no_numbers_for_is_explained(tmp_path):
     pandas.DataFrame({"a": range(100), "city": ["Oslo", "Rome"] * 50}).to_csv(tmp_path / "a.csv", index=False)
     same = ("--reference", tmp_path / "a.csv", "--sample", tmp_path / "a.csv")
@@ -184,6 +200,67 @@ def test_csv_as_people_have_it(tmp_path):
     line = next(text for text in done.stdout.splitlines() if text.startswith("age"))
     assert "(1 of another type)" in line and done.returncode == 0
     assert measured("--reference", tmp_path / "late.csv", "--sample", plain)["features"]["age"]["tvd"] < 0.01
+
+
+LINES = ["a,b,c"] + [f"{i},{i}.5,x" for i in range(300)]
+
+
+@pytest.mark.parametrize("packed", (False, True))
+@pytest.mark.parametrize("at, line, words", [
+    (60, "59,5,9.5,x", "line 61: 4 fields, 3 expected"),
+    (60, "59,5", "line 61: 2 fields, 3 expected"),
+    (60, '59,5,"x', "line 61: a quote that does not end"),
+    (0, "a", "line 2: 3 fields, 1 expected"),
+    (0, "a;b;c", "line 2: 1 field, 3 expected"),
+    (30000, "1,2,3,4", "line 30001: 4 fields, 3 expected"),  # after what is sniffed
+])
+def test_a_line_that_is_wrong_is_named_and_the_file_is_not_taken_for_another(tmp_path, at, line, words, packed):
+    lines = LINES + LINES[1:] * 101 if at > len(LINES) else list(LINES)
+    lines[at] = line
+    good, bad = tmp_path / "good.csv", tmp_path / ("bad.csv.gz" if packed else "bad.csv")
+    good.write_text("\n".join(LINES))
+    text = ("\n".join(lines) + "\n").encode()
+    bad.write_bytes(gzip.compress(text) if packed else text)
+    for args in (("--reference", bad, "--sample", bad), ("--reference", good, "--sample", bad)):
+        done = drift(*args)
+        assert done.returncode == 1 and done.stdout == "" and f"{bad}: {words}\n" in done.stderr, done
+    for args in (("reference", "shop/price", "--csv", bad, "--create"),
+                 ("replay", bad, "--to", "http://127.0.0.1:1/shop", "--model", "m", "--outputs", "c")):
+        done = subprocess.run([os.path.join(mm.BIN, "modelmon"), *map(str, args)], timeout=60, text=True, capture_output=True,
+                              env={"PATH": os.environ["PATH"], "API_URL": "http://127.0.0.1:1"}, check=False)
+        if at < len(LINES) or args[0] == "reference":  # a replay sends what is before the line
+            assert done.returncode == 1 and words in done.stderr, done
+
+
+def test_lines_that_are_odd_and_right(tmp_path):
+    (tmp_path / "a.csv").write_text("\n".join(LINES))
+    odd = [LINES[0], "", '"1","2.5","x"', '2,3.5,"a ""quote"", and a comma"', '3,4.5,a 5" pipe', "#4,5.5,x", '5,6.5,"two\nlines"', ""]
+    (tmp_path / "b.csv").write_text("\r\n".join(odd + LINES[1:]))
+    shown = drift("--reference", tmp_path / "a.csv", "--sample", tmp_path / "b.csv")
+    assert shown.returncode == 0 and "sample 305 rows, 3 features compared" in shown.stdout, shown
+
+
+def test_decimal_commas_are_numbers_where_semicolons_divide(tmp_path):
+    r = numpy.random.default_rng(5)
+    data = pandas.DataFrame({"area": r.uniform(0, 900000, 300).round(2), "room": r.uniform(0, 9, 300).round(1), "n": range(300)})
+    points, commas, thousands, text = (tmp_path / f"{n}.csv" for n in ("points", "commas", "thousands", "text"))
+    data.to_csv(points, index=False)
+    data.to_csv(commas, index=False, sep=";", decimal=",")
+    german = data.assign(area=[f"{x:,.2f}".translate(str.maketrans(",.", ".,")) for x in data.area])
+    german.to_csv(thousands, index=False, sep=";", decimal=",")
+    for one, other in itertools.permutations((points, commas, thousands), 2):
+        got = measured("--reference", one, "--sample", other)
+        assert got["general_drift"] == 0 and all(f["tvd"] == 0 for f in got["features"].values()) and len(got["features"]) == 3
+    german.loc[::30, "area"] = "k.A."  # most of them decide, in a reference as in a sample
+    german.to_csv(text, index=False, sep=";", decimal=",")
+    assert "(10 of another type)" in drift("--reference", points, "--sample", text).stdout
+    assert 0 < measured("--reference", text, "--sample", points)["features"]["area"]["tvd"] < 0.1
+    late = pandas.concat([data.assign(room="1")] * 80 + [data])  # after what is sniffed
+    late.to_csv(text, index=False, sep=";", decimal=",")
+    assert measured("--reference", text, "--sample", points)["features"]["area"]["tvd"] < 0.01
+    words = pandas.DataFrame({"area": ["1,5 rooms", "Main St 4, left"] * 150, "n": range(300)})
+    words.to_csv(text, index=False, sep=";")
+    assert "wrong_type" in drift("--reference", points, "--sample", text).stdout
 
 
 @pytest.mark.parametrize("yes, no", [("true", "false"), ("True", "False"), ("yes", "no"), ("t", "f")])

@@ -1,0 +1,67 @@
+"""modelmon results and the page beside it: what was not compared, and why, is not hidden by a mean."""
+import contextlib
+
+import numpy
+import pandas
+
+import mm
+import test_modelmon_run as running
+from test_modelmon_tool import tool
+
+
+def some(n=300, seed=1):
+    r = numpy.random.default_rng(seed)
+    return pandas.DataFrame({"age": r.normal(40, 5, n), "area": r.normal(90, 9, n), "city": r.choice(["Rome", "Oslo"], n),
+                             "on": r.integers(0, 9, n), "price": r.normal(9, 1, n)})
+
+
+@contextlib.contextmanager
+def shop(reference, tmp_path):
+    """A project of short windows with an endpoint shop/price; its reference is of these rows."""
+    with mm.World() as w, running.start(w, embedded=True) as m:
+        m.wait_ready(60)
+        m.api = {"API_URL": m.url("")}
+        assert tool("project", "shop", "--base-period", "2s", **m.api).returncode == 0
+        reference.to_csv(tmp_path / "train.csv", index=False)
+        done = tool("reference", "shop/price", "--csv", tmp_path / "train.csv", "--labels", "price", "--create", **m.api)
+        assert done.returncode == 0, done.stderr
+        yield m
+
+
+def replay(m, data, tmp_path):
+    data.to_parquet(tmp_path / "now.parquet")
+    done = tool("replay", tmp_path / "now.parquet", "--to", m.url("/shop"), "--model", "price", "--outputs", "price")
+    assert done.returncode == 0, done.stderr
+
+
+def shown(m, words):
+    """What results shows, once it has these words."""
+    text = ""
+
+    def look():
+        nonlocal text
+        text = tool("results", "shop/price", **m.api).stdout
+        return text if words in text else None
+    try:
+        return mm.wait_for(look, 40, words)
+    except BaseException:
+        print(text)
+        raise
+
+
+def page(m):
+    uid = running.call(m, "GET", "shop/model-endpoints")["endpoints"][0]["metadata"]["uid"]
+    return m.get(f"/ui/p/shop/endpoints/{uid}").text
+
+
+def test_what_is_not_compared_is_named_and_nothing_is_plainly_green(tmp_path):
+    with shop(some(), tmp_path) as m:
+        replay(m, some(seed=2), tmp_path)
+        assert "not compared" not in shown(m, "no drift")
+        assert '<div class="head"><h1><bdi>price</bdi></h1><span class="badge ok">no drift</span>' in page(m)
+        replay(m, some(seed=3).assign(area="large", age=numpy.nan).drop(columns="on"), tmp_path)
+        text = shown(m, "3 of 4 features are not compared")
+        for words in ("area (wrong type)", "age (all missing)", "on (all missing)"):
+            assert words in text, text
+        assert '</h1><span class="badge none">no drift in what is compared</span>' in page(m)
+        assert '<span class="badge none">no drift in what is compared</span>' in m.get("/ui/p/shop").text
