@@ -398,16 +398,14 @@ static bool is_loopback(const char *addr)
     return inet_pton(AF_INET6, addr, &six) == 1 && IN6_IS_ADDR_LOOPBACK(&six);
 }
 
-static rc_t check(void *self, const struct http_options *http, struct err *e)
+static rc_t check(const void *self, const struct http_options *http, struct err *e)
 {
-    struct access *a = self;
-    a->asks = a->options.mode == MODE_TOKENS;
-    a->options.metrics = a->options.metrics && a->asks;
+    const struct access *a = self;
     if (a->options.mode != MODE_AUTO || is_loopback(http->addr))
         return OK;
     return err_set(
         e, E_INVALID,
-        "ACCESS: others reach HTTP_ADDR %s: ACCESS=tokens asks them for a token (ACCESS_ADMIN_TOKEN_FILE has the "
+        "others reach %s: ACCESS=tokens asks them for a token (ACCESS_ADMIN_TOKEN_FILE has the "
         "first one), ACCESS=open lets them all in",
         http->addr);
 }
@@ -416,6 +414,8 @@ static rc_t open_guard(void *self, struct health *health, struct err *e)
 {
     struct access *a = self;
     static char name[] = "modelmon-access";
+    a->asks = a->options.mode == MODE_TOKENS;
+    a->options.metrics = a->options.metrics && a->asks;
     metrics_register(&metrics);
     if (!a->asks)
         return OK;
@@ -450,6 +450,7 @@ const struct service_guard *access_guard(struct arena *arena)
     a->tables[2] = (struct config_table){"Cache", cache_keys, cache_keys_n, &a->cache_config};
     a->guard = (struct service_guard){.tables = a->tables,
                                       .table_count = sizeof a->tables / sizeof *a->tables,
+                                      .option = keys[0].env,
                                       .check = check,
                                       .open = open_guard,
                                       .close = close_guard,

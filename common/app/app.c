@@ -248,15 +248,12 @@ static rc_t open_program(struct service *s, void *self, struct err *e)
 {
     struct program *p = self;
     p->service = s;
-    rc_t rc = p->app->check ? p->app->check(p->opts, e) : OK;
-    if (rc)
-        return err_prefix(e, rc, "app %s: ", p->own.name);
     p->db.app_name = (char *)(uintptr_t)p->app->name;
     app_events_metrics();
     function_topics_init(&p->topics, p->own.id.system_id, p->own.name);
     p->topics.wanted = is_wanted;
     p->topics.arg = p;
-    rc = bus_producer_open(&p->producer, &p->bus, e);
+    rc_t rc = bus_producer_open(&p->producer, &p->bus, e);
     if (!rc)
         rc = cache_open(&p->cache, &p->cache_cfg, e);
     if (rc)
@@ -323,6 +320,18 @@ static const struct config_default *defaults_of(const struct app *app, const cha
     return all;
 }
 
+const struct config_rule *app_rules(const struct app *app, const void *opts, const char *scope, struct arena *a)
+{
+    struct config_rule *rules = arena_array(a, app->n_rules + 1, sizeof *rules);
+    for (size_t i = 0; i < app->n_rules; i++) {
+        rules[i] = app->rules[i];
+        rules[i].target = opts;
+        for (size_t k = 0; scope && k < sizeof rules[i].names / sizeof *rules[i].names; k++)
+            rules[i].names[k] = scoped_name(rules[i].names[k], scope, a);
+    }
+    return rules;
+}
+
 struct service_def *app_service_scoped(const struct app *app, const char *scope, struct arena *a)
 {
     struct program *p = arena_alloc(a, sizeof *p);
@@ -341,6 +350,8 @@ struct service_def *app_service_scoped(const struct app *app, const char *scope,
                                                     .summary = app->summary,
                                                     .tables = tables,
                                                     .table_count = sizeof tables / sizeof *tables - (app->n_keys ? 0 : 1),
+                                                    .rules = app_rules(app, p->opts, scope, a),
+                                                    .rule_count = app->n_rules,
                                                     .defaults = defaults_of(app, scope, a),
                                                     .routes = routes,
                                                     .route_count = 1,

@@ -68,6 +68,8 @@ struct app_thresholds {
 };
 /* NaN: irrelevant; so is any value when neither line is drawn. A value on the line is past it. */
 enum result_status app_judge(double value, const struct app_thresholds *t);
+/* Options of a share where large is bad: 0 < potential <= detected <= 1, else E_INVALID. */
+rc_t app_check_shares(double potential, double detected, struct err *e);
 /* A result with the status that the thresholds give it; both are written into its extra data, before those members (a JSON
  * object, or empty). */
 void app_result_judged(struct app_output *out, const char *name, double value, enum result_kind kind,
@@ -82,7 +84,8 @@ struct app {
     const char *projects; /* default of APP_PROJECTS; NULL: all */
     const struct config_key *keys; /* its own options, bound to an opts struct of opts_size */
     size_t n_keys, opts_size;
-    rc_t (*check)(const void *opts, struct err *e); /* may be NULL: options that do not fit each other */
+    const struct config_rule *rules; /* of these options; target: NULL, the opts struct is put there */
+    size_t n_rules;
     rc_t (*track)(const void *opts, const struct app_input *in, struct app_output *out, struct err *e);
 };
 
@@ -95,6 +98,8 @@ int app_main(const struct app *app, int argc, char **argv);
  * apps can be of one process: OPERATIONS_APP_TIMEOUT. */
 struct service_def *app_service(const struct app *app, struct arena *a);
 struct service_def *app_service_scoped(const struct app *app, const char *scope, struct arena *a);
-/* Of one made by the two above, before it runs: the app gets no window. Each fails with these words at once (a dead letter, a result
+/* The app's rules, about the options at opts; scope: as above, or NULL. */
+const struct config_rule *app_rules(const struct app *app, const void *opts, const char *scope, struct arena *a);
+/* Of one made by app_service, before it runs: the app gets no window. Each fails with these words at once (a dead letter, a result
  * app_failed), /readyz has them too. They live as long as the process. */
 void app_set_aside(struct service_def *def, const char *words);

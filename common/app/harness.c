@@ -29,8 +29,12 @@ static rc_t bind_options(const struct app *app, const struct harness_case *c, st
                          struct config **ret, struct err *e)
 {
     const struct config_table table = {app->name, app->keys, app->n_keys, opts};
-    const struct config_spec spec = {
-        .program = app->name, .summary = app->summary, .tables = &table, .table_count = app->n_keys ? 1 : 0};
+    const struct config_spec spec = {.program = app->name,
+                                     .summary = app->summary,
+                                     .tables = &table,
+                                     .table_count = app->n_keys ? 1 : 0,
+                                     .rules = app_rules(app, opts, NULL, a),
+                                     .rule_count = app->n_rules};
     size_t n = 0;
     while (c->options && c->options[n])
         n++;
@@ -43,8 +47,6 @@ static rc_t bind_options(const struct app *app, const struct harness_case *c, st
     if (rc)
         rc = err_set(e, rc, "%s", faults.data ? faults.data : "");
     buf_done(&faults);
-    if (!rc && app->check)
-        rc = app->check(opts, e);
     return rc;
 }
 

@@ -91,6 +91,13 @@ enum result_status app_judge(double value, const struct app_thresholds *t)
     return past(value, t->potential, low) ? STATUS_POTENTIAL : STATUS_NO_DETECTION;
 }
 
+rc_t app_check_shares(double potential, double detected, struct err *e)
+{
+    if (potential > 0 && potential <= detected && detected <= 1)
+        return OK;
+    return err_set(e, E_INVALID, "0 < potential <= detected <= 1 must hold, they are %g and %g", potential, detected);
+}
+
 void app_result_judged(struct app_output *out, const char *name, double value, enum result_kind kind,
                        const struct app_thresholds *t, struct str extra_json)
 {

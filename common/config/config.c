@@ -338,7 +338,7 @@ static bool bind_f64(const struct config_key *key, struct str s, void *field)
         memcpy(whole + 1, s.p, s.n);
         s = (struct str){whole, s.n + 1};
     }
-    if (num_f64(s, &v) != OK || ((key->min || key->max) && (v < (double)key->min || v > (double)key->max)))
+    if (num_f64(s, &v) != OK || ((key->min || key->max) && !(v >= (double)key->min && v <= (double)key->max)))
         return false;
     memcpy(field, &v, sizeof v);
     return true;
@@ -390,11 +390,13 @@ static void read_option(struct config *cfg, size_t i, struct buf *faults)
         return;
     if (o == first)
         find_text(o, faults);
-    if (first->text == NULL)
-        return; /* its fault is noted */
+    if (first->text == NULL) {
+        first->at_fault = true; /* it is noted */
+        return;
+    }
     if (*first->text == '\0' && (o->key->flags & CONFIG_REQUIRED)) {
-        if (o == first)
-            fault(faults, o->key->env, "must be set: %s", o->key->help);
+        first->at_fault = true;
+        fault(faults, o->key->env, "must be set: %s", o->key->help);
         return;
     }
     struct err e = {{0}};
@@ -412,6 +414,20 @@ static void read_option(struct config *cfg, size_t i, struct buf *faults)
     buf_done(&want);
 }
 
+static void read_rule(const struct config *cfg, const struct config_rule *rule, struct buf *faults)
+{
+    struct err e = {{0}};
+    for (size_t i = 0; i < sizeof rule->names / sizeof *rule->names; i++) {
+        size_t at = find(cfg, rule->names[i]);
+        assert(at < cfg->count);
+        if (cfg->options[at].at_fault)
+            return;
+    }
+    if (rule->check(rule->target, &e) == OK)
+        return;
+    buf_addf(faults, "%s, %s: %s\n", rule->names[0], rule->names[1], e.text);
+}
+
 rc_t config_load(struct config **ret, const struct config_spec *spec, int argc, char *const argv[], struct buf *faults)
 {
     struct config *cfg = options_of(spec);
@@ -421,6 +437,8 @@ rc_t config_load(struct config **ret, const struct config_spec *spec, int argc, 
             i++;
     for (size_t i = 0; i < cfg->count; i++)
         read_option(cfg, i, faults);
+    for (size_t i = 0; i < spec->rule_count; i++)
+        read_rule(cfg, &spec->rules[i], faults);
     if (faults->len != before) {
         config_free(cfg);
         return E_INVALID;

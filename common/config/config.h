@@ -62,6 +62,13 @@ struct config_table {
     ((struct config_table){                                                                                            \
         .title = (name), .keys = (key_array), .count = sizeof(key_array) / sizeof *(key_array), .target = (into)})
 
+/* Two options that must fit each other. It is not judged while one of them is at fault by itself. */
+struct config_rule {
+    const char *names[2];                            /* as in the rows' env; told before the words */
+    rc_t (*check)(const void *target, struct err *e); /* E_INVALID with words that say what must hold */
+    const void *target;                              /* the struct that the two are bound in */
+};
+
 struct config_default { /* another default than the row's, for one program */
     const char *env;    /* NULL ends a list */
     const char *def;
@@ -76,6 +83,8 @@ struct config_spec {
     const char *program, *summary;
     const struct config_table *tables;
     size_t table_count;
+    const struct config_rule *rules;
+    size_t rule_count;
     const struct config_default *defaults; /* NULL: none */
     const struct config_command *commands; /* NULL: none */
 };

@@ -32,6 +32,12 @@ const char *result_kind_name(enum result_kind kind)
     return kinds[kind];
 }
 
+const char *result_status_words(int status)
+{
+    static const char *const words[] = {"no verdict", "no drift", "possible drift", "drift detected"};
+    return words[status < STATUS_IRRELEVANT || status > STATUS_DETECTED ? 0 : status + 1];
+}
+
 const char *result_status_name(enum result_status status)
 {
     return statuses[status + 1];

@@ -28,6 +28,7 @@ enum result_kind {
 enum result_status { STATUS_IRRELEVANT = -1, STATUS_NO_DETECTION, STATUS_POTENTIAL, STATUS_DETECTED };
 const char *result_event_kind_name(enum result_event_kind kind); /* "result" "metric" "stats" */
 const char *result_kind_name(enum result_kind kind);             /* "data_drift" … "mm_app_anomaly" */
+const char *result_status_words(int status); /* for people: "no verdict" "no drift" "possible drift" "drift detected" */
 const char *result_status_name(enum result_status status); /* "irrelevant" "no_detection" "potential_detection" "detected" */
 
 struct result_event {

@@ -34,8 +34,23 @@ const struct service_guard *parts_guard(const struct service_set *set)
     return NULL;
 }
 
-void parts_config(const struct service_set *set, const struct config_table *own, size_t own_count, struct arena *a,
-                  struct config_spec *spec)
+static void rules_of(const struct service_set *set, const struct config_rule *guards, struct arena *a,
+                     struct config_spec *spec)
+{
+    size_t n = 1;
+    for (size_t i = 0; i < set->part_count; i++)
+        n += set->parts[i].def->rule_count;
+    struct config_rule *rules = arena_array(a, n, sizeof *rules);
+    for (size_t i = 0; i < set->part_count; i++)
+        for (size_t k = 0; k < set->parts[i].def->rule_count; k++)
+            rules[spec->rule_count++] = set->parts[i].def->rules[k];
+    if (guards)
+        rules[spec->rule_count++] = *guards;
+    spec->rules = rules;
+}
+
+void parts_config(const struct service_set *set, const struct config_table *own, size_t own_count,
+                  const struct config_rule *guards, struct arena *a, struct config_spec *spec)
 {
     const struct service_guard *guard = parts_guard(set);
     size_t n_guard = guard ? guard->table_count : 0, n = own_count + n_guard, at = 0;
@@ -50,6 +65,7 @@ void parts_config(const struct service_set *set, const struct config_table *own,
     memcpy(tables + at + n_guard, own, own_count * sizeof *own);
     spec->tables = tables;
     spec->table_count = n;
+    rules_of(set, guards, a, spec);
     spec->defaults = defaults_of(set, a);
 }
 
@@ -84,11 +100,15 @@ struct service_def *service_def_dup(struct arena *a, const struct service_def *d
 {
     struct service_def *d = arena_alloc(a, sizeof *d);
     struct config_table *tables = arena_array(a, def->table_count, sizeof *tables);
+    struct config_rule *rules = arena_array(a, def->rule_count + 1, sizeof *rules);
     struct http_routes *routes = arena_array(a, def->route_count, sizeof *routes);
     memcpy(tables, def->tables, def->table_count * sizeof *tables);
+    if (def->rule_count)
+        memcpy(rules, def->rules, def->rule_count * sizeof *rules);
     memcpy(routes, def->routes, def->route_count * sizeof *routes);
     *d = *def;
     d->tables = tables;
+    d->rules = rules;
     d->routes = routes;
     return d;
 }

@@ -288,9 +288,7 @@ static rc_t open_guard(struct process *p, struct err *e)
 
 static rc_t start(struct process *p, struct err *e)
 {
-    rc_t rc = p->guard ? p->guard->check(p->guard->self, &p->http, e) : OK;
-    if (rc == OK)
-        rc = loop_new(&p->loop, e);
+    rc_t rc = loop_new(&p->loop, e);
     if (rc == OK)
         rc = start_signals(p, e);
     if (rc != OK)
@@ -428,6 +426,12 @@ static int run_command(struct process *p, const struct config_spec *spec, const 
     return print(&text, stdout, EXIT_DONE);
 }
 
+static rc_t check_guard(const void *process, struct err *e)
+{
+    const struct process *p = process;
+    return p->guard->check(p->guard->self, &p->http, e);
+}
+
 static int load(struct process *p, const struct config_spec *spec, int argc, char **argv)
 {
     struct buf faults = {0}, text = {0};
@@ -446,7 +450,8 @@ int service_set_main(const struct service_set *set, int argc, char **argv)
     const struct config_table own[] = {{"HTTP", http_keys, http_keys_n, &p.http}, CONFIG_TABLE("Process", keys, &p.options)};
     struct arena a = {0};
     struct config_spec spec = {.program = set->name, .summary = set->summary, .commands = commands};
-    parts_config(set, own, sizeof own / sizeof *own, &a, &spec);
+    const struct config_rule guards = {{p.guard ? p.guard->option : NULL, "HTTP_ADDR"}, check_guard, &p};
+    parts_config(set, own, sizeof own / sizeof *own, p.guard ? &guards : NULL, &a, &spec);
     const char *command = config_command(&spec, argc, argv);
     int code = EXIT_DONE;
     if (command == NULL || strcmp(command, "--print-config") == 0)

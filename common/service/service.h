@@ -35,8 +35,8 @@ struct service; /* a part of a process; mostly the only one */
 struct service_guard {
     const struct config_table *tables;
     size_t table_count;
-    /* Before anything opens. E_INVALID: wrong configuration, exit 2. */
-    rc_t (*check)(void *self, const struct http_options *http, struct err *e);
+    const char *option; /* the one of its own that must fit HTTP_ADDR, as check says: E_INVALID, and what must hold */
+    rc_t (*check)(const void *self, const struct http_options *http, struct err *e);
     rc_t (*open)(void *self, struct health *health, struct err *e); /* after the parts; it does not wait for servers */
     void (*close)(void *self);                                      /* before the parts */
     struct http_gate gate;
@@ -48,6 +48,8 @@ struct service_def {
     const char *name, *summary;
     const struct config_table *tables; /* the service's own and those of what it composes */
     size_t table_count;
+    const struct config_rule *rules;
+    size_t rule_count;
     const struct config_default *defaults; /* NULL: none */
     const struct http_routes *routes;      /* a table without a gate gets the guard's */
     size_t route_count;

@@ -43,6 +43,13 @@ bool drift_outcome_lost(enum drift_outcome o)
     return o == DRIFT_NO_SAMPLES || o == DRIFT_MISSING_COLUMN || o == DRIFT_ALL_MISSING || o == DRIFT_WRONG_TYPE;
 }
 
+rc_t drift_check_thresholds(double potential, double detected, struct err *e)
+{
+    if (potential > 0 && potential < detected && detected <= 1)
+        return OK;
+    return err_set(e, E_INVALID, "0 < potential < detected <= 1 must hold, they are %g and %g", potential, detected);
+}
+
 struct drift_options drift_options_default(enum drift_edges edges)
 {
     return (struct drift_options){

@@ -4,6 +4,7 @@
 #include <math.h>
 #include "base/clock.h"
 #include "base/time.h"
+#include "event/result.h"
 #include "html.h"
 
 #define W 920.0
@@ -16,11 +17,6 @@
 const char *status_class(int status)
 {
     return status >= 2 ? "detected" : status == 1 ? "potential" : status == 0 ? "ok" : "none";
-}
-
-const char *status_words(int status)
-{
-    return status >= 2 ? "drift" : status == 1 ? "possible drift" : status == 0 ? "no drift" : "no verdict";
 }
 
 static double clamp01(double v)
@@ -139,7 +135,7 @@ static void draw_point(struct buf *b, const struct x_axis *x, const struct chart
     buf_addz(b, " UTC: ");
     if (!empty)
         buf_addf(b, "%.3f, ", p->value);
-    buf_addf(b, "%s</title></%s>", status_words(p->status), empty ? "rect" : "circle");
+    buf_addf(b, "%s</title></%s>", result_status_words(p->status), empty ? "rect" : "circle");
 }
 
 void chart_timeline(struct buf *b, const struct chart_point *p, size_t n, const struct thresholds *t)

@@ -9,7 +9,6 @@ struct thresholds {
 };
 
 const char *status_class(int status); /* "ok" "potential" "detected" "none" */
-const char *status_words(int status); /* "no drift" "possible drift" "drift" "no verdict" */
 
 struct chart_point {
     int64_t start_us, end_us;

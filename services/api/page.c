@@ -4,6 +4,7 @@
 #include "api.h"
 #include "base/clock.h"
 #include "chart.h"
+#include "event/result.h"
 #include "html.h"
 #include <string.h>
 
@@ -86,12 +87,12 @@ void page_caller(struct buf *b, const char *name)
 
 void page_badge(struct buf *b, int status)
 {
-    buf_addf(b, "<span class=\"badge %s\">%s</span>", status_class(status), status_words(status));
+    buf_addf(b, "<span class=\"badge %s\">%s</span>", status_class(status), result_status_words(status));
 }
 
 void page_badge_with(struct buf *b, int status, const char *words)
 {
-    buf_addf(b, "<span class=\"badge %s\">%s%s</span>", status_class(status), status_words(status), words);
+    buf_addf(b, "<span class=\"badge %s\">%s%s</span>", status_class(status), result_status_words(status), words);
 }
 
 void page_badge_partly(struct buf *b, int status, size_t lost)

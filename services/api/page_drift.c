@@ -1,6 +1,7 @@
 /* Owns the parts of the endpoint page that show drift: the numbers on top, drift over time, drift by feature. */
 #include <math.h>
 #include <string.h>
+#include "event/result.h"
 #include "html.h"
 #include "page.h"
 #include "stats/drift.h"
@@ -29,7 +30,7 @@ static void drift_tile(struct buf *b, const char *name, const struct drift_point
         if (x->min_samples > x->samples)
             buf_addf(b, ": %.0f of %.0f", x->samples, x->min_samples);
     } else {
-        buf_addz(b, d ? status_words(d->status) : "no window yet");
+        buf_addz(b, d ? result_status_words(d->status) : "no window yet");
     }
     buf_addz(b, "</dd></dl>");
 }

@@ -198,13 +198,19 @@ static const struct http_route routes[] = {
     {"POST", "/", "write", 0, controller_request, "A tick now; answers what it did"},
 };
 
+static rc_t check_automatic(const void *opts, struct err *e)
+{
+    const struct controller_options *o = opts;
+    if (!o->reference_auto || *o->lake_dir)
+        return OK;
+    return err_set(e, E_INVALID, "the first rows are read from the lake, LAKE_DIR says where it is");
+}
+
 static rc_t open_controller(struct service *s, void *self, struct err *e)
 {
     struct controller *c = self;
     c->service = s;
     c->opened_us = clock_mono_us();
-    if (c->opts.reference_auto && !*c->opts.lake_dir)
-        return err_set(e, E_INVALID, "REFERENCE_AUTO: the first rows are read from the lake, LAKE_DIR says where it is");
     metrics_register(&controller_metrics);
     c->health_db = health_add(service_health(s), "database", HEALTH_REQUIRED, 5 * USEC_PER_SEC);
     c->health_bus = health_add(service_health(s), "bus", HEALTH_REQUIRED, 5 * USEC_PER_SEC);
@@ -256,12 +262,15 @@ struct service_def *controller_service(struct arena *a)
         {"Database", db_keys, db_keys_n, &c->db_cfg},
         {"Kafka", bus_keys, bus_keys_n, &c->bus},
     };
+    const struct config_rule rules[] = {{{"REFERENCE_AUTO", "LAKE_DIR"}, check_automatic, &c->opts}};
     const struct http_routes tables_of_routes[] = {HTTP_ROUTES(routes, c)};
     return service_def_dup(
         a, &(struct service_def){.name = "controller",
                                  .summary = "Closes windows when all their rows are in, and tells the apps.",
                                  .tables = tables,
                                  .table_count = sizeof tables / sizeof *tables,
+                                 .rules = rules,
+                                 .rule_count = sizeof rules / sizeof *rules,
                                  .routes = tables_of_routes,
                                  .route_count = 1,
                                  .guard = access_guard(a),

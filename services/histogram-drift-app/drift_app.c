@@ -29,40 +29,6 @@ struct drift_app_options {
 #define METRIC_PREVIOUS "previous"
 #define METRIC_QUALITY "quality"
 
-static const struct config_value edges_values[] = {{"closed", DRIFT_EDGES_CLOSED}, {"mlrun", DRIFT_EDGES_MLRUN}, {NULL, 0}};
-static const char *const edges_names[] = {[DRIFT_EDGES_CLOSED] = "closed", [DRIFT_EDGES_MLRUN] = "mlrun"};
-
-#define AT(field) offsetof(struct drift_app_options, field)
-static const struct config_key keys[] = {
-    {.env = "DRIFT_EDGES",
-     .def = "closed",
-     .type = CONFIG_ENUM,
-     .offset = AT(edges),
-     .values = edges_values,
-     .help = "closed: the last bin holds the training set's maximum, identical data drifts 0. mlrun: MLRun's numbers, "
-             "bit for bit."},
-    {.env = "DRIFT_POTENTIAL", .def = "0.5", .type = CONFIG_F64, .offset = AT(potential), .help = "From here on a drift is potential."},
-    {.env = "DRIFT_DETECTED",
-     .def = "0.7",
-     .type = CONFIG_F64,
-     .offset = AT(detected),
-     .help = "From here on it is detected; 0 < DRIFT_POTENTIAL < DRIFT_DETECTED < 1."},
-    {.env = "MIN_SAMPLES",
-     .def = "-1",
-     .type = CONFIG_I64,
-     .offset = AT(min_samples),
-     .min = -1,
-     .max = 1000000000,
-     .help = "Rows that a window needs; with fewer the status is -1, insufficient_samples. -1: 30, or 1 with "
-             "DRIFT_EDGES=mlrun."},
-    {.env = "DRIFT_METRICS",
-     .def = "",
-     .type = CONFIG_STR,
-     .offset = AT(metrics),
-     .help = "More metrics, separated by commas: psi, jensen_shannon, wasserstein, chi2, previous (against the window "
-             "before), quality (missing, out of range, wrong type)."},
-};
-
 /* ---- options ---- */
 static bool is_name(struct str word)
 {
@@ -81,6 +47,50 @@ static struct str next_word(const char **at)
     return word;
 }
 
+static rc_t check_metrics(const char *text, struct err *e)
+{
+    for (struct str word; (word = next_word(&text)).n;)
+        if (!is_name(word))
+            return err_set(e, E_INVALID, "'%.*s' is none of psi, jensen_shannon, wasserstein, chi2, previous, quality",
+                           STR_FMT(word));
+    return OK;
+}
+
+static const struct config_value edges_values[] = {{"closed", DRIFT_EDGES_CLOSED}, {"mlrun", DRIFT_EDGES_MLRUN}, {NULL, 0}};
+static const char *const edges_names[] = {[DRIFT_EDGES_CLOSED] = "closed", [DRIFT_EDGES_MLRUN] = "mlrun"};
+
+#define AT(field) offsetof(struct drift_app_options, field)
+static const struct config_key keys[] = {
+    {.env = "DRIFT_EDGES",
+     .def = "closed",
+     .type = CONFIG_ENUM,
+     .offset = AT(edges),
+     .values = edges_values,
+     .help = "closed: the last bin holds the training set's maximum, identical data drifts 0. mlrun: MLRun's numbers, "
+             "bit for bit."},
+    {.env = "DRIFT_POTENTIAL", .def = "0.5", .type = CONFIG_F64, .offset = AT(potential), .help = "From here on a drift is potential."},
+    {.env = "DRIFT_DETECTED",
+     .def = "0.7",
+     .type = CONFIG_F64,
+     .offset = AT(detected),
+     .help = "From here on it is detected; 0 < DRIFT_POTENTIAL < DRIFT_DETECTED <= 1."},
+    {.env = "MIN_SAMPLES",
+     .def = "-1",
+     .type = CONFIG_I64,
+     .offset = AT(min_samples),
+     .min = -1,
+     .max = 1000000000,
+     .help = "Rows that a window needs; with fewer the status is -1, insufficient_samples. -1: 30, or 1 with "
+             "DRIFT_EDGES=mlrun."},
+    {.env = "DRIFT_METRICS",
+     .def = "",
+     .type = CONFIG_STR,
+     .offset = AT(metrics),
+     .check = check_metrics,
+     .help = "More metrics, separated by commas: psi, jensen_shannon, wasserstein, chi2, previous (against the window "
+             "before), quality (missing, out of range, wrong type)."},
+};
+
 static bool wants(const struct drift_app_options *o, const char *name)
 {
     const char *at = o->metrics;
@@ -90,20 +100,13 @@ static bool wants(const struct drift_app_options *o, const char *name)
     return false;
 }
 
-static rc_t check_options(const void *opts, struct err *e)
+static rc_t check_thresholds(const void *opts, struct err *e)
 {
     const struct drift_app_options *o = opts;
-    if (!(o->potential > 0 && o->potential < o->detected && o->detected < 1))
-        return err_set(e, E_INVALID, "0 < DRIFT_POTENTIAL < DRIFT_DETECTED < 1 must hold, they are %g and %g",
-                       o->potential, o->detected);
-    const char *at = o->metrics;
-    for (struct str word; (word = next_word(&at)).n;)
-        if (!is_name(word))
-            return err_set(e, E_INVALID,
-                           "DRIFT_METRICS: '%.*s' is none of psi, jensen_shannon, wasserstein, chi2, previous, quality",
-                           STR_FMT(word));
-    return OK;
+    return drift_check_thresholds(o->potential, o->detected, e);
 }
+
+static const struct config_rule rules[] = {{{"DRIFT_POTENTIAL", "DRIFT_DETECTED"}, check_thresholds, NULL}};
 
 static struct drift_options drift_options_of(const struct drift_app_options *o)
 {
@@ -368,6 +371,7 @@ const struct app drift_app = {
     .keys = keys,
     .n_keys = sizeof keys / sizeof *keys,
     .opts_size = sizeof(struct drift_app_options),
-    .check = check_options,
+    .rules = rules,
+    .n_rules = sizeof rules / sizeof *rules,
     .track = track,
 };

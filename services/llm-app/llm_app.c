@@ -58,15 +58,20 @@ static const struct config_key keys[] = {
      .help = "Answers that a judgement needs; with fewer the status is -1, insufficient_samples."},
 };
 
-static rc_t check_options(const void *opts, struct err *e)
+static rc_t check_empty(const void *opts, struct err *e)
 {
     const struct llm_options *o = opts;
-    if (!(o->empty_potential > 0 && o->empty_potential <= o->empty_detected && o->empty_detected <= 1))
-        return err_set(e, E_INVALID, "0 < EMPTY_POTENTIAL <= EMPTY_DETECTED <= 1 must hold");
-    if (!(o->refused_potential > 0 && o->refused_potential <= o->refused_detected && o->refused_detected <= 1))
-        return err_set(e, E_INVALID, "0 < REFUSED_POTENTIAL <= REFUSED_DETECTED <= 1 must hold");
-    return OK;
+    return app_check_shares(o->empty_potential, o->empty_detected, e);
 }
+
+static rc_t check_refused(const void *opts, struct err *e)
+{
+    const struct llm_options *o = opts;
+    return app_check_shares(o->refused_potential, o->refused_detected, e);
+}
+
+static const struct config_rule rules[] = {{{"EMPTY_POTENTIAL", "EMPTY_DETECTED"}, check_empty, NULL},
+                                           {{"REFUSED_POTENTIAL", "REFUSED_DETECTED"}, check_refused, NULL}};
 
 struct tally {
     struct str phrases[PHRASES_MAX];
@@ -274,6 +279,7 @@ const struct app llm_app = {
     .keys = keys,
     .n_keys = sizeof keys / sizeof *keys,
     .opts_size = sizeof(struct llm_options),
-    .check = check_options,
+    .rules = rules,
+    .n_rules = sizeof rules / sizeof *rules,
     .track = track,
 };

@@ -275,8 +275,8 @@ static int run(const void *opts, char *const *operands, size_t n)
         (void)fprintf(stderr, "modelmon drift: --features goes with --check\n");
         return TOOL_USAGE;
     }
-    if (!(o->potential > 0 && o->potential < o->detected && o->detected <= 1)) {
-        (void)fprintf(stderr, "modelmon drift: 0 < --potential < --detected <= 1 must hold\n");
+    if (drift_check_thresholds(o->potential, o->detected, &e)) {
+        (void)fprintf(stderr, "modelmon drift: --potential, --detected: %s\n", e.text);
         return TOOL_USAGE;
     }
     rc_t rc = training_file_any(&t, o->reference, o->labels, false, &e);

@@ -6,14 +6,13 @@
 #include <string.h>
 #include <unistd.h>
 #include "base/clock.h"
+#include "event/result.h"
 #include "tool.h"
 
 #define SHOW_US (100 * USEC_PER_MSEC)
 #define BAR_WIDTH 30
 
-static const struct {
-    const char *name, *colour;
-} statuses[] = {{"no answer", "90"}, {"no drift", "32"}, {"possible drift", "33"}, {"drift detected", "31"}};
+static const char *const status_colours[] = {"90", "32", "33", "31"}; /* from -1 on */
 
 bool term_is(FILE *to)
 {
@@ -34,17 +33,12 @@ static size_t index_of(int status)
     return status < -1 || status > 2 ? 0 : (size_t)(status + 1);
 }
 
-const char *term_status(int status)
-{
-    return statuses[index_of(status)].name;
-}
-
 void term_add_status(struct buf *to, int status, bool colours)
 {
     if (colours)
-        buf_addf(to, "\033[%sm%s\033[0m", statuses[index_of(status)].colour, term_status(status));
+        buf_addf(to, "\033[%sm%s\033[0m", status_colours[index_of(status)], result_status_words(status));
     else
-        buf_addz(to, term_status(status));
+        buf_addz(to, result_status_words(status));
 }
 
 void term_add_text(struct buf *to, struct str text)

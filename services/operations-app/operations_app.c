@@ -57,6 +57,7 @@ static const struct config_key keys[] = {
      .def = "0",
      .type = CONFIG_F64,
      .offset = AT(arrival_rate),
+     .max = 1000000000,
      .help = "Requests a second that are expected; 0: as many as usual at that time of day."},
     {.env = "ARRIVAL_DAYS",
      .def = "7",
@@ -83,22 +84,38 @@ static const struct config_key keys[] = {
     {.env = "SURGE_DETECTED", .def = "0", .type = CONFIG_F64, .offset = AT(surge_detected), .help = "From here on they are; 0: never."},
 };
 
-static rc_t check_options(const void *opts, struct err *e)
+static rc_t check_latency(const void *opts, struct err *e)
 {
     const struct operations_options *o = opts;
-    if (!(o->latency_potential_us > 0 && o->latency_potential_us <= o->latency_detected_us))
-        return err_set(e, E_INVALID, "0 < LATENCY_POTENTIAL <= LATENCY_DETECTED must hold");
-    if (!(o->errors_potential > 0 && o->errors_potential <= o->errors_detected && o->errors_detected <= 1))
-        return err_set(e, E_INVALID, "0 < ERRORS_POTENTIAL <= ERRORS_DETECTED <= 1 must hold");
-    if (!(o->arrival_detected >= 0 && o->arrival_detected < o->arrival_potential && o->arrival_potential < 1))
-        return err_set(e, E_INVALID, "0 <= ARRIVAL_DETECTED < ARRIVAL_POTENTIAL < 1 must hold");
-    if (!(o->arrival_rate >= 0))
-        return err_set(e, E_INVALID, "ARRIVAL_RATE: not below 0");
-    bool none = o->surge_potential == 0 && o->surge_detected == 0;
-    if (!none && !(o->surge_potential > 1 && (o->surge_detected == 0 || o->surge_potential <= o->surge_detected)))
-        return err_set(e, E_INVALID, "1 < SURGE_POTENTIAL <= SURGE_DETECTED must hold, or 0 for never");
-    return OK;
+    bool fits = o->latency_potential_us > 0 && o->latency_potential_us <= o->latency_detected_us;
+    return fits ? OK : err_set(e, E_INVALID, "0 < potential <= detected must hold");
 }
+
+static rc_t check_errors(const void *opts, struct err *e)
+{
+    const struct operations_options *o = opts;
+    return app_check_shares(o->errors_potential, o->errors_detected, e);
+}
+
+static rc_t check_arrival(const void *opts, struct err *e)
+{
+    const struct operations_options *o = opts;
+    bool fits = o->arrival_detected >= 0 && o->arrival_detected < o->arrival_potential && o->arrival_potential < 1;
+    return fits ? OK : err_set(e, E_INVALID, "0 <= detected < potential < 1 must hold");
+}
+
+static rc_t check_surge(const void *opts, struct err *e)
+{
+    const struct operations_options *o = opts;
+    bool none = o->surge_potential == 0 && o->surge_detected == 0;
+    bool fits = o->surge_potential > 1 && (o->surge_detected == 0 || o->surge_potential <= o->surge_detected);
+    return none || fits ? OK : err_set(e, E_INVALID, "1 < potential <= detected must hold, or 0 for never");
+}
+
+static const struct config_rule rules[] = {{{"LATENCY_POTENTIAL", "LATENCY_DETECTED"}, check_latency, NULL},
+                                           {{"ERRORS_POTENTIAL", "ERRORS_DETECTED"}, check_errors, NULL},
+                                           {{"ARRIVAL_POTENTIAL", "ARRIVAL_DETECTED"}, check_arrival, NULL},
+                                           {{"SURGE_POTENTIAL", "SURGE_DETECTED"}, check_surge, NULL}};
 
 /* Judged when there is enough to judge from; else irrelevant, and the extra data says why. */
 static void answer(struct app_output *out, const char *name, double value, const struct app_thresholds *t,
@@ -227,6 +244,7 @@ const struct app operations_app = {
     .keys = keys,
     .n_keys = sizeof keys / sizeof *keys,
     .opts_size = sizeof(struct operations_options),
-    .check = check_options,
+    .rules = rules,
+    .n_rules = sizeof rules / sizeof *rules,
     .track = track,
 };

@@ -122,19 +122,12 @@ void sink_refused(void *self, const struct pipeline_record *r)
     note_refused(memory_of(s, r->part), key_of(r->part, r->offset));
 }
 
-/* Times against the record's own: the same at a replay, whatever the clock says then. */
 static rc_t check_time(const struct sink *s, const struct pipeline_record *r, const struct inference_event *ev,
                        struct reject *why)
 {
-    const struct stream_options *o = &s->st->options;
     if (r->timestamp_us < TIME_SANE_MIN_US || r->timestamp_us > TIME_SANE_MAX_US)
         return reject_set(why, REJECT_BAD_TIME, "when", 0, "the record's own timestamp is none: check the sender's clock");
-    if (ev->when_us > r->timestamp_us + o->future_us)
-        return reject_set(why, REJECT_FUTURE_TIMESTAMP, "when", 0, "the time lies %lld s after the record's own",
-                          (long long)((ev->when_us - r->timestamp_us) / USEC_PER_SEC));
-    if (ev->when_us < r->timestamp_us - o->max_age_us)
-        return reject_set(why, REJECT_BAD_TIME, "when", 0, "the time is older than EVENT_MAX_AGE");
-    return OK;
+    return stream_check_time(&s->st->options, ev, r->timestamp_us, why);
 }
 
 static void identity(const struct inference_event *ev, uint64_t hash[2])

@@ -11,6 +11,7 @@
 #include "bus/bus.h"
 #include "cache/cache.h"
 #include "db/project.h"
+#include "event/inference.h"
 #include "lake/lake.h"
 #include "pipeline/identity.h"
 #include "pipeline/pipeline.h"
@@ -74,6 +75,8 @@ rc_t projects_load(struct projects *p, struct db *db, const char *system_id, str
 rc_t projects_find(struct projects *p, struct str name, struct project_view *ret, char *topic) MUST_CHECK;
 
 /* trigger.c */
+/* `when` against now: the record's own time in a sink, so that a replay says the same, the request's in the trigger. */
+rc_t stream_check_time(const struct stream_options *o, const struct inference_event *ev, int64_t now_us, struct reject *why);
 void trigger_open(struct stream *st); /* fills in st->form */
 
 /* alone.c: loads the projects while no sink does */

@@ -8,18 +8,23 @@
 #include "shape.h"
 #include "stream.h"
 
+rc_t stream_check_time(const struct stream_options *o, const struct inference_event *ev, int64_t now_us, struct reject *why)
+{
+    if (ev->when_us > now_us + o->future_us)
+        return reject_set(why, REJECT_FUTURE_TIMESTAMP, "when", 0,
+                          "the time lies %lld s after it came, EVENT_FUTURE allows %lld",
+                          (long long)((ev->when_us - now_us) / USEC_PER_SEC), (long long)(o->future_us / USEC_PER_SEC));
+    if (ev->when_us < now_us - o->max_age_us)
+        return reject_set(why, REJECT_BAD_TIME, "when", 0, "the time is older than EVENT_MAX_AGE");
+    return OK;
+}
+
 /* What the sinks will say of it, said at once. */
 static rc_t check_time(const struct form_call *c, const struct inference_event *ev, struct reject *why)
 {
-    const struct stream_options *o = &((const struct stream *)c->self)->options;
-    int64_t now = http_received_us(c->request);
     if (ev->kind == INFERENCE_NOP || ev->kind == INFERENCE_BATCH_COMPLETE || ev->when_us == INFERENCE_NO_TIME)
         return OK;
-    if (ev->when_us > now + o->future_us)
-        return reject_set(why, REJECT_FUTURE_TIMESTAMP, "when", 0, "the time lies in the future");
-    if (ev->when_us < now - o->max_age_us)
-        return reject_set(why, REJECT_BAD_TIME, "when", 0, "the time is older than EVENT_MAX_AGE");
-    return OK;
+    return stream_check_time(&((const struct stream *)c->self)->options, ev, http_received_us(c->request), why);
 }
 
 static struct str random_id(struct arena *a)

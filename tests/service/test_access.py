@@ -285,6 +285,28 @@ def test_others_are_not_let_in_by_accident(binary, tmp_path):
     assert done.returncode == 2 and "ACCESS=tokens" in done.stdout and "ACCESS=open" in done.stdout, done.stdout
 
 
+@pytest.mark.parametrize("binary, more, told", [
+    ("histogram-drift-app", {"DRIFT_POTENTIAL": "0.9", "DRIFT_DETECTED": "0.8", "DRIFT_METRICS": "foo"},
+     ["DRIFT_POTENTIAL, DRIFT_DETECTED: 0 <", "DRIFT_METRICS: 'foo'"]),
+    ("operations-app", {"ERRORS_DETECTED": "2", "SURGE_POTENTIAL": "0.5", "ARRIVAL_RATE": "-1"},
+     ["ERRORS_POTENTIAL, ERRORS_DETECTED: 0 <", "SURGE_POTENTIAL, SURGE_DETECTED: 1 <", "ARRIVAL_RATE: "]),
+    ("controller", {"REFERENCE_AUTO": "100", "LATENESS": "x"}, ["REFERENCE_AUTO, LAKE_DIR: ", "LATENESS: "]),
+    ("modelmon", {"DRIFT_DETECTED": "0.4", "LLM_EMPTY_DETECTED": "2"},
+     ["DRIFT_POTENTIAL, DRIFT_DETECTED: 0 <", "LLM_EMPTY_POTENTIAL, LLM_EMPTY_DETECTED: 0 <"]),
+])
+def test_no_fault_hides_another(binary, more, told, tmp_path):
+    """Options that do not fit each other, those that are wrong by themselves, and who may ask: all at once."""
+    command = [os.path.join(mm.BIN, binary)] + (["run"] if binary == "modelmon" else [])
+    env = {"PATH": os.environ["PATH"], "HTTP_ADDR": "0.0.0.0", "HTTP_PORT": "abc", "DATA_DIR": str(tmp_path / "d"),
+           "DATABASE_URL": f"sqlite:///{tmp_path}/x.db", "KAFKA_BROKERS": f"local:{tmp_path}/log", **more}
+    done = subprocess.run(command, env=env, timeout=20, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 2 and "wrong configuration" in lines[0]
+    for words in ["HTTP_PORT: ", "ACCESS, HTTP_ADDR: others reach 0.0.0.0", *told]:
+        assert sum(line.startswith(words) for line in lines) == 1, done.stdout
+    assert len(lines) == 3 + len(told), done.stdout
+
+
 def test_a_secret_that_is_too_short_is_none():
     done = subprocess.run([os.path.join(mm.BIN, "api")], env={"ACCESS": "tokens", "ACCESS_ADMIN_TOKEN": "short", "DATABASE_URL": "sqlite:////x"},
                           timeout=20, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)

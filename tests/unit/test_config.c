@@ -54,6 +54,12 @@ static const struct config_key other_keys[] = {
 static const struct config_command commands[] = {{"--help", "This."}, {NULL, NULL}};
 static const struct config_default defaults[] = {{"T_NAME", "own"}, {NULL, NULL}};
 
+static rc_t check_fit(const void *opts, struct err *e)
+{
+    const struct opts *o = opts;
+    return o->port == 1 && o->ratio == 1 ? err_set(e, E_INVALID, "both at their ends") : OK;
+}
+
 struct fixture {
     struct opts o;
     struct other other;
@@ -358,6 +364,24 @@ static void a_flag_of_a_command_is_not_in_the_environment(void **state)
     assert_string_equal(f->text.data, "  --t-speed VALUE         How fast. [1]\n");
 }
 
+static void rules_are_judged_with_the_rest(void **state)
+{
+    struct fixture *f = *state;
+    const struct config_rule rules[] = {{{"T_PORT", "T_RATIO"}, check_fit, &f->o}};
+    f->spec.rules = rules;
+    f->spec.rule_count = 1;
+    (void)setenv("T_PORT", "1", 1);
+    (void)setenv("T_RATIO", "1", 1);
+    assert_int_equal(load(f, "--t-age=soon", NULL), E_INVALID);
+    assert_string_equal(f->text.data, "T_AGE: \"soon\" is not a duration such as 250ms, 10s or 5m, from 100ms to 1m\n"
+                                      "T_PORT, T_RATIO: both at their ends\n");
+    buf_clear(&f->text);
+    assert_int_equal(load(f, "--t-port=0", NULL), E_INVALID); /* wrong by itself: whether it fits is not known */
+    assert_null(strstr(f->text.data, "T_RATIO"));
+    buf_clear(&f->text);
+    assert_int_equal(load(f, "--t-port=2", NULL), OK);
+}
+
 int main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -373,6 +397,7 @@ int main(void)
         CASE(only_near_names_are_suggested),
         CASE(help_has_a_short_name),
         CASE(the_reference_comes_from_the_keys),
+        CASE(rules_are_judged_with_the_rest),
         CASE(a_name_in_two_tables_is_one_option),
         CASE(a_flag_of_a_command_is_not_in_the_environment),
     };

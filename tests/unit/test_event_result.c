@@ -277,12 +277,23 @@ static void names_of_numbers(void **state)
     assert_string_equal(result_event_kind_name(RESULT_STATS), "stats");
 }
 
+static void statuses_have_words(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"no verdict", "no drift", "possible drift", "drift detected"};
+    for (int status = -1; status <= 2; status++)
+        assert_string_equal(result_status_words(status), words[status + 1]);
+    assert_string_equal(result_status_words(-7), words[0]); /* a database may hold anything */
+    assert_string_equal(result_status_words(3), words[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(captured_events),  cmocka_unit_test(round_trip),
         cmocka_unit_test(encoded_form),     cmocka_unit_test(taken),
-        cmocka_unit_test(refused),          cmocka_unit_test(extra_data_size),
+        cmocka_unit_test(refused),          cmocka_unit_test(statuses_have_words),
+        cmocka_unit_test(extra_data_size),
         cmocka_unit_test(names_of_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -395,9 +395,22 @@ static void test_current_stats(void **state)
     close_setting(&s);
 }
 
+static void thresholds_have_one_rule(void **state)
+{
+    (void)state;
+    struct err e = {{0}};
+    assert_int_equal(drift_check_thresholds(0.5, 0.7, &e), OK);
+    assert_int_equal(drift_check_thresholds(0.5, 1, &e), OK); /* a drift of 1 is reached */
+    const double wrong[][2] = {{0, 0.5}, {0.5, 0.5}, {0.7, 0.5}, {0.5, 1.01}, {NAN, 0.5}, {0.5, NAN}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_int_equal(drift_check_thresholds(wrong[i][0], wrong[i][1], &e), E_INVALID);
+    assert_non_null(strstr(e.text, "0 < potential < detected <= 1"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(thresholds_have_one_rule),
         cmocka_unit_test(test_identical_rows),
         cmocka_unit_test(test_labels_are_apart_in_closed_mode_alone),
         cmocka_unit_test(test_outcomes),
