@@ -403,11 +403,10 @@ static rc_t check(const void *self, const struct http_options *http, struct err 
     const struct access *a = self;
     if (a->options.mode != MODE_AUTO || is_loopback(http->addr))
         return OK;
-    return err_set(
-        e, E_INVALID,
-        "others reach %s: ACCESS=tokens asks them for a token (ACCESS_ADMIN_TOKEN_FILE has the "
-        "first one), ACCESS=open lets them all in",
-        http->addr);
+    return err_set(e, E_INVALID,
+                   "others reach %s: ACCESS=tokens asks them for a token (ACCESS_ADMIN_TOKEN_FILE has the "
+                   "first one), ACCESS=open lets them all in",
+                   http->addr);
 }
 
 static rc_t open_guard(void *self, struct health *health, struct err *e)

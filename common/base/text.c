@@ -140,3 +140,41 @@ void text_add_html(struct buf *b, struct str s)
         }
     }
 }
+
+/* The next byte of the normal form. */
+static bool next_norm(struct str *rest, char *ret)
+{
+    while (rest->n && (*rest->p == '(' || *rest->p == ')'))
+        *rest = (struct str){rest->p + 1, rest->n - 1};
+    if (rest->n == 0)
+        return false;
+    *ret = *rest->p == ' ' ? '_' : *rest->p;
+    *rest = (struct str){rest->p + 1, rest->n - 1};
+    return true;
+}
+
+size_t text_norm_name(char *out, struct str s)
+{
+    size_t n = 0;
+    for (char c; next_norm(&s, &c);)
+        out[n++] = c;
+    return n;
+}
+
+bool text_is_norm_name(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] == ' ' || s.p[i] == '(' || s.p[i] == ')')
+            return false;
+    return true;
+}
+
+bool text_same_norm_name(struct str a, struct str b)
+{
+    char x = 0, y = 0;
+    for (;;) {
+        bool more = next_norm(&a, &x), too = next_norm(&b, &y);
+        if (!more || !too || x != y)
+            return !more && !too;
+    }
+}

@@ -64,9 +64,9 @@ struct config_table {
 
 /* Two options that must fit each other. It is not judged while one of them is at fault by itself. */
 struct config_rule {
-    const char *names[2];                            /* as in the rows' env; told before the words */
+    const char *names[2];                             /* as in the rows' env; told before the words */
     rc_t (*check)(const void *target, struct err *e); /* E_INVALID with words that say what must hold */
-    const void *target;                              /* the struct that the two are bound in */
+    const void *target;                               /* the struct that the two are bound in */
 };
 
 struct config_default { /* another default than the row's, for one program */

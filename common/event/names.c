@@ -184,52 +184,6 @@ rc_t fqn_parse(struct str s, struct fqn *ret, struct err *e)
     return OK;
 }
 
-/* --- features */
-
-/* The length of the white space at p as Python's \s sees it, or 0. */
-static size_t space_at(const char *p, const char *end)
-{
-    unsigned char c = (unsigned char)*p;
-    if ((c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20))
-        return 1;
-    size_t left = (size_t)(end - p);
-    static const char *const wide[] = {
-        "\xC2\x85",     "\xC2\xA0",     "\xE1\x9A\x80", "\xE2\x80\x80", "\xE2\x80\x81", "\xE2\x80\x82", "\xE2\x80\x83",
-        "\xE2\x80\x84", "\xE2\x80\x85", "\xE2\x80\x86", "\xE2\x80\x87", "\xE2\x80\x88", "\xE2\x80\x89", "\xE2\x80\x8A",
-        "\xE2\x80\xA8", "\xE2\x80\xA9", "\xE2\x80\xAF", "\xE2\x81\x9F", "\xE3\x80\x80",
-    };
-    if (c != 0xC2 && c != 0xE1 && c != 0xE2 && c != 0xE3)
-        return 0;
-    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++) {
-        size_t n = strlen(wide[i]);
-        if (left >= n && memcmp(p, wide[i], n) == 0)
-            return n;
-    }
-    return 0;
-}
-
-bool name_feature_is_normal(struct str s)
-{
-    for (const char *p = s.p, *end = s.p + s.n; p < end; p++)
-        if (*p == '(' || *p == ')' || space_at(p, end))
-            return false;
-    return true;
-}
-
-size_t name_normalise_feature(char *out, struct str s)
-{
-    size_t n = 0;
-    for (const char *p = s.p, *end = s.p + s.n; p < end;) {
-        size_t space = space_at(p, end);
-        if (space)
-            out[n++] = '_';
-        else if (*p != '(' && *p != ')')
-            out[n++] = *p;
-        p += space ? space : 1;
-    }
-    return n;
-}
-
 /* --- endpoint identity */
 
 /* Takes what stands behind the last `mark` off the end of s. */

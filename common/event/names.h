@@ -38,10 +38,6 @@ struct fqn {
 };
 rc_t fqn_parse(struct str s, struct fqn *ret, struct err *e) MUST_CHECK; /* of a metric name; borrows */
 
-/* MLRun's normal form of a feature name: parentheses removed, white space to '_'. out holds at least s.n bytes; returns the length. */
-size_t name_normalise_feature(char *out, struct str s);
-bool name_feature_is_normal(struct str s);
-
 /* `[project/]function[:tag][@hash]`; absent parts have n = 0. Borrows. */
 struct function_uri {
     struct str project, function, tag, hash_key;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 
 #define CELLS_KEPT 65536
 
@@ -63,10 +64,10 @@ static void normalise_names(struct rows *rows, struct arena *a)
 {
     for (size_t i = 0; i < rows->n_names; i++) {
         struct str *name = &rows->names[i];
-        if (name_feature_is_normal(*name))
+        if (text_is_norm_name(*name))
             continue;
         char *copy = arena_alloc(a, name->n + 1);
-        *name = (struct str){copy, name_normalise_feature(copy, *name)};
+        *name = (struct str){copy, text_norm_name(copy, *name)};
     }
 }
 

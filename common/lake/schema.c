@@ -4,6 +4,7 @@
 #include <strings.h>
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "event/names.h"
 #include "json/doc.h"
 #include "lake/lake_duck.h"
@@ -59,7 +60,7 @@ bool lake_is_reserved(struct str name)
 size_t column_name(char *out, struct str name)
 {
     static const char prefix[] = "feature_";
-    size_t n = name_normalise_feature(out, name);
+    size_t n = text_norm_name(out, name);
     if (lake_is_reserved((struct str){out, n})) {
         memmove(out + sizeof prefix - 1, out, n);
         memcpy(out, prefix, sizeof prefix - 1);

@@ -244,6 +244,17 @@ size_t lake_table_find(const struct lake_table *t, const char *name)
 }
 
 /* ---- reading ---- */
+size_t lake_table_count(const struct lake_table *t)
+{
+    CLEANUP(buf_done) struct buf sql = {0};
+    duckdb_result res;
+    buf_addz(&sql, "SELECT count(*) FROM ");
+    add_source(t, &sql);
+    size_t rows = duckdb_query(t->duck.con, sql.data, &res) == DuckDBError ? 0 : (size_t)duckdb_value_int64(&res, 0, 0);
+    duckdb_destroy_result(&res);
+    return rows;
+}
+
 static void make_query(const struct lake_table *t, struct buf *sql)
 {
     buf_addz(sql, "SELECT ");

@@ -21,6 +21,7 @@ void lake_table_free(struct lake_table *t); /* NULL is fine */
 bool lake_table_is_csv(const struct lake_table *t);
 size_t lake_table_columns(const struct lake_table *t, const struct lake_table_column **ret); /* the table's */
 size_t lake_table_find(const struct lake_table *t, const char *name); /* the number of columns: not there */
+size_t lake_table_count(const struct lake_table *t); /* rows, for a progress bar: a CSV is read for it; 0: cannot be known */
 /* All rows, all columns, batch by batch; when_us of a batch is NULL. What fn fails with ends it and is answered. A value deep
  * in a CSV may turn a number column into text: E_AGAIN, the columns have changed, begin anew. */
 rc_t lake_table_read(struct lake_table *t, lake_batch_fn *fn, void *arg, struct err *e) MUST_CHECK;

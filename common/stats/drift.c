@@ -45,9 +45,9 @@ bool drift_outcome_lost(enum drift_outcome o)
 
 rc_t drift_check_thresholds(double potential, double detected, struct err *e)
 {
-    if (potential > 0 && potential < detected && detected <= 1)
+    if (potential > 0 && potential < detected && detected < 1)
         return OK;
-    return err_set(e, E_INVALID, "0 < potential < detected <= 1 must hold, they are %g and %g", potential, detected);
+    return err_set(e, E_INVALID, "0 < potential < detected < 1 must hold, they are %g and %g", potential, detected);
 }
 
 struct drift_options drift_options_default(enum drift_edges edges)

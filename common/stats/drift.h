@@ -45,7 +45,7 @@ struct drift_options {
     double potential, detected; /* as drift_check_thresholds says */
     uint64_t min_samples;       /* rows; fewer: status irrelevant, "insufficient_samples". 0 and 1: no minimum */
 };
-/* 0 < potential < detected <= 1; else E_INVALID. */
+/* 0 < potential < detected < 1, as MLRun wants it; else E_INVALID. */
 rc_t drift_check_thresholds(double potential, double detected, struct err *e);
 /* potential 0.5, detected 0.7; min_samples 30 for closed (20 bins: below it identical distributions
  * measure as drifted), 1 for mlrun, which has no minimum. */

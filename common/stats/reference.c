@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 #include "stats/reference_parts.h"
 
 struct reference *reference_new(void)
@@ -92,35 +93,6 @@ unsigned long_class(size_t n_bytes)
     return c;
 }
 
-size_t feature_name_norm(struct str name, char *out)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < name.n; i++) {
-        char c = name.p[i];
-        if (c != '(' && c != ')')
-            out[n++] = c == ' ' ? '_' : c;
-    }
-    out[n] = '\0';
-    return n;
-}
-
-/* Compares normal forms without building them. */
-static bool norm_eq(struct str a, struct str b)
-{
-    size_t i = 0, k = 0;
-    for (;;) {
-        while (i < a.n && (a.p[i] == '(' || a.p[i] == ')'))
-            i++;
-        while (k < b.n && (b.p[k] == '(' || b.p[k] == ')'))
-            k++;
-        if (i == a.n || k == b.n)
-            return i == a.n && k == b.n;
-        char x = a.p[i++], y = b.p[k++];
-        if ((x == ' ' ? '_' : x) != (y == ' ' ? '_' : y))
-            return false;
-    }
-}
-
 static size_t exact_index(const struct reference *r, struct str name)
 {
     size_t i = 0;
@@ -135,7 +107,7 @@ size_t reference_index(const struct reference *r, struct str name)
     if (i < r->n)
         return i;
     for (i = 0; i < r->n; i++)
-        if (norm_eq(r->features[i].name, name))
+        if (text_same_norm_name(r->features[i].name, name))
             break;
     return i;
 }

@@ -108,11 +108,9 @@ void reference_trim(struct reference *r);
 
 size_t reference_bytes(const struct reference *r); /* of memory */
 
-/* By exact name, else by equal normal form (MLRun's: blanks become _, parentheses go). NULL: not there. */
+/* By exact name, else by equal normal form (text_norm_name). NULL: not there. */
 const struct feature_ref *reference_find(const struct reference *r, struct str name);
 size_t reference_index(const struct reference *r, struct str name); /* r->n: not there */
-/* MLRun's normal form of a feature name, terminated, in out (at least name.n + 1 bytes). Returns its length. */
-size_t feature_name_norm(struct str name, char *out);
 
 /* For makers of references other than those above: sets uniform and inv_width from the edges, which must be as said. */
 void feature_ref_finish(struct feature_ref *f);

@@ -73,7 +73,7 @@ static const struct config_key keys[] = {
      .def = "0.7",
      .type = CONFIG_F64,
      .offset = AT(detected),
-     .help = "From here on it is detected; 0 < DRIFT_POTENTIAL < DRIFT_DETECTED <= 1."},
+     .help = "From here on it is detected; 0 < DRIFT_POTENTIAL < DRIFT_DETECTED < 1."},
     {.env = "MIN_SAMPLES",
      .def = "-1",
      .type = CONFIG_I64,

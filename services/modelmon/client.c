@@ -95,36 +95,48 @@ struct str client_text(const struct json *j, const char *key)
     return json_opt_str(j, key, &s, &ignored) == OK && s.p ? s : STR("");
 }
 
-rc_t client_endpoint(const struct client *api, const char *operand, struct client_endpoint *ret, struct err *e)
+/* The records of a project that a filter leaves. */
+static rc_t list_some(const struct client *api, struct str project, const char *filter, struct str value,
+                      struct json **ret, struct err *e)
 {
     CLEANUP(buf_done) struct buf path = {0};
+    buf_addz(&path, "/api/v1/projects/");
+    client_add_encoded(&path, project);
+    buf_addf(&path, "/model-endpoints?limit=2&%s=", filter);
+    client_add_encoded(&path, value);
+    return client_call(api, "GET", path.data, (struct str){0}, 0, ret, e);
+}
+
+rc_t client_endpoint(const struct client *api, const char *operand, struct client_endpoint *ret, struct err *e)
+{
     struct client_endpoint c = {0};
     const char *slash = strchr(operand, '/');
     if (slash == NULL || slash == operand || slash[1] == '\0')
         return err_set(e, E_INVALID, "%s: PROJECT/ENDPOINT is wanted, by name or uid", operand);
     struct str asked = str_of(slash + 1);
     c.project = (struct str){operand, (size_t)(slash - operand)};
-    buf_addz(&path, "/api/v1/projects/");
-    client_add_encoded(&path, c.project);
-    buf_addz(&path, "/model-endpoints");
-    rc_t rc = client_call(api, "GET", path.data, (struct str){0}, 0, &c.list, e);
+    rc_t rc = list_some(api, c.project, "uid", asked, &c.list, e);
+    if (rc == OK && json_len(json_get(c.list, "endpoints")) == 0) { /* then it is a name: an archived record has it too */
+        json_free(c.list);
+        c.list = NULL;
+        rc = list_some(api, c.project, "latest-only=true&name", asked, &c.list, e);
+    }
     if (rc)
         return rc;
-    for (const struct json *m = json_first(json_get(c.list, "endpoints")); m && !c.record; m = json_next(m)) {
-        const struct json *meta = json_get(m, "metadata");
-        if (!str_eq(client_text(meta, "uid"), asked) && !str_eq(client_text(meta, "name"), asked))
-            continue;
-        c.record = m;
-        c.uid = client_text(meta, "uid");
-        c.name = client_text(meta, "name");
+    const struct json *found = json_get(c.list, "endpoints");
+    if (json_len(found) == 1) {
+        c.record = json_first(found);
+        c.uid = client_text(json_get(c.record, "metadata"), "uid");
+        c.name = client_text(json_get(c.record, "metadata"), "name");
+        *ret = c;
+        return OK;
     }
-    if (c.record == NULL) {
-        json_free(c.list);
-        return err_set(e, E_NOTFOUND, "no endpoint %.*s in project %.*s: `modelmon endpoints %.*s` lists them",
+    rc = json_len(found)
+             ? err_set(e, E_INVALID, "several functions have an endpoint %.*s: give its uid", STR_FMT(asked))
+             : err_set(e, E_NOTFOUND, "no endpoint %.*s in project %.*s: `modelmon endpoints %.*s` lists them",
                        STR_FMT(asked), STR_FMT(c.project), STR_FMT(c.project));
-    }
-    *ret = c;
-    return OK;
+    json_free(c.list);
+    return rc;
 }
 
 void client_endpoint_done(struct client_endpoint *c)

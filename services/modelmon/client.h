@@ -43,7 +43,7 @@ struct client_endpoint {
     const struct json *record;
     struct str project, uid, name;
 };
-/* "PROJECT/NAME" or "PROJECT/UID". */
+/* "PROJECT/UID" or "PROJECT/NAME": the newest of that name. E_INVALID: several functions have one. */
 rc_t client_endpoint(const struct client *api, const char *operand, struct client_endpoint *ret, struct err *e) MUST_CHECK;
 void client_endpoint_done(struct client_endpoint *c);
 int client_fail(const char *verb, const struct err *e); /* on stderr; TOOL_FAILED */

@@ -1,4 +1,5 @@
 /* modelmon endpoints: the records of a project in a table. */
+#include <inttypes.h>
 #include "client.h"
 #include "term.h"
 
@@ -21,25 +22,42 @@ static void add_row(const struct json *record, struct buf *out)
     buf_addc(out, '\n');
 }
 
+/* A page of the list; *inout_after: behind which record, then behind which the next page begins, -1: there is none. */
+static rc_t add_page(const struct client *api, const char *project, int64_t *inout_after, struct buf *out, struct err *e)
+{
+    CLEANUP(buf_done) struct buf path = {0};
+    CLEANUP(json_freep) struct json *answer = NULL;
+    int64_t next = -1;
+    buf_addz(&path, "/api/v1/projects/");
+    client_add_encoded(&path, str_of(project));
+    buf_addf(&path, "/model-endpoints?after=%" PRId64, *inout_after);
+    rc_t rc = client_call(api, "GET", path.data, (struct str){0}, 0, &answer, e);
+    if (rc == OK)
+        rc = json_opt_i64(answer, "after", &next, e);
+    if (rc)
+        return rc;
+    for (const struct json *m = json_first(json_get(answer, "endpoints")); m; m = json_next(m))
+        add_row(m, out);
+    *inout_after = next > *inout_after ? next : -1;
+    return OK;
+}
+
 static int run(const void *opts, char *const *operands, size_t n)
 {
     const struct endpoints_options *o = opts;
-    CLEANUP(buf_done) struct buf path = {0};
-    CLEANUP(json_freep) struct json *answer = NULL;
     struct buf out = {0};
     struct err e = {{0}};
     (void)n; /* it is one */
-    buf_addz(&path, "/api/v1/projects/");
-    client_add_encoded(&path, str_of(operands[0]));
-    buf_addz(&path, "/model-endpoints");
-    if (client_call(&o->api, "GET", path.data, (struct str){0}, 0, &answer, &e) != OK)
-        return client_fail("endpoints", &e);
     term_add_cell(&out, STR("endpoint"), 24);
     term_add_cell(&out, STR("uid"), 32);
     term_add_cell(&out, STR("last request"), 32);
     buf_addz(&out, "state\n");
-    for (const struct json *m = json_first(json_get(answer, "endpoints")); m; m = json_next(m))
-        add_row(m, &out);
+    for (int64_t after = 0; after >= 0;) {
+        if (add_page(&o->api, operands[0], &after, &out, &e) == OK)
+            continue;
+        buf_done(&out);
+        return client_fail("endpoints", &e);
+    }
     return term_put(&out);
 }
 

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include "base/clock.h"
 #include "base/mem.h"
@@ -59,7 +60,8 @@ static const struct config_key keys[] = {
 struct replay {
     const struct replay_options *o;
     struct buf batch;
-    size_t in_batch, sent, total; /* total 0: not known */
+    size_t in_batch, sent;
+    size_t at, total; /* how far in the file: bytes of lines, or rows; total 0: not known */
     int64_t accepted, rejected;
     struct err first_reject;
     char *api, *path; /* HTTP */
@@ -151,7 +153,7 @@ static rc_t flush(struct replay *r, struct err *e)
     r->sent += r->in_batch;
     r->in_batch = 0;
     buf_clear(&r->batch);
-    term_progress(&r->progress, r->total ? (double)r->sent / (double)r->total : 0, r->sent);
+    term_progress(&r->progress, r->total ? (double)r->at / (double)r->total : 0, r->sent);
     return rc;
 }
 
@@ -175,9 +177,13 @@ static rc_t replay_lines(struct replay *r, FILE *f, const char *path, struct err
 {
     char *line = NULL;
     size_t cap = 0, number = 0;
+    struct stat st;
     rc_t rc = OK;
+    if (fstat(fileno(f), &st) == 0)
+        r->total = (size_t)st.st_size;
     for (ssize_t n; rc == OK && (n = getline(&line, &cap, f)) > 0;) {
         number++;
+        r->at += (size_t)n;
         while (n > 0 && strchr("\r\n \t", line[n - 1]))
             n--;
         if (n == 0)
@@ -277,6 +283,7 @@ static rc_t take_batch(void *arg, const struct lake_batch *b, struct err *e)
     struct replay *r = arg;
     rc_t rc = OK;
     for (size_t i = 0; rc == OK && i < b->n_rows; i++) {
+        r->at++;
         rc = add_row(r, b, i, e);
         rc = rc ? rc : added(r, e);
     }
@@ -302,6 +309,7 @@ static rc_t replay_rows(struct replay *r, const char *path, struct err *e)
         rc = err_set(e, E_INVALID, "%s: --when: there is no column %s beside the outputs", path, r->o->when);
     else if (found != r->n_outputs || found == 0 || found + (r->when < n) == n)
         rc = err_set(e, E_INVALID, "%s: --outputs must name some of its columns, and leave some that are inputs", path);
+    r->total = rc == OK && r->progress.on ? lake_table_count(t) : 0;
     if (rc == OK)
         rc = lake_table_read(t, take_batch, r, e);
     lake_table_free(t);

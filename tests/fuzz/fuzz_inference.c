@@ -2,6 +2,7 @@
  * write and take again as the same table. */
 #include <string.h>
 
+#include "base/text.h"
 #include "event/inference.h"
 #include "fuzz.h"
 
@@ -23,7 +24,7 @@ static void same_table(const struct value *a, const struct value *b, size_t n)
 static void check_names(const struct str *names, size_t n)
 {
     for (size_t i = 0; names && i < n; i++)
-        MUST(name_feature_is_normal(names[i]));
+        MUST(text_is_norm_name(names[i]));
 }
 
 static void check_event(const struct inference_event *ev)

@@ -145,6 +145,27 @@ static void utf8_is_judged(void **state)
             fail_msg("bad[%zu] taken", i);
 }
 
+static void names_have_a_normal_form(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *in, *want; /* want: what MLRun's norm_column_name says */
+    } rows[] = {
+        {"x y", "x_y"},     {"sepal length (cm)", "sepal_length_cm"},     {"a\tb\nc", "a\tb\nc"}, {"()", ""},
+        {"plain", "plain"}, {"\xC3\xA9 \xC2\xA0z", "\xC3\xA9_\xC2\xA0z"}, {"a  (b) ", "a__b_"},   {"", ""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char out[64];
+        struct str in = str_of(rows[i].in), want = str_of(rows[i].want);
+        assert_true(str_eq((struct str){out, text_norm_name(out, in)}, want));
+        assert_int_equal(text_is_norm_name(in), str_eq(in, want));
+        assert_true(text_same_norm_name(in, want) && text_same_norm_name(want, in));
+        assert_false(text_same_norm_name(in, STR("another")));
+    }
+    assert_false(text_same_norm_name(STR("a\tb"), STR("a_b")));
+    assert_false(text_same_norm_name(STR("ab"), STR("a")));
+}
+
 static void digests_are_the_standards(void **state)
 {
     (void)state;
@@ -182,6 +203,7 @@ int main(void)
         cmocka_unit_test(arenas_are_aligned_zeroed_and_reused),
         cmocka_unit_test(text_is_escaped),
         cmocka_unit_test(utf8_is_judged),
+        cmocka_unit_test(names_have_a_normal_form),
         cmocka_unit_test(digests_are_the_standards),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

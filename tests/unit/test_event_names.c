@@ -77,33 +77,6 @@ static void full_names(void **state)
         assert_int_equal(fqn_parse(str_of(bad[i]), &f, &e), E_INVALID);
 }
 
-static void feature_names(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *in, *want;
-    } rows[] = {
-        {"x y", "x_y"},
-        {"sepal length (cm)", "sepal_length_cm"},
-        {"a\tb\nc", "a_b_c"},
-        {"()", ""},
-        {"plain", "plain"},
-        {"\xC3\xA9 \xC2\xA0z", "\xC3\xA9__z"},
-        {"a\xE3\x80\x80"
-         "b",
-         "a_b"},
-        {"\xE2\x82\xAC", "\xE2\x82\xAC"},
-        {"", ""},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        char out[64];
-        struct str in = str_of(rows[i].in);
-        size_t n = name_normalise_feature(out, in);
-        assert_true(str_eqz((struct str){out, n}, rows[i].want));
-        assert_int_equal(name_feature_is_normal(in), strcmp(rows[i].in, rows[i].want) == 0);
-    }
-}
-
 static void function_uris(void **state)
 {
     (void)state;
@@ -171,7 +144,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(valid_names),   cmocka_unit_test(topics),        cmocka_unit_test(full_names),
-        cmocka_unit_test(feature_names), cmocka_unit_test(function_uris), cmocka_unit_test(legacy_uids),
+        cmocka_unit_test(function_uris), cmocka_unit_test(legacy_uids),
         cmocka_unit_test(reject_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -290,11 +290,9 @@ static void statuses_have_words(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(captured_events),  cmocka_unit_test(round_trip),
-        cmocka_unit_test(encoded_form),     cmocka_unit_test(taken),
-        cmocka_unit_test(refused),          cmocka_unit_test(statuses_have_words),
-        cmocka_unit_test(extra_data_size),
-        cmocka_unit_test(names_of_numbers),
+        cmocka_unit_test(captured_events), cmocka_unit_test(round_trip),       cmocka_unit_test(encoded_form),
+        cmocka_unit_test(taken),           cmocka_unit_test(refused),          cmocka_unit_test(statuses_have_words),
+        cmocka_unit_test(extra_data_size), cmocka_unit_test(names_of_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -400,11 +400,10 @@ static void thresholds_have_one_rule(void **state)
     (void)state;
     struct err e = {{0}};
     assert_int_equal(drift_check_thresholds(0.5, 0.7, &e), OK);
-    assert_int_equal(drift_check_thresholds(0.5, 1, &e), OK); /* a drift of 1 is reached */
-    const double wrong[][2] = {{0, 0.5}, {0.5, 0.5}, {0.7, 0.5}, {0.5, 1.01}, {NAN, 0.5}, {0.5, NAN}};
+    const double wrong[][2] = {{0, 0.5}, {0.5, 0.5}, {0.7, 0.5}, {0.5, 1}, {NAN, 0.5}, {0.5, NAN}};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         assert_int_equal(drift_check_thresholds(wrong[i][0], wrong[i][1], &e), E_INVALID);
-    assert_non_null(strstr(e.text, "0 < potential < detected <= 1"));
+    assert_non_null(strstr(e.text, "0 < potential < detected < 1"));
 }
 
 int main(void)

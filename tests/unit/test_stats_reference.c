@@ -12,6 +12,7 @@
 
 #include "base/mem.h"
 #include "json/doc.h"
+#include "base/text.h"
 #include "stats/reference.h"
 #include "stats/slot.h"
 
@@ -253,10 +254,7 @@ static void test_names(void **state)
     (void)state;
     struct reference *r = reference_new();
     struct err e;
-    char out[32];
     double x = 1;
-    assert_int_equal(feature_name_norm(STR("sepal length (cm)"), out), 15);
-    assert_string_equal(out, "sepal_length_cm");
     assert_int_equal(reference_add_f64(r, STR("sepal length (cm)"), false, &x, 1, &e), OK);
     assert_int_equal(reference_add_f64(r, STR("sepal_length_cm"), false, &x, 1, &e), OK);
     assert_int_equal(reference_add_f64(r, STR("sepal_length_cm"), false, &x, 1, &e), E_INVALID);
@@ -268,6 +266,29 @@ static void test_names(void **state)
     assert_int_equal(reference_index(r, STR("sepal_length_cm_")), 2);
     assert_null(reference_find(r, STR("petal")));
     reference_free(r);
+}
+
+/* An event's name is found by its normal form, whatever stands in it. */
+static void test_names_of_events(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"a b",
+                                        "a (b)",
+                                        "a\tb",
+                                        "a\nb",
+                                        "a\xC2\xA0"
+                                        "b",
+                                        "(a)",
+                                        "\xE2\x82\xAC 1"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct reference *r = reference_new();
+        struct err e;
+        char out[16];
+        double x = 1;
+        assert_int_equal(reference_add_f64(r, str_of(names[i]), false, &x, 1, &e), OK);
+        assert_int_equal(reference_index(r, (struct str){out, text_norm_name(out, str_of(names[i]))}), 0);
+        reference_free(r);
+    }
 }
 
 /* 64 categories by frequency, the rest is other; long texts are in no output. */
@@ -357,6 +378,7 @@ int main(void)
         cmocka_unit_test(test_what_is_refused),
         cmocka_unit_test(test_too_many_bins),
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_names_of_events),
         cmocka_unit_test(test_categories_are_bounded_and_private),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
