@@ -43,14 +43,14 @@ const struct app_item *harness_find(const struct harness_answer *a, const char *
 void harness_done(struct harness_answer *a);                                           /* {0} is fine */
 
 /* ---- harness_csv.c ---- */
-/* A CSV with a header (RFC 4180; a BOM is skipped). Columns named in labels are the model's outputs; `latency` (µs), `metrics`
- * (JSON) and `error` (any text: a failed request) are what the lake's columns of these names are. An empty field is missing;
- * a column is numbers where each field is one. Everything the case points to is in mem. */
+/* A CSV or Parquet file, as lake/table.h reads it. Columns named in labels are the model's outputs; `latency` (µs), `metrics` (JSON)
+ * and `error` (true, or any text: a failed request) are what the lake's columns of these names are. Everything the case points
+ * to is in mem. */
 struct harness_csv {
     struct arena mem;
     struct harness_case rows;
 };
-/* E_INVALID, E_LIMIT with the line; E_NOTFOUND: no such file. */
+/* E_INVALID, E_LIMIT with the file, and the line where it is one; E_NOTFOUND: no such file. */
 rc_t harness_read_csv(const char *path, struct str labels, struct harness_csv *ret, struct err *e) MUST_CHECK;
 void harness_csv_done(struct harness_csv *c);
 /* The reference that these rows make. */

@@ -1,98 +1,15 @@
-/* CSV files for the harness, and the --try of every app. */
-#include <errno.h>
+/* Files for the harness, and the --try of every app. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "app/harness.h"
 #include "base/mem.h"
-#include "base/num.h"
+#include "lake/table.h"
 
-#define CSV_BYTES_MAX (256u << 20)
-#define CSV_COLUMNS_MAX 4096u
+#define VALUES_BYTES_MAX (256u << 20)
 #define OPTIONS_MAX 256
 
 enum role { ROLE_FEATURE, ROLE_LABEL, ROLE_LATENCY, ROLE_METRICS, ROLE_ERROR };
-
-struct csv {
-    struct str text; /* what is left of it */
-    size_t line;
-    struct arena *mem;
-};
-
-/* ---- the text ---- */
-static rc_t read_whole(const char *path, struct buf *ret, struct err *e)
-{
-    FILE *f = fopen(path, "rbe");
-    if (!f)
-        return err_set(e, errno == ENOENT ? E_NOTFOUND : E_INVALID, "%s", strerror(errno));
-    char piece[65536];
-    for (size_t n; (n = fread(piece, 1, sizeof piece, f)) > 0 && ret->len <= CSV_BYTES_MAX;)
-        buf_add(ret, piece, n);
-    bool bad = ferror(f);
-    (void)fclose(f); /* it was only read */
-    if (bad)
-        return err_set(e, E_INVALID, "cannot be read");
-    if (ret->len > CSV_BYTES_MAX)
-        return err_set(e, E_LIMIT, "larger than %u MiB: the harness is for samples", CSV_BYTES_MAX >> 20);
-    return OK;
-}
-
-/* A quoted field, from behind its first quote. */
-static rc_t quoted(struct csv *c, struct str *ret, struct err *e)
-{
-    size_t n = 0, i = 0, began = c->line, end = 0;
-    while (end < c->text.n && (c->text.p[end] != '"' || (end + 1 < c->text.n && c->text.p[end + 1] == '"')))
-        end += c->text.p[end] == '"' ? 2 : 1;
-    char *to = arena_alloc(c->mem, end + 1);
-    for (; i < c->text.n; i++) {
-        if (c->text.p[i] == '"' && (i + 1 == c->text.n || c->text.p[i + 1] != '"'))
-            break;
-        i += c->text.p[i] == '"';
-        c->line += c->text.p[i] == '\n';
-        to[n++] = c->text.p[i];
-    }
-    if (i == c->text.n)
-        return err_set(e, E_INVALID, "line %zu: a quote that does not end", began);
-    *ret = (struct str){to, n};
-    c->text = (struct str){c->text.p + i + 1, c->text.n - i - 1};
-    return OK;
-}
-
-static rc_t field(struct csv *c, struct str *ret, struct err *e)
-{
-    if (c->text.n && c->text.p[0] == '"') {
-        c->text = (struct str){c->text.p + 1, c->text.n - 1};
-        return quoted(c, ret, e);
-    }
-    size_t n = 0;
-    while (n < c->text.n && c->text.p[n] != ',' && c->text.p[n] != '\n' && c->text.p[n] != '\r')
-        n++;
-    *ret = (struct str){c->text.p, n};
-    c->text = (struct str){c->text.p + n, c->text.n - n};
-    return OK;
-}
-
-/* One record into fields[max]; *ret_n of them. */
-static rc_t record(struct csv *c, struct str *fields, size_t max, size_t *ret_n, struct err *e)
-{
-    size_t line = ++c->line, n = 0;
-    for (bool more = true; more;) {
-        if (n == max)
-            return err_set(e, E_INVALID, "line %zu: more fields than columns (%zu)", line, max);
-        rc_t rc = field(c, &fields[n++], e);
-        if (rc)
-            return rc;
-        more = c->text.n && c->text.p[0] == ',';
-        if (!more && c->text.n && c->text.p[0] == '\r')
-            c->text = (struct str){c->text.p + 1, c->text.n - 1};
-        if (!more && c->text.n && c->text.p[0] != '\n')
-            return err_set(e, E_INVALID, "line %zu: text behind a quoted field", line);
-        if (c->text.n)
-            c->text = (struct str){c->text.p + 1, c->text.n - 1};
-    }
-    *ret_n = n;
-    return OK;
-}
 
 /* ---- columns ---- */
 static bool is_in(struct str list, struct str name)
@@ -107,15 +24,17 @@ static bool is_in(struct str list, struct str name)
     return false;
 }
 
-static rc_t check_labels(struct str labels, const struct str *head, size_t width, struct err *e)
+static rc_t check_labels(struct str labels, const struct lake_table *t, struct err *e)
 {
+    const struct lake_table_column *columns;
+    size_t n = lake_table_columns(t, &columns);
     for (size_t at = 0; at < labels.n;) {
         const char *comma = memchr(labels.p + at, ',', labels.n - at);
         struct str name = {labels.p + at, (comma ? (size_t)(comma - labels.p) : labels.n) - at};
         size_t i = 0;
-        while (i < width && !str_eq(head[i], name))
+        while (i < n && !str_eqz(name, columns[i].name))
             i++;
-        if (name.n && i == width)
+        if (name.n && i == n)
             return err_set(e, E_INVALID, "there is no column %.*s", STR_FMT(name));
         at += name.n + 1;
     }
@@ -132,129 +51,147 @@ static enum role role_of(struct str name, struct str labels)
                                       : ROLE_FEATURE;
 }
 
-struct table {
-    struct str *head, *cells; /* width a row */
-    size_t width, n, cap;
+/* ---- rows ---- */
+/* Rows without an error, features first; what is neither feature nor label in arrays of its own. */
+struct filling {
+    struct harness_csv *to;
+    const enum role *roles;
+    size_t *places; /* of a feature or label in its row */
+    struct stat_value *values;
+    double *latency;
+    struct str *metrics;
+    size_t cap, bytes;
 };
 
-static rc_t read_table(struct csv *c, struct table *t, struct err *e)
+static void name_columns(const struct lake_table *t, struct str labels, struct filling *f)
 {
-    t->head = arena_array(c->mem, CSV_COLUMNS_MAX, sizeof *t->head);
-    rc_t rc = record(c, t->head, CSV_COLUMNS_MAX, &t->width, e);
-    for (size_t i = 0; !rc && i < t->width; i++)
-        for (size_t j = 0; j <= i; j++)
-            if (t->head[i].n == 0 || (j < i && str_eq(t->head[i], t->head[j])))
-                return err_set(e, E_INVALID, "the header's column %zu has no name of its own", i + 1);
-    while (!rc && c->text.n) {
-        size_t n = 0;
-        if (t->n == t->cap) {
-            t->cap = t->cap ? t->cap * 2 : 1024;
-            t->cells = mem_grow(t->cells, t->cap * t->width, sizeof *t->cells);
-        }
-        rc = record(c, t->cells + t->n * t->width, t->width, &n, e);
-        if (!rc && n == 1 && t->cells[t->n * t->width].n == 0 && t->width > 1)
-            continue; /* an empty line */
-        if (!rc && n != t->width)
-            rc = err_set(e, E_INVALID, "line %zu: %zu fields, the header has %zu", c->line, n, t->width);
-        t->n++;
+    struct harness_case *c = &f->to->rows;
+    struct arena *a = &f->to->mem;
+    const struct lake_table_column *columns;
+    size_t n = lake_table_columns(t, &columns);
+    enum role *roles = arena_array(a, n + 1, sizeof *roles);
+    const char **features = arena_array(a, n + 1, sizeof *features), **named = arena_array(a, n + 1, sizeof *named);
+    f->places = arena_array(a, n + 1, sizeof *f->places);
+    c->n_features = c->n_labels = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct str name = str_of(columns[i].name);
+        roles[i] = role_of(name, labels);
+        if (roles[i] == ROLE_FEATURE)
+            features[f->places[i] = c->n_features++] = arena_dup(a, name.p, name.n);
+        else if (roles[i] == ROLE_LABEL)
+            named[f->places[i] = c->n_labels++] = arena_dup(a, name.p, name.n);
     }
-    return rc;
+    for (size_t i = 0; i < n; i++)
+        f->places[i] += roles[i] == ROLE_LABEL ? c->n_features : 0;
+    f->roles = roles;
+    c->features = features;
+    c->labels = named;
 }
 
-static bool all_numbers(const struct table *t, size_t column)
+static struct stat_value value_of(const struct lake_column *c, size_t row, struct arena *a)
 {
-    double ignored;
-    for (size_t i = 0; i < t->n; i++) {
-        struct str s = t->cells[i * t->width + column];
-        if (s.n && num_f64(s, &ignored))
-            return false;
+    if (c->missing[row])
+        return (struct stat_value){.kind = STAT_MISSING};
+    if (c->type == COLUMN_STRING)
+        return (struct stat_value){.kind = STAT_TEXT, .text = arena_str(a, c->text[row])};
+    return (struct stat_value){.kind = c->type == COLUMN_BOOL ? STAT_BOOL : STAT_NUMBER, .num = c->num[row]};
+}
+
+static void make_room(struct filling *f, size_t more)
+{
+    const struct harness_case *c = &f->to->rows;
+    if (c->n_rows + more <= f->cap)
+        return;
+    f->cap = f->cap ? 2 * f->cap : 4096;
+    f->values = mem_grow(f->values, f->cap * (c->n_features + c->n_labels) + 1, sizeof *f->values);
+    f->latency = mem_grow(f->latency, f->cap, sizeof *f->latency);
+    f->metrics = mem_grow(f->metrics, f->cap, sizeof *f->metrics);
+}
+
+static void take_row(struct filling *f, const struct lake_batch *b, size_t row)
+{
+    struct harness_case *c = &f->to->rows;
+    struct stat_value *values = f->values + c->n_rows * (c->n_features + c->n_labels);
+    bool failed = false;
+    f->latency[c->n_rows] = NAN;
+    f->metrics[c->n_rows] = (struct str){0};
+    for (size_t i = 0; i < b->n_cols; i++) {
+        struct stat_value v = value_of(&b->cols[i], row, &f->to->mem);
+        f->bytes += sizeof v + v.text.n;
+        if (f->roles[i] == ROLE_FEATURE || f->roles[i] == ROLE_LABEL)
+            values[f->places[i]] = v;
+        else if (f->roles[i] == ROLE_LATENCY && v.kind == STAT_NUMBER)
+            f->latency[c->n_rows] = v.num;
+        else if (f->roles[i] == ROLE_METRICS)
+            f->metrics[c->n_rows] = v.text;
+        else if (f->roles[i] == ROLE_ERROR)
+            failed = v.kind == STAT_BOOL ? v.num != 0 : v.kind != STAT_MISSING;
     }
-    return true;
+    c->n_rows += !failed;
+    c->errors += failed;
 }
 
-static struct stat_value value_of(struct str s, bool numbers)
+static rc_t take_batch(void *arg, const struct lake_batch *b, struct err *e)
 {
-    struct stat_value v = {.kind = s.n == 0 ? STAT_MISSING : numbers ? STAT_NUMBER : STAT_TEXT, .text = s};
-    if (v.kind == STAT_NUMBER && num_f64(s, &v.num))
-        v.kind = STAT_MISSING;
-    return v;
+    struct filling *f = arg;
+    make_room(f, b->n_rows);
+    for (size_t i = 0; i < b->n_rows; i++)
+        take_row(f, b, i);
+    if (f->bytes <= VALUES_BYTES_MAX)
+        return OK;
+    return err_set(e, E_LIMIT, "more than %u MiB of values: the harness is for samples", VALUES_BYTES_MAX >> 20);
 }
 
-static const char **names_of(const struct table *t, const enum role *roles, enum role role, struct arena *a, size_t *ret_n)
+static void keep(struct filling *f)
 {
-    const char **names = arena_array(a, t->width + 1, sizeof *names);
-    size_t n = 0;
-    for (size_t i = 0; i < t->width; i++)
-        if (roles[i] == role)
-            names[n++] = arena_dup(a, t->head[i].p, t->head[i].n);
-    *ret_n = n;
-    return names;
-}
-
-/* Rows without an error, features first; what is not a feature or label into arrays of its own. */
-static void fill(const struct table *t, const enum role *roles, struct harness_csv *ret)
-{
-    struct harness_case *c = &ret->rows;
-    struct arena *a = &ret->mem;
-    c->features = names_of(t, roles, ROLE_FEATURE, a, &c->n_features);
-    c->labels = names_of(t, roles, ROLE_LABEL, a, &c->n_labels);
-    size_t width = c->n_features + c->n_labels, rows = 0;
-    struct stat_value *values = arena_array(a, t->n * width + 1, sizeof *values);
-    double *latency = arena_array(a, t->n + 1, sizeof *latency);
-    struct str *metrics = arena_array(a, t->n + 1, sizeof *metrics);
-    bool *numbers = arena_array(a, t->width + 1, sizeof *numbers);
-    for (size_t i = 0; i < t->width; i++)
-        numbers[i] = all_numbers(t, i);
-    for (size_t r = 0; r < t->n; r++) {
-        size_t at[2] = {0, c->n_features};
-        bool failed = false;
-        latency[rows] = NAN;
-        for (size_t i = 0; i < t->width; i++) {
-            struct stat_value v = value_of(t->cells[r * t->width + i], numbers[i]);
-            if (roles[i] == ROLE_FEATURE || roles[i] == ROLE_LABEL)
-                values[rows * width + at[roles[i] == ROLE_LABEL]++] = v;
-            else if (roles[i] == ROLE_LATENCY && v.kind == STAT_NUMBER)
-                latency[rows] = v.num;
-            else if (roles[i] == ROLE_METRICS)
-                metrics[rows] = v.text;
-            else if (roles[i] == ROLE_ERROR && v.text.n)
-                failed = true;
-        }
-        rows += !failed;
-        c->errors += failed;
+    struct harness_case *c = &f->to->rows;
+    size_t n = c->n_rows * (c->n_features + c->n_labels);
+    struct stat_value *values = arena_array(&f->to->mem, n + 1, sizeof *values);
+    double *latency = arena_array(&f->to->mem, c->n_rows + 1, sizeof *latency);
+    struct str *metrics = arena_array(&f->to->mem, c->n_rows + 1, sizeof *metrics);
+    if (c->n_rows) {
+        memcpy(values, f->values, n * sizeof *values);
+        memcpy(latency, f->latency, c->n_rows * sizeof *latency);
+        memcpy(metrics, f->metrics, c->n_rows * sizeof *metrics);
     }
     c->values = values;
     c->latency_us = latency;
     c->metrics = metrics;
-    c->n_rows = rows;
+}
+
+static rc_t read_rows(struct lake_table *t, struct str labels, struct harness_csv *ret, struct err *e)
+{
+    struct filling f = {.to = ret};
+    name_columns(t, labels, &f);
+    rc_t rc = lake_table_read(t, take_batch, &f, e);
+    if (rc == OK)
+        keep(&f);
+    mem_free(f.values);
+    mem_free(f.latency);
+    mem_free(f.metrics);
+    return rc;
 }
 
 rc_t harness_read_csv(const char *path, struct str labels, struct harness_csv *ret, struct err *e)
 {
     struct harness_csv out = {0};
-    struct buf text = {0};
-    struct table t = {0};
-    rc_t rc = read_whole(path, &text, e);
-    struct csv c = {.text = arena_str(&out.mem, buf_str(&text)), .mem = &out.mem};
-    buf_done(&text);
-    if (c.text.n >= 3 && memcmp(c.text.p, "\xEF\xBB\xBF", 3) == 0)
-        c.text = (struct str){c.text.p + 3, c.text.n - 3};
-    if (!rc)
-        rc = read_table(&c, &t, e);
-    if (!rc)
-        rc = check_labels(labels, t.head, t.width, e);
-    if (!rc) {
-        enum role *roles = arena_array(&out.mem, t.width + 1, sizeof *roles);
-        for (size_t i = 0; i < t.width; i++)
-            roles[i] = role_of(t.head[i], labels);
-        fill(&t, roles, &out);
-    }
-    mem_free(t.cells);
+    struct lake_table *t = NULL;
+    rc_t rc = lake_table_open(&t, path, e);
     if (rc)
-        arena_done(&out.mem);
-    else
+        return rc;
+    rc = check_labels(labels, t, e);
+    for (bool again = rc == OK; again;) {
+        harness_csv_done(&out);
+        out = (struct harness_csv){0};
+        rc = read_rows(t, labels, &out, e);
+        again = rc == E_AGAIN; /* once: the types of its columns are known then */
+    }
+    lake_table_free(t);
+    if (rc == OK)
         *ret = out;
-    return rc ? err_prefix(e, rc, "%s: ", path) : OK;
+    else
+        harness_csv_done(&out);
+    return rc && !strstr(e->text, path) ? err_prefix(e, rc, "%s: ", path) : rc;
 }
 
 void harness_csv_done(struct harness_csv *c)

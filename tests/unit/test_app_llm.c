@@ -112,11 +112,26 @@ static void test_csv_columns_and_their_types(void **state)
     harness_csv_done(&c);
 }
 
+/* As the tool's verbs read a file: what divides is found out, NA is missing, true and false are no text. */
+static void test_csv_as_everywhere(void **state)
+{
+    (void)state;
+    struct harness_csv c = {0};
+    struct err e = {{0}};
+    assert_int_equal(read_text("a;b;error\n1,5;true;false\nNA;false;true\n2,5;true;false\n", "b", &c, &e), OK);
+    assert_int_equal(c.rows.n_features, 1);
+    assert_int_equal(c.rows.n_labels, 1);
+    assert_int_equal(c.rows.n_rows, 2);
+    assert_int_equal(c.rows.errors, 1);
+    assert_true(c.rows.values[1].kind == STAT_BOOL && c.rows.values[1].num == 1);
+    harness_csv_done(&c);
+}
+
 static void test_csv_that_is_none(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"a,a\n1,2\n", "a,\n1,2\n",   "a,b\n1\n", "a,b\n1,2,3\n",
-                                      "a\n\"x\n",   "a\n\"x\"y\n", ""};
+    static const char *const bad[] = {"a,b\n1,2,3\n", "1,2\n3,4\n", "a,b\n1,2\n3,4\n5,6\n7,8,9\n",
+                                      "a,b\nx,Gr\xFC\xDF\n", ""};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct harness_csv c = {0};
         struct err e = {{0}};
@@ -135,6 +150,7 @@ int main(void)
         cmocka_unit_test(test_own_refusals_and_too_few),
         cmocka_unit_test(test_numbers_are_no_language),
         cmocka_unit_test(test_csv_columns_and_their_types),
+        cmocka_unit_test(test_csv_as_everywhere),
         cmocka_unit_test(test_csv_that_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
