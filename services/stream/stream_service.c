@@ -64,14 +64,17 @@ static const struct config_key keys[] = {
      AT(pair_wait_us),
      .min = USEC_PER_SEC,
      .max = USEC_PER_DAY,
-     .help = "A request and a response that are logged apart are one prediction if so near to each other …"},
+     .help =
+         "A request and a response that are logged apart are one prediction if their records are so near in time …"},
     {.env = "PAIR_RECORDS",
      .def = "16384",
      .type = CONFIG_I64,
      AT(pair_records),
      .min = 1,
      .max = 1 << 24,
-     .help = "… and within so many offsets of their partition. What finds no other half is a dead letter."},
+     .help = "… and within so many offsets of their partition. One that stays alone is a dead letter once the next "
+             "record of its "
+             "partition comes; until then it waits (modelmon_stream_halves_waiting)."},
     {.env = "PAIR_MEMORY",
      .def = "32MiB",
      .type = CONFIG_BYTES,

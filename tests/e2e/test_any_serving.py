@@ -312,8 +312,10 @@ def test_a_half_alone_is_told(scene):
     project = scene.project()
     before = scene.stream.metric("modelmon_dead_letters_total", pipeline="statistics", reason="unpaired")
     assert logged(scene, project, "request", {"instances": [[1.0]]}, "lost").status_code == 202
+    over = time.monotonic() + 2.5  # PAIR_WAIT is 2 s
     serving.wait_handled(scene.w, project)
-    assert not scene.reasons(project), "it has time"
+    mm.wait_for(lambda: time.monotonic() > over, 10, "its time to be over")
+    assert not scene.reasons(project), "the log alone decides, and no record came after it"
     assert scene.stream.metric("modelmon_stream_halves_waiting", sink="statistics") >= 1
 
     def told():  # later records of its partition let it go
