@@ -14,7 +14,7 @@
 #include "base/time.h"
 #include "child.h"
 #include "client.h"
-#include "event/result.h"
+#include "demo.h"
 #include "folder.h"
 #include "json/write.h"
 #include "penguins.h"
@@ -359,10 +359,9 @@ static rc_t play(struct demo *d, struct err *e)
 }
 
 /* ---- the whole ---- */
-static bool as_it_is(const struct demo *d)
+static int verdict(const struct demo *d)
 {
-    int before = d->status[0], after = d->status[N_ACTS - 1];
-    return (before == STATUS_NO_DETECTION || before == STATUS_POTENTIAL) && after == STATUS_DETECTED;
+    return demo_verdict(d->status[0], d->status[N_ACTS - 1]);
 }
 
 static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
@@ -415,7 +414,7 @@ static rc_t tell(struct demo *d, struct err *e)
         rc = play(d, e);
         if (rc != OK || d->played != N_ACTS)
             continue;
-        printf("\n%s", as_it_is(d) ? "Drift found." : "That was not expected.");
+        printf("\n%s", verdict(d) == TOOL_DONE ? "Drift found." : "That was not expected.");
         if (d->o->exit)
             printf(" Without --demo-exit (DEMO_EXIT=1) there is a page to look at.\n");
         else
@@ -441,8 +440,8 @@ static int run(const void *opts, char *const *operands, size_t n)
     child_stop(&d.child);
     if (!*d.o->data_dir && d.folder)
         (void)nftw(d.folder, remove_one, 16, FTW_DEPTH | FTW_PHYS); /* what stays is in a folder for temporary files */
-    if (d.o->exit && !as_it_is(&d))
-        code = TOOL_FAILED;
+    if (d.o->exit && code == TOOL_DONE)
+        code = verdict(&d);
     arena_done(&d.mem);
     return code;
 }

@@ -118,8 +118,8 @@ static rc_t gather(void *arg, const struct lake_batch *b, struct err *e)
     }
     g->rows += b->n_rows;
     if (g->bytes > FILES_ROOM)
-        return err_set(e, E_LIMIT, "%s: a training set of more than %lld GiB of values; a part of its rows says the same",
-                       g->path, (long long)(FILES_ROOM >> 30));
+        return err_set(e, E_LIMIT, "%s: a training set of more than %lld MiB of values; a part of its rows says the same",
+                       g->path, (long long)(FILES_ROOM >> 20));
     return OK;
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The five services together: how fresh a result is, what each holds in memory when idle, how fast each starts.
+"""The seven services together: how fresh a result is, what each holds in memory when idle, how fast each starts.
 
 freshness   the longest time from a window's close (the controller's closed_us) to its result in the API's answer, over some
             endpoints and windows; every endpoint must have a result of every window
@@ -23,11 +23,11 @@ import requests
 import serving
 
 SMOKE = bool(os.environ.get("MM_BENCH_SMOKE"))
-SERVICES = ("api", "stream", "controller", "histogram-drift-app", "writer")
+SERVICES = ("api", "stream", "controller", "histogram-drift-app", "llm-app", "operations-app", "writer")
 PROJECT, APP = "fresh", "histogram-data-drift"
 ENDPOINTS, WINDOWS, PERIOD_S, FEATURES = (2, 1, 2, 2) if SMOKE else (8, 5, 5, 20)
 IDLE_S, STARTS = (1, 1) if SMOKE else (10, 5)
-JOINS = ("statistics", "lake", "writer", "app:" + APP)  # health items of pipelines: ready once Kafka's group has been joined
+JOINS = ("statistics", "lake", "writer", "app:" + APP, "app:llm", "app:operations")  # health items of pipelines: ready once Kafka's group has been joined
 SECOND_US = 1_000_000
 
 

@@ -139,6 +139,15 @@ static int64_t ask(struct bench *b, const char *sql)
     return v;
 }
 
+/* What is not as it ships, NAME and value; the names of servers and folders go without saying. */
+#define SETTINGS 4
+static void settings_of(const struct bench *b, const char *ret[SETTINGS][2])
+{
+    const char *const all[SETTINGS][2] = {
+        {"LAKE_MEMORY", b->lake_memory}, {"LAKE_AGE", b->lake_age}, {"LAKE_AGE_PER_FILE", "0s"}, {"REDIS_URL", ""}};
+    memcpy(ret, all, sizeof all);
+}
+
 static pid_t start_stream(const struct bench *b)
 {
     pid_t pid = fork();
@@ -154,10 +163,10 @@ static pid_t start_stream(const struct bench *b)
     (void)setenv("SYSTEM_ID", "bench", 1);
     (void)setenv("GROUP_PREFIX", b->group, 1);
     (void)setenv("LAKE_DIR", b->dir, 1);
-    (void)setenv("LAKE_MEMORY", b->lake_memory, 1);
-    (void)setenv("LAKE_AGE", b->lake_age, 1);
-    (void)setenv("LAKE_AGE_PER_FILE", "0s", 1);
-    (void)setenv("REDIS_URL", "", 1);
+    const char *settings[SETTINGS][2];
+    settings_of(b, settings);
+    for (size_t i = 0; i < SETTINGS; i++)
+        (void)setenv(settings[i][0], settings[i][1], 1);
     if (!freopen(log, "w", stderr))
         _exit(126);
     (void)execl(path, path, (char *)NULL);
@@ -281,6 +290,10 @@ static bool run(struct bench *b)
                   "%.2f us in %d runs\n",
                   b->name, (long long)b->events, bytes, (long long)b->endpoints, PARTITIONS, each[0] * 1e6,
                   each[BARE_RUNS - 1] * 1e6, BARE_RUNS);
+    const char *settings[SETTINGS][2];
+    settings_of(b, settings);
+    for (size_t i = 0; i < SETTINGS; i++)
+        (void)fprintf(stderr, "# %s: with %s=%s\n", b->name, settings[i][0], settings[i][1]);
     (void)printf("{\"bench\":\"%s\",\"value\":%.3f,\"unit\":\"us CPU per "
                  "event\",\"yardstick\":%.3f,\"ratio\":%.2f,\"bar\":%.1f,\"ok\":%s}\n",
                  b->name, ours * 1e6, bare * 1e6, ratio, b->bar, ratio <= b->bar ? "true" : "false");

@@ -46,7 +46,7 @@ def bash(lines, folder, port, timeout=120):
     """The lines as they stand, but for the port; what they start ends with them."""
     lines = lines.replace("8080", str(port))
     env = dict({k: v for k, v in os.environ.items() if k != "DATA_DIR"}, HTTP_PORT=str(port), API_URL=f"http://127.0.0.1:{port}")
-    script = "trap 'kill $(jobs -p); wait' EXIT\n" + lines
+    script = "trap 'kill $(jobs -p) 2> /dev/null || :; wait' EXIT\n" + lines
     return subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=folder, env=env, timeout=timeout, text=True,
                           capture_output=True, check=False)
 
@@ -64,6 +64,32 @@ def test_your_first_hour_and_curl(tmp_path):
     exported = pandas.read_csv(tmp_path / "last-window.csv")
     assert len(exported) == 300 and exported["age"].mean() > 90 and "price" in exported
     assert out.splitlines()[-1].startswith('{"status":"accepted"')
+
+
+def inline(pattern):
+    """A command that README has between its lines."""
+    return re.search(rf"`({pattern}[^`]*)`", README).group(1)
+
+
+def test_the_commands_between_the_lines(tmp_path):
+    """`modelmon drift`, `project`, `demo` and the completion, as they stand in README."""
+    files(tmp_path)
+    os.symlink(os.path.join(ROOT, "build"), tmp_path / "build")
+    path = "export PATH=$PWD/build/bin:$PATH\n"
+    done = bash(path + inline("modelmon drift --reference"), tmp_path, free_port())
+    assert done.returncode == 0 and "drift detected" in done.stdout, done.stdout + done.stderr
+    assert "`--check --features`" in README
+    built = bash(path + inline("modelmon drift --reference") + " --check --features", tmp_path, free_port())
+    assert built.returncode == 3, built.stdout + built.stderr
+    done = bash(path + inline("source <[(]modelmon completion[)]") + "; complete -p modelmon; modelmon --help", tmp_path, free_port())
+    assert done.returncode == 0 and "_modelmon" in done.stdout and "serving-spec" in done.stdout, done.stderr
+    port = free_port()
+    lines = block("Your first hour").split("modelmon reference", 1)[0] + inline("modelmon project flowers") + "\n"
+    event = '{"model":"iris","inputs":[[5.1,3.5]],"outputs":[0]}'
+    done = bash(lines + f"curl -fsS --retry 20 --retry-delay 1 --retry-all-errors $API/flowers -d '{event}'", tmp_path, port)
+    assert done.returncode == 0 and "project flowers made" in done.stdout and '{"status":"accepted"' in done.stdout, done.stdout + done.stderr
+    demo = bash(inline("DEMO_EXIT=1") + " " + inline("build/bin/modelmon demo"), tmp_path, port)
+    assert demo.returncode == 0 and "Drift found." in demo.stdout, demo.stdout + demo.stderr
 
 
 def test_kserve_sends_what_the_block_makes_it_send():

@@ -90,16 +90,29 @@ def test_every_part_says_how_it_is():
 
 
 def test_a_folder_is_one_process_s():
+    """A second `modelmon run` on it ends at once, and nothing is lost: not by it, not by the kill of the first."""
     with mm.World() as w, start(w, embedded=True) as m:
+        m.wait_ready(60)
+        make_price(m)
+        send_prices(m, 40)
         env = w.env(DATA_DIR=os.path.join(w.folder, "data"), HTTP_PORT="0")
         run = [os.path.join(mm.BIN, "modelmon"), "run"]
         done = subprocess.run(run, env=env, timeout=20, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
         fatal = next(e for e in map(json.loads, done.stderr.decode().splitlines()) if e["ev"] == "fatal")
         assert done.returncode == 1 and done.stdout == b""
         assert f"in use by another modelmon, process {m.child.pid}" in fatal["error"] and "DATA_DIR" in fatal["error"]
+        send_prices(m, 7)  # the first goes on
         m.kill9()  # leaves the lock file, not the lock
         with start(w, embedded=True) as again:
             again.wait_ready(60)
+            send_prices(again, 3)
+            export = [os.path.join(mm.BIN, "modelmon"), "export", "shop/price", "--start", "2020-01-01", "--format", "json"]
+
+            def rows():
+                done = subprocess.run(export, env=env, timeout=20, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+                return [json.loads(line)["a"] for line in done.stdout.splitlines()]
+            mm.wait_for(lambda: len(rows()) >= 50, 60, "a row of each request")
+            assert sorted(rows()) == sorted([*range(40), *range(7), *range(3)])
 
 
 def test_wrong_configuration_is_told_once():

@@ -143,9 +143,8 @@ static void reject_table(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(valid_names),   cmocka_unit_test(topics),        cmocka_unit_test(full_names),
-        cmocka_unit_test(function_uris), cmocka_unit_test(legacy_uids),
-        cmocka_unit_test(reject_table),
+        cmocka_unit_test(valid_names),   cmocka_unit_test(topics),      cmocka_unit_test(full_names),
+        cmocka_unit_test(function_uris), cmocka_unit_test(legacy_uids), cmocka_unit_test(reject_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
