@@ -109,7 +109,7 @@ def test_a_folder_is_one_process_s():
             export = [os.path.join(mm.BIN, "modelmon"), "export", "shop/price", "--start", "2020-01-01", "--format", "json"]
 
             def rows():
-                done = subprocess.run(export, env=env, timeout=20, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+                done = subprocess.run(export, env={"DATA_DIR": env["DATA_DIR"]}, timeout=20, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
                 return [json.loads(line)["a"] for line in done.stdout.splitlines()]
             mm.wait_for(lambda: len(rows()) >= 50, 60, "a row of each request")
             assert sorted(rows()) == sorted([*range(40), *range(7), *range(3)])
