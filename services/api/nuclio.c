@@ -12,7 +12,6 @@
 #define ANSWER_MAX (8u << 20)
 #define CALL_US (20 * USEC_PER_SEC)
 #define RUNTIME "python:3.11"
-#define PATH_MAX_CHARS 255
 
 static rc_t check_url(const char *text, struct err *e)
 {
@@ -124,22 +123,14 @@ static void copy(struct json *to, const char *key, const struct json *from, cons
 }
 
 /* {"spec.triggers.http": v}: keys of spec.config are paths into the configuration. */
-static void set_paths(struct json *config, const struct json *settings)
+static rc_t set_paths(struct json *config, const struct json *settings, struct err *e)
 {
-    char path[PATH_MAX_CHARS + 1];
-    for (const struct json *s = json_first(json_type(settings) == JSON_OBJECT ? settings : NULL); s; s = json_next(s)) {
-        size_t n = strlen(json_key(s));
-        struct json *at = config;
-        if (n > PATH_MAX_CHARS || strncmp(json_key(s), "spec.", 5) != 0)
-            continue;
-        memcpy(path, json_key(s), n + 1);
-        char *part = path;
-        for (char *dot; (dot = strchr(part, '.')); part = dot + 1) {
-            *dot = '\0';
-            at = object_child(at, part);
-        }
-        json_set_take(at, part, json_dup(s));
-    }
+    rc_t rc = OK;
+    for (const struct json *s = json_first(json_type(settings) == JSON_OBJECT ? settings : NULL); rc == OK && s;
+         s = json_next(s))
+        if (strncmp(json_key(s), "spec.", 5) == 0)
+            rc = object_set_path(config, s, e);
+    return rc;
 }
 
 static void add_env(struct json *list, const char *name, const char *value)
@@ -204,7 +195,6 @@ static struct json *configure(struct call *c, const struct project *p, const str
     if (!json_get(spec, "runtime"))
         json_set_strz(spec, "runtime", RUNTIME);
     set_build(said, spec);
-    set_paths(j, json_get(said, "config"));
     return j;
 }
 
@@ -230,7 +220,9 @@ rc_t nuclio_deploy(struct call *c, const struct project *p, const struct object 
     const char *name = name_of(c, p, function->doc.name, tag);
     CLEANUP(json_freep) struct json *config = configure(c, p, function, name);
     struct http_reply r = {0};
-    rc_t rc = set_env(c, p, function, tag, json_get(config, "spec"), e);
+    rc_t rc = set_paths(config, json_get(json_get(function->body, "spec"), "config"), e);
+    if (rc == OK)
+        rc = set_env(c, p, function, tag, json_get(config, "spec"), e);
     if (rc == OK)
         rc = ensure_project(c, p, e);
     if (rc == OK)

@@ -26,6 +26,22 @@ struct json *object_child(struct json *j, const char *key)
     return json_type(m) == JSON_OBJECT ? m : json_set_object(j, key);
 }
 
+rc_t object_set_path(struct json *j, const struct json *value, struct err *e)
+{
+    char path[OBJECT_NAME_MAX + 1];
+    size_t n = strlen(json_key(value));
+    if (n == 0 || n > OBJECT_NAME_MAX)
+        return json_complain(value, e, "a path of at most %d characters is wanted", OBJECT_NAME_MAX);
+    memcpy(path, json_key(value), n + 1);
+    char *part = path;
+    for (char *dot; (dot = strchr(part, '.')); part = dot + 1) {
+        *dot = '\0';
+        j = object_child(j, part);
+    }
+    json_set_take(j, part, json_dup(value));
+    return OK;
+}
+
 static rc_t check_name(const struct object *o, struct str given, struct str name, struct err *e)
 {
     if (name.n == 0 || name.n > OBJECT_NAME_MAX)

@@ -33,6 +33,8 @@ rc_t object_take(const struct project *p, const struct object_kind *kind, struct
 /* The object's version as MLRun makes them: what it says, but for its tag, its state and its times. */
 void object_hash(const struct object *o, char out[41]);
 struct json *object_child(struct json *j, const char *key); /* an object; made when there is none */
+/* A member whose key is a path, {"status.state": v}, into j. */
+rc_t object_set_path(struct json *j, const struct json *value, struct err *e) MUST_CHECK;
 /* doc's state and labels are read out of the body again, then this version is stored, with each tag (an empty one is passed over). Own transaction. */
 rc_t object_store(struct call *c, struct object *o, const struct str *tags, size_t n_tags, struct err *e) MUST_CHECK;
 rc_t object_store_in(struct call *c, struct object *o, const struct str *tags, size_t n_tags,

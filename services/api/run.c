@@ -37,23 +37,6 @@ rc_t post_run(struct call *c, struct err *e)
     return rc;
 }
 
-/* {"status.state": "completed"}: keys are paths. */
-static rc_t set_path(struct json *run, const struct json *value, struct err *e)
-{
-    char path[OBJECT_NAME_MAX + 1];
-    size_t n = strlen(json_key(value));
-    if (n == 0 || n > OBJECT_NAME_MAX)
-        return json_complain(value, e, "a path of at most %d characters is wanted", OBJECT_NAME_MAX);
-    memcpy(path, json_key(value), n + 1);
-    char *part = path;
-    for (char *dot; (dot = strchr(part, '.')); part = dot + 1) {
-        *dot = '\0';
-        run = object_child(run, part);
-    }
-    json_set_take(run, part, json_dup(value));
-    return OK;
-}
-
 static rc_t patch(struct call *c, const struct document_filter *f, const struct project *p, const struct json *updates,
                   struct err *e)
 {
@@ -62,7 +45,7 @@ static rc_t patch(struct call *c, const struct document_filter *f, const struct 
     if (rc == E_NOTFOUND)
         rc = object_missing(p, &object_run, f, e);
     for (const struct json *u = json_first(updates); rc == OK && u; u = json_next(u))
-        rc = set_path(o.body, u, e);
+        rc = object_set_path(o.body, u, e);
     if (rc == OK)
         rc = object_store_in(c, &o, NULL, 0, e);
     object_done(&o);
