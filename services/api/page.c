@@ -98,7 +98,7 @@ void page_badge_with(struct buf *b, int status, const char *words)
 void page_badge_partly(struct buf *b, int status, size_t lost)
 {
     if (status == 0 && lost)
-        buf_addf(b, "<span class=\"badge none\">%s in what is compared</span>", status_words(status));
+        buf_addf(b, "<span class=\"badge none\">%s in what is compared</span>", result_status_words(status));
     else
         page_badge(b, status);
 }
