@@ -172,15 +172,7 @@ rc_t list_artifacts(struct call *c, struct err *e)
 
 rc_t delete_artifacts(struct call *c, struct err *e)
 {
-    struct project p = {0};
-    struct document_filter f = {0};
-    rc_t rc = call_project(c, &p, e);
-    if (rc == OK)
-        rc = object_filter(c, &p, &object_artifact, read_more, &f, e);
-    if (rc == OK)
-        rc = object_delete(c, &f, e);
-    project_done(&p);
-    return rc;
+    return object_delete_list(c, &object_artifact, read_more, e);
 }
 
 rc_t list_artifact_tags(struct call *c, struct err *e)

@@ -19,8 +19,8 @@ static rc_t read_partitions(struct call *c, struct document_filter *f, struct er
     return call_i64(c, "rows-per-partition", 1, API_LIST_MAX, &f->newest_of_each, e);
 }
 
-rc_t object_filter(struct call *c, const struct project *p, const struct object_kind *kind, object_more_fn *more,
-                   struct document_filter *ret, struct err *e)
+static rc_t read_filter(struct call *c, const struct project *p, const struct object_kind *kind, object_more_fn *more,
+                        struct document_filter *ret, struct err *e)
 {
     struct document_filter f = {.project_id = p->id, .kind = kind->kind, .iter = DOCUMENT_ITER_ANY};
     f.name = call_str(c, "name", NULL);
@@ -65,7 +65,7 @@ static rc_t list(struct call *c, const struct project *p, const struct object_ki
     struct document_filter f = {0};
     struct document *d = NULL;
     size_t n = 0;
-    rc_t rc = object_filter(c, p, kind, more, &f, e);
+    rc_t rc = read_filter(c, p, kind, more, &f, e);
     if (rc != OK)
         return rc;
     f.limit = page->limit;
@@ -106,5 +106,18 @@ rc_t object_delete(struct call *c, const struct document_filter *f, struct err *
     rc_t rc = documents_delete(c->db, f, &n, e);
     if (rc == OK)
         c->status = 204;
+    return rc;
+}
+
+rc_t object_delete_list(struct call *c, const struct object_kind *kind, object_more_fn *more, struct err *e)
+{
+    struct project p = {0};
+    struct document_filter f = {0};
+    rc_t rc = call_project(c, &p, e);
+    if (rc == OK)
+        rc = read_filter(c, &p, kind, more, &f, e);
+    if (rc == OK)
+        rc = object_delete(c, &f, e);
+    project_done(&p);
     return rc;
 }

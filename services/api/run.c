@@ -72,7 +72,7 @@ rc_t patch_run(struct call *c, struct err *e)
     return rc;
 }
 
-rc_t get_run(struct call *c, struct err *e)
+static rc_t with_one(struct call *c, bool deletes, struct err *e)
 {
     struct project p = {0};
     struct document_filter f = {0};
@@ -80,22 +80,19 @@ rc_t get_run(struct call *c, struct err *e)
     if (rc == OK)
         rc = one(c, &p, &f, e);
     if (rc == OK)
-        rc = object_answer_found(c, &p, &object_run, &f, "data", e);
+        rc = deletes ? object_delete(c, &f, e) : object_answer_found(c, &p, &object_run, &f, "data", e);
     project_done(&p);
     return rc;
 }
 
+rc_t get_run(struct call *c, struct err *e)
+{
+    return with_one(c, false, e);
+}
+
 rc_t delete_run(struct call *c, struct err *e)
 {
-    struct project p = {0};
-    struct document_filter f = {0};
-    rc_t rc = call_project(c, &p, e);
-    if (rc == OK)
-        rc = one(c, &p, &f, e);
-    if (rc == OK)
-        rc = object_delete(c, &f, e);
-    project_done(&p);
-    return rc;
+    return with_one(c, true, e);
 }
 
 static rc_t read_times(struct call *c, struct document_filter *f, struct err *e)
@@ -138,13 +135,5 @@ rc_t list_runs(struct call *c, struct err *e)
 
 rc_t delete_runs(struct call *c, struct err *e)
 {
-    struct project p = {0};
-    struct document_filter f = {0};
-    rc_t rc = call_project(c, &p, e);
-    if (rc == OK)
-        rc = object_filter(c, &p, &object_run, read_more, &f, e);
-    if (rc == OK)
-        rc = object_delete(c, &f, e);
-    project_done(&p);
-    return rc;
+    return object_delete_list(c, &object_run, read_more, e);
 }
