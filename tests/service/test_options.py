@@ -27,6 +27,7 @@ NEITHER = {
     "a decision about one installation's senders, servers or deployment, made with the README beside it": """
         ACCESS_ADMIN_TOKEN ACCESS_METRICS AUTO_REGISTER CONSUMER_INSTANCE CONSUMER_SESSION DATABASE_MIGRATE HTTP_TLS_CERT HTTP_TLS_KEY
         SINKS SKIP_LOST_OFFSETS TOPIC_RETENTION""",
+    "for an installation beside Nuclio, whose README says what to set": "FUNCTION_BROKERS FUNCTION_DBPATH NUCLIO_NAMESPACE NUCLIO_URL",
     "for all services in one process over one folder": "SECRETS_KEY_MADE",
     "for who looks for a fault, or for a program that starts this one": "CORE_DUMPS HTTP_PORT_FILE",
 }
