@@ -8,7 +8,8 @@
 
 #define ROW                                                                                                            \
     "project_id, partition, pipeline, topic, next_offset, intent_end, schema_seq, owner_epoch, frontier_us, "          \
-    "updated_us, generation, floor_offset, end_offset, mark_offset, mark_us, mark_print, owner, stopped, last_error"
+    "updated_us, generation, floor_offset, end_offset, mark_offset, mark_us, mark_print, owner, stopped, last_error, " \
+    "since_us"
 #define KEY "pipeline = $1 AND topic = $2 AND partition = $3"
 
 void ledger_row_done(struct ledger_row *r)
@@ -48,6 +49,7 @@ static struct ledger_row row_read(const struct db_rows *r, size_t i)
         .owner = db_dup(r, i, 16),
         .stopped = db_dup(r, i, 17),
         .last_error = db_dup(r, i, 18),
+        .since_us = db_i64(r, i, 19),
     };
 }
 
@@ -63,14 +65,35 @@ static rc_t one(struct db *db, const char *sql, const struct db_value *params, s
     return rc;
 }
 
+/* What ends with a project: the owner, the intent and what it stood still for. The log's place and mark stay, so that what was
+ * read is not read again; nothing that is made from now on has the key of something that was made before. */
+#define FORMER                                                                                                         \
+    "owner_epoch = ledger.owner_epoch + 1, generation = ledger.generation + 1, "                                       \
+    "floor_offset = COALESCE(ledger.next_offset, 0), intent_end = NULL, schema_seq = NULL, stopped = '', "             \
+    "last_error = '', attempts = 0"
+
+/* Numbers of projects only grow: who still knows the former one alone does not take the rows back. */
 rc_t ledger_ensure(struct db *db, const char *pipeline, const char *topic, int32_t project_id, int32_t n_partitions,
                    struct err *e)
 {
     return db_run(db,
                   "WITH RECURSIVE n (p) AS (SELECT 0 UNION ALL SELECT p + 1 FROM n WHERE p < $4 - 1) "
                   "INSERT INTO ledger (pipeline, topic, partition, project_id) "
-                  "SELECT $1, $2, p, $3 FROM n WHERE p < $4 ON CONFLICT DO NOTHING",
+                  "SELECT $1, $2, p, $3 FROM n WHERE p < $4 ON CONFLICT (pipeline, topic, partition) DO UPDATE SET "
+                  "project_id = EXCLUDED.project_id, frontier_us = NULL, "
+                  "since_us = COALESCE((SELECT created_us - created_us % 1000 FROM projects WHERE id = "
+                  "EXCLUDED.project_id), 0), " FORMER " WHERE ledger.project_id < EXCLUDED.project_id",
                   DB_PARAMS(DBV_TEXTZ(pipeline), DBV_TEXTZ(topic), DBV_I64(project_id), DBV_I64(n_partitions)), NULL, e);
+}
+
+rc_t ledger_end_project(struct db *db, int32_t project_id, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *locked = NULL; /* in the order of the key, as every sink locks its own */
+    rc_t rc = db_exec(db, "SELECT partition FROM ledger WHERE project_id = $1 ORDER BY pipeline, topic, partition FOR UPDATE",
+                      DB_PARAMS(DBV_I64(project_id)), &locked, e);
+    return rc ? rc
+              : db_run(db, "UPDATE ledger SET " FORMER ", updated_us = $2 WHERE project_id = $1",
+                       DB_PARAMS(DBV_I64(project_id), DBV_I64(clock_now_us())), NULL, e);
 }
 
 rc_t ledger_claim(struct db *db, const char *pipeline, const char *topic, int32_t partition, const char *owner,

@@ -21,6 +21,7 @@ struct ledger_row {
     int32_t generation;   /* one more each time it went on elsewhere than where it was */
     int64_t floor_offset; /* nothing below was read in this generation */
     int64_t end_offset;   /* of the log when it was last looked at; -1: not known */
+    int64_t since_us;     /* records older than this are of a deleted project of the same name; 0: there was none */
     struct ledger_mark mark;
     char *owner, *stopped, *last_error; /* stopped: why it stands still until an operator decides, "" else */
 };
@@ -35,9 +36,14 @@ static inline int64_t ledger_key(int32_t generation, int64_t offset)
 }
 void ledger_row_done(struct ledger_row *r);
 
-/* Rows for partitions 0..n-1 exist (unowned, without frontier), so that an unowned partition holds the frontier back. */
+/* Rows for partitions 0..n-1 exist (unowned, without frontier), so that an unowned partition holds the frontier back. Those of a
+ * deleted project, which had the topic before, become this one's: they go on where they were, in the next generation, and
+ * since_us is when this project was made. */
 rc_t ledger_ensure(struct db *db, const char *pipeline, const char *topic, int32_t project_id, int32_t n_partitions,
                    struct err *e) MUST_CHECK;
+/* In the transaction that deletes the project: its owners are fenced, so that nothing is written for it any more; files that a
+ * flush under way had put in place are of a generation that is over. */
+rc_t ledger_end_project(struct db *db, int32_t project_id, struct err *e) MUST_CHECK;
 /* Takes ownership: epoch + 1; answers the row. Own statement. */
 rc_t ledger_claim(struct db *db, const char *pipeline, const char *topic, int32_t partition, const char *owner,
                   struct ledger_row *ret, struct err *e) MUST_CHECK;

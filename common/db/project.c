@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "db/driver.h"
 #include "db/endpoint.h"
+#include "db/ledger.h"
 
 #define PROJECT                                                                                                        \
     "id, name, artifact_path, document, base_period_us, created_us, updated_us, monitoring, default_app, "             \
@@ -119,7 +120,9 @@ static rc_t delete_locked(struct db *db, int32_t id, struct err *e)
 {
     CLEANUP(db_rows_freep) struct db_rows *seq = NULL;
     int64_t found = 0;
-    rc_t rc = endpoints_lock(db, e);
+    rc_t rc = ledger_end_project(db, id, e); /* first: a flush has its rows before it touches endpoints */
+    if (!rc)
+        rc = endpoints_lock(db, e);
     if (!rc)
         rc = db_run(db,
                     "INSERT INTO deleted_endpoints (endpoint_id, project_id, project, uid, deleted_us, due_us) "

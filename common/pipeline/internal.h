@@ -27,6 +27,7 @@ struct part {
     int64_t end;               /* newest end of the log that was told; records below it may still be kept */
     int64_t log_end;           /* of the log when it was last asked; 0: not yet */
     int64_t floor;             /* no warm-up below */
+    int64_t since_us;          /* records older than this are a former project's; 0: there was none */
     bool lost;                 /* nothing of it is handled: fenced, or it stands still */
     const char *stopped;       /* LEDGER_…: stands still until an operator decides; NULL: it does not */
     char words[200];           /* … why */
@@ -98,7 +99,7 @@ struct pipeline {
     struct kept *kept_first, **kept_end;
     bool paused;
     struct {
-        struct metric *records, *flushes, *seconds, *stalls, *stopped, *lag;
+        struct metric *records, *former, *flushes, *seconds, *stalls, *stopped, *lag;
     } seen;
     int64_t stall_us, stalled_until_us; /* back-off; monotonic; 0: not stalled */
     char fault[320];                    /* why, for health */
@@ -137,7 +138,9 @@ void poison_forget(struct pipeline *p);
 rc_t parts_know(struct pipeline *p, const struct bus_partition *lows, const struct bus_partition *highs,
                 struct err *e) MUST_CHECK;
 void part_marks(struct part *part, int64_t offset, int64_t timestamp_us, struct str key,
-                struct str value);                                          /* of a record that was handled */
+                struct str value); /* of a record that was handled */
+/* What was lost is nobody's any more: of a former project, or by SKIP_LOST_OFFSETS. It goes on at the earliest record. */
+bool part_may_skip(const struct pipeline *p, const struct part *part);
 void part_stop(struct pipeline *p, struct part *part, const char *stopped); /* at a claim; words are in the part */
 void part_ends(struct pipeline *p, struct part *part, int64_t end); /* the log's end was asked: stops when it cannot be the same */
 void part_range(struct pipeline *p, struct part *part);             /* what is next is not there: stops */

@@ -24,6 +24,11 @@ void part_marks(struct part *part, int64_t offset, int64_t timestamp_us, struct 
         *m = (struct ledger_mark){offset, timestamp_us, bus_print(key, value)};
 }
 
+bool part_may_skip(const struct pipeline *p, const struct part *part)
+{
+    return p->cfg.skip_lost || (part->since_us && (part->known.offset < 0 || part->known.timestamp_us < part->since_us));
+}
+
 void part_stop(struct pipeline *p, struct part *part, const char *stopped)
 {
     part->stopped = stopped;
@@ -122,7 +127,7 @@ static void stop_now(struct pipeline *p, struct part *part, const char *stopped)
         log_event(LOG_WARN, "pause_failed", LF_STR("pipeline", p->cfg.name), LF_ERR(&e)); /* what it still gives is not handled */
     if (!p->stalled_until_us)
         pipeline_clear_stall(p); /* for its health */
-    if (p->cfg.skip_lost)
+    if (part_may_skip(p, part))
         p->reclaim_us = clock_mono_us(); /* where to go on is a claim's business: it looks at all there is to know */
 }
 

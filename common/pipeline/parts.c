@@ -115,6 +115,7 @@ static struct part *part_new(const struct bus_partition *at, const struct ledger
     part->epoch = row->owner_epoch;
     part->frontier_us = row->frontier_us;
     part->floor = row->floor_offset;
+    part->since_us = row->since_us;
     part->known = row->mark;
     part->next.offset = -1;
     part->stopped = stop_code(row->stopped);
@@ -134,6 +135,10 @@ static rc_t claim_one(struct pipeline *p, const struct bus_partition *at, const 
     struct ledger_row row = {0};
     rc_t rc = topic ? ledger_claim(p->db, p->cfg.name, at->topic, at->partition, owner, &row, e)
                     : err_set(e, E_AGAIN, "topic %s is not known yet", at->topic);
+    if (!rc && row.project_id != topic->project_id) {
+        ledger_row_done(&row);
+        rc = err_set(e, E_AGAIN, "topic %s is another project's now", at->topic);
+    }
     if (rc)
         return rc;
     p->parts = mem_grow(p->parts, p->n_parts + 1, sizeof *p->parts);
@@ -184,7 +189,7 @@ static rc_t settle_stops(struct pipeline *p, const struct bus_partition *lows, s
     rc_t rc = OK;
     for (size_t i = 0; rc == OK && i < p->n_parts; i++) {
         struct part *part = p->parts[i];
-        if (part->stopped && p->cfg.skip_lost)
+        if (part->stopped && part_may_skip(p, part))
             rc = restart(p, part, lows[i].offset, true, e);
         else if (part->stop_unsaved)
             rc = ledger_stop(p->db, p->cfg.name, part->pub.topic, part->pub.partition, part->epoch, part->stopped,

@@ -12,7 +12,7 @@
 #include "log/log.h"
 #include "metrics/metrics.h"
 
-enum { M_RECORDS, M_FLUSHES, M_FLUSH_SECONDS, M_STALLS, M_STOPPED, M_LAG, M_ROWS };
+enum { M_RECORDS, M_FORMER, M_FLUSHES, M_FLUSH_SECONDS, M_STALLS, M_STOPPED, M_LAG, M_ROWS };
 #define BY_PIPELINE                                                                                                    \
     {                                                                                                                  \
         {                                                                                                              \
@@ -24,6 +24,10 @@ static const struct metric_row rows[M_ROWS] = {
                    .kind = METRIC_COUNTER,
                    .labels = BY_PIPELINE,
                    .help = "Records handled, warm-up after an assignment not counted."},
+    [M_FORMER] = {.name = "modelmon_pipeline_former_records_total",
+                  .kind = METRIC_COUNTER,
+                  .labels = BY_PIPELINE,
+                  .help = "Records without effect: older than their project, of a deleted one of the same name."},
     [M_FLUSHES] = {.name = "modelmon_pipeline_flushes_total",
                    .kind = METRIC_COUNTER,
                    .labels = BY_PIPELINE,
@@ -162,18 +166,20 @@ static rc_t handle(struct pipeline *p, struct part *part, int64_t offset, int64_
                                 .value = value,
                                 .traceparent = trace_context(traceparent),
                                 .warmup = offset < part->pub.next_offset};
-    bool is_refused = poison_refuse(p, part, &r);
-    rc_t rc = is_refused ? OK : p->cfg.ops->record(p->cfg.self, &r, e);
+    bool is_former = timestamp_us >= 0 && timestamp_us < part->since_us;
+    bool is_refused = !is_former && poison_refuse(p, part, &r);
+    rc_t rc = is_former || is_refused ? OK : p->cfg.ops->record(p->cfg.self, &r, e);
     if (rc == E_INVALID && r.warmup) /* refused in its time, or by a rule of today: nothing of it is to be remembered */
         rc = OK;
     if (rc == OK) {
         part->pub.position = offset + 1;
-        part->taken += !r.warmup && !is_refused;
+        part->taken += !r.warmup && !is_refused && !is_former;
         part->last_taken = offset;
         if (part->next.offset < 0)
             part_marks(part, offset, timestamp_us, key, value);
         p->dirty = p->dirty || !r.warmup;
         metric_add(p->seen.records, !r.warmup);
+        metric_add(p->seen.former, !r.warmup && is_former);
         part_reached(part);
         p->at_limit = p->at_limit || is_refused || (part->limit >= 0 && part->pub.position >= part->limit) ||
                       poison_step(p);
@@ -518,7 +524,7 @@ rc_t pipeline_open(struct pipeline **ret, const struct pipeline_config *cfg, str
     }
     p->dead = dead_letters_new(cfg->name, cfg->producer);
     metrics_register(&metrics);
-    struct metric **const cells[M_ROWS] = {&p->seen.records, &p->seen.flushes, &p->seen.seconds,
+    struct metric **const cells[M_ROWS] = {&p->seen.records, &p->seen.former,  &p->seen.flushes, &p->seen.seconds,
                                            &p->seen.stalls,  &p->seen.stopped, &p->seen.lag};
     for (size_t row = 0; row < M_ROWS; row++)
         *cells[row] = metrics_at(&metrics, row, metrics_label(&metrics, row, 0, str_of(cfg->name)), 0);

@@ -11,7 +11,8 @@ static void topics_take(struct pipeline *p, const struct pipeline_topic *now, si
     for (size_t i = 0; i < n; i++) {
         next[i] = (struct topic_state){.name = mem_dupz(now[i].name), .project_id = now[i].project_id};
         for (size_t k = 0; k < p->n_topics; k++) {
-            if (p->topics[k].ready && strcmp(p->topics[k].name, now[i].name) == 0) {
+            if (p->topics[k].ready && p->topics[k].project_id == now[i].project_id &&
+                strcmp(p->topics[k].name, now[i].name) == 0) {
                 next[i].ready = true;
                 next[i].n_partitions = p->topics[k].n_partitions;
             }
@@ -39,6 +40,15 @@ static rc_t topic_prepare(struct pipeline *p, struct topic_state *t, struct err 
     return rc;
 }
 
+/* The project was deleted and made again in between: what is held of its partitions is the former one's. */
+static bool is_former(const struct pipeline *p, const struct topic_state *t)
+{
+    for (size_t i = 0; i < p->n_parts; i++)
+        if (p->parts[i]->pub.project_id != t->project_id && strcmp(p->parts[i]->pub.topic, t->name) == 0)
+            return true;
+    return false;
+}
+
 /* Asks for the list, makes what is missing, subscribes to what is there. */
 rc_t topics_refresh(struct pipeline *p, bool recheck, struct err *e)
 {
@@ -56,6 +66,8 @@ rc_t topics_refresh(struct pipeline *p, bool recheck, struct err *e)
         rc_t made = look ? topic_prepare(p, &p->topics[i], e) : OK;
         if (made)
             rc = made;
+        if (look && is_former(p, &p->topics[i]))
+            p->reclaim_us = clock_mono_us();
         if (p->topics[i].ready)
             names[n_names++] = p->topics[i].name;
     }

@@ -243,6 +243,34 @@ static rc_t load(struct reading *r, const struct app_row *apps, size_t n_apps, s
     return rc ? rc : add_pipeline(r, known[2].pipeline, &known[2], e);
 }
 
+/* Of a project that is no more, or is not watched, nothing moves, and nothing needs to. */
+static bool is_moving(const struct ledger_row *row, const struct project *projects, size_t n)
+{
+    bool streams = strcmp(row->pipeline, known[0].pipeline) == 0 || strcmp(row->pipeline, known[1].pipeline) == 0;
+    for (size_t i = 0; i < n; i++)
+        if (projects[i].id == row->project_id)
+            return projects[i].monitoring || !streams;
+    return false;
+}
+
+static rc_t load_rows(struct reading *r, struct err *e)
+{
+    struct project *projects = NULL;
+    size_t n = 0, kept = 0;
+    rc_t rc = projects_list(r->from->db, &projects, &n, e);
+    if (!rc)
+        rc = ledger_list(r->from->db, 0, NULL, &r->rows, &r->n_rows, e);
+    for (size_t i = 0; i < r->n_rows; i++) {
+        if (is_moving(&r->rows[i], projects, n))
+            r->rows[kept++] = r->rows[i];
+        else
+            ledger_row_done(&r->rows[i]);
+    }
+    r->n_rows = kept;
+    projects_free(projects, n);
+    return rc;
+}
+
 rc_t stages_load(const struct stages_from *from, struct arena *a, struct stage **ret, size_t *n, struct err *ret_bus,
                  struct err *e)
 {
@@ -251,7 +279,7 @@ rc_t stages_load(const struct stages_from *from, struct arena *a, struct stage *
     size_t n_apps = 0;
     rc_t rc = apps_list(from->db, 0, &apps, &n_apps, e);
     if (!rc)
-        rc = ledger_list(from->db, 0, NULL, &r.rows, &r.n_rows, e);
+        rc = load_rows(&r, e);
     r.list = arena_array(a, n_apps + sizeof known / sizeof *known + 2, sizeof *r.list);
     if (!rc)
         rc = load(&r, apps, n_apps, e);

@@ -211,6 +211,8 @@ static rc_t register_new(struct registry *r, struct db *db, int32_t project_id, 
     bool created;
     rc_t rc = endpoint_register(db, &in, alias, r->st->options.max_endpoints, ret, &created, e);
     CRASH_POINT(endpoint_register);
+    if (rc == E_CONFLICT) /* nothing else that it refers to */
+        return err_prefix(e, E_NOTFOUND, "the project was deleted: ");
     if (rc == E_LIMIT)
         return reject_set(why, REJECT_TOO_MANY_ENDPOINTS, "endpoint_id", 0,
                           "the project has as many self-registered endpoints as it may (ENDPOINTS_MAX)");

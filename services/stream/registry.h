@@ -51,9 +51,10 @@ struct resolved {
     const struct value *inputs;  /* n_rows x shape's features */
     const struct value *outputs; /* n_rows x shape's labels */
 };
-/* OK; E_INVALID: *why says it (a dead letter); E_AGAIN: the database is not there. Makes the endpoint and its schema when they
- * are new. A row without names is read by the newest schema that began at or before its record, one with names by the newest of
- * those that fits: what a record means depends on the log and the endpoint's schemas, not on what this process has seen. */
+/* OK; E_INVALID: *why says it (a dead letter); E_NOTFOUND: its project was deleted; E_AGAIN: the database is not there. Makes
+ * the endpoint and its schema when they are new. A row without names is read by the newest schema that began at or before its
+ * record, one with names by the newest of those that fits: what a record means depends on the log and the endpoint's schemas, not
+ * on what this process has seen. */
 rc_t registry_resolve(struct registry *r, struct db *db, const struct pipeline_record *record,
                       const struct inference_event *ev, struct resolved *ret, struct reject *why, struct err *e) MUST_CHECK;
 /* Nothing that was accumulated points to an endpoint any more: the deleted ones are freed. Not within a resolve's borrowing. */

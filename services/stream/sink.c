@@ -31,10 +31,11 @@ static const struct metric_row rows[] = {
                   .kind = METRIC_GAUGE,
                   .labels = {{.name = "sink", .cap = 4}},
                   .help = "Logged requests and responses whose other half has not come."},
-    [M_DELETED] = {.name = "modelmon_stream_deleted_rows_total",
-                   .kind = METRIC_COUNTER,
-                   .labels = {{.name = "sink", .cap = 4}},
-                   .help = "Rows that went with their endpoint: it was deleted before they were committed."},
+    [M_DELETED] =
+        {.name = "modelmon_stream_deleted_rows_total",
+         .kind = METRIC_COUNTER,
+         .labels = {{.name = "sink", .cap = 4}},
+         .help = "Rows that went with their endpoint: it, or its project, was deleted before they were committed."},
 };
 static struct metric_set metrics = METRIC_SET(rows);
 
@@ -196,6 +197,10 @@ static rc_t take_event(struct sink *s, const struct pipeline_record *r, const st
         return warm_up(s, r, id, e);
     dedupe_expect(seen, id);
     rc_t rc = registry_resolve(s->registry, s->db, r, ev, &at, why, e);
+    if (rc == E_NOTFOUND) {
+        sink_count_deleted(s, (int64_t)ev->n_rows);
+        return OK;
+    }
     if (rc == OK && dedupe_seen(seen, id, r->offset)) {
         count(s, DUPLICATE);
         return OK;

@@ -124,6 +124,64 @@ static void an_older_owner_is_fenced(void **state)
     ledger_row_done(&new);
 }
 
+static int32_t make_project(char *name)
+{
+    struct project p = {.name = name, .base_period_us = MIN, .monitoring = true};
+    ok(project_put(t.db, &p, &e));
+    return p.id;
+}
+
+static struct ledger_row row_of(int32_t partition)
+{
+    struct ledger_row r = {0};
+    ok(ledger_get(t.db, "statistics", "again", partition, &r, &e));
+    return r;
+}
+
+/* Its owner is fenced with the project; the next one of that name goes on where it was, and the former one's records are told by
+ * their time. */
+static void a_project_that_is_made_again_takes_its_rows_over(void **state)
+{
+    (void)state;
+    char name[] = "again";
+    struct ledger_row old, r;
+    struct ledger_row *all = NULL;
+    size_t n = 0;
+    int32_t former = make_project(name);
+    ok(ledger_ensure(t.db, "statistics", "again", former, 2, &e));
+    ok(ledger_claim(t.db, "statistics", "again", 0, "old", &old, &e));
+    ok(ledger_move(t.db, "statistics", "again", 0, &(struct ledger_step){.next_offset = 9, .frontier_us = T0}, &e));
+    ok(ledger_intend(t.db, "statistics", "again", 0, old.owner_epoch, 12, 4, &e));
+    ok(ledger_stop(t.db, "statistics", "again", 0, old.owner_epoch, LEDGER_REPLACED, "gone", &e));
+    ok(project_delete(t.db, former, &e));
+    assert_int_equal(ledger_intend(t.db, "statistics", "again", 0, old.owner_epoch, 12, 4, &e), E_CONFLICT);
+    r = row_of(0);
+    assert_true(r.next_offset == 9 && r.floor_offset == 9 && r.intent_end == -1 && r.since_us == 0);
+    assert_true(r.generation == old.generation + 1); /* what a flush under way had put in place is of one that is over */
+    assert_string_equal(r.stopped, "");
+    ledger_row_done(&r);
+    int64_t before = clock_now_us();
+    int32_t next = make_project(name);
+    ok(ledger_ensure(second, "statistics", "again", next, 3, &e));
+    ok(ledger_ensure(t.db, "statistics", "again", former, 3, &e)); /* who has not heard of it takes nothing back */
+    r = row_of(0);
+    assert_true(r.project_id == next && r.next_offset == 9 && r.frontier_us == 0);
+    assert_true(r.since_us % 1000 == 0 && r.since_us >= before - 1000 && r.since_us <= clock_now_us());
+    int64_t epoch = r.owner_epoch;
+    ledger_row_done(&r);
+    ok(ledger_ensure(t.db, "statistics", "again", next, 3, &e)); /* once */
+    r = row_of(0);
+    assert_true(r.owner_epoch == epoch);
+    ledger_row_done(&r);
+    r = row_of(2); /* nobody's before */
+    assert_true(r.since_us == 0 && r.generation == 0 && r.next_offset == -1);
+    ledger_row_done(&r);
+    ok(ledger_list(t.db, former, NULL, &all, &n, &e));
+    assert_int_equal(n, 0);
+    ledger_rows_free(all, n);
+    ledger_row_done(&old);
+}
+
 static void a_frontier_is_the_least(void **state)
 {
     (void)state;
@@ -926,6 +984,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(folding_takes_exactly_what_it_read, setup, teardown),
         cmocka_unit_test_setup_teardown(sums_are_by_step, setup, teardown),
         cmocka_unit_test_setup_teardown(pending_windows_add_up, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_project_that_is_made_again_takes_its_rows_over, setup, teardown),
         cmocka_unit_test_setup_teardown(windows_are_due_when_settled, setup, teardown),
         cmocka_unit_test_setup_teardown(a_window_gets_one_revision_after_another, setup, teardown),
         cmocka_unit_test_setup_teardown(two_takers_one_window, setup, teardown),

@@ -39,6 +39,7 @@ struct flags {              /* shared with the child */
     atomic_llong refused[POISONS];         /* values that the database does not take; 0: none */
     atomic_llong odd_at;                   /* in place of this number goes a text; 0: none */
     atomic_bool fatal, failed;             /* the next write() says E_FATAL; the pipeline has said that it failed */
+    atomic_int project;                    /* the child's topic is of this one now; 0: of the fixture's */
     atomic_int told_refused, dropped;      /* refused() and done(dropped) were called so often */
 };
 
@@ -173,7 +174,9 @@ static rc_t topics(void *self, struct db *db, const struct pipeline_topic **ret,
     (void)db;
     (void)e;
     struct handler *h = self;
+    int32_t project = atomic_load(&h->f->flags->project);
     atomic_fetch_add(&h->f->flags->asked, 1);
+    h->topic.project_id = project ? project : h->f->project;
     *ret = &h->topic;
     *n = 1;
     return OK;
@@ -862,6 +865,61 @@ static void test_skip_lost_offsets_survives_half_a_claim(void **state)
 
 /* The answer to a COMMIT is lost and the database stays away: the pipeline lives meanwhile, says what it waits for, and counts
  * nothing twice. */
+static void make_project_again(struct fixture *f)
+{
+    struct err e;
+    struct project p = {.name = test_name, .base_period_us = 60 * SEC, .monitoring = true};
+    ok(project_put(f->check, &p, &e), &e);
+    atomic_store(&f->flags->project, p.id);
+}
+
+/* Nothing that was sent to the former one has its effect for the next one, whether it was handled already or not. */
+static void test_a_project_deleted_and_made_again_under_way(void **state)
+{
+    struct fixture *f = *state;
+    struct err e;
+    f->frontier = true;
+    produce(f, 0, 60);
+    start(f);
+    assert_each_once(f, 60);
+    atomic_store(&f->flags->hold, true);
+    produce(f, 60, 90);
+    (void)usleep(300000);
+    ok(project_delete(f->check, f->project, &e), &e);
+    atomic_store(&f->flags->hold, false);
+    produce(f, 90, 100);
+    (void)usleep(20000);
+    make_project_again(f);
+    produce(f, 1000, 1060);
+    wait_for(f, "SELECT count(*) FROM got WHERE value >= 1000", 60, 20 * SEC);
+    wait_for(f, "SELECT count(*) FROM ledger WHERE project_id = (SELECT id FROM projects) AND frontier_us > since_us",
+             PARTITIONS, 20 * SEC);
+    assert_int_equal(ask(f, "SELECT count(*) FROM got"), 120);
+    assert_int_equal(ask(f, "SELECT count(*) FROM got WHERE value >= 60 AND value < 1000"), 0);
+    assert_int_equal(stop(f, SIGTERM), 0);
+}
+
+/* Its topic went with it, and nobody is asked: nothing of the next one is lost by that. */
+static void test_a_project_made_again_with_another_log(void **state)
+{
+    struct fixture *f = *state;
+    struct err e;
+    produce(f, 0, 60);
+    start(f);
+    assert_each_once(f, 60);
+    assert_int_equal(stop(f, SIGTERM), 0);
+    ok(project_delete(f->check, f->project, &e), &e);
+    topic_delete(f->bus.brokers, f->topic);
+    make_topic(f);
+    make_project_again(f);
+    produce(f, 1000, 1300);
+    start(f);
+    wait_for(f, "SELECT count(*) FROM got WHERE value >= 1000", 300, 20 * SEC);
+    assert_int_equal(ask(f, "SELECT count(*) FROM got"), 360);
+    assert_int_equal(ask(f, REPLACED), 0);
+    assert_int_equal(stop(f, SIGTERM), 0);
+}
+
 static void test_a_lost_answer_to_commit_and_an_outage(void **state)
 {
     struct fixture *f = *state;
@@ -925,6 +983,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_two_pipelines_share_a_process, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_log_replaced_while_away_stops, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_shorter_log_stops_and_goes_on_at_its_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_project_deleted_and_made_again_under_way, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_project_made_again_with_another_log, setup, teardown),
     };
     const struct CMUnitTest of_servers[] = {
         cmocka_unit_test_setup_teardown(test_two_members_share_and_hand_over, setup, teardown),
