@@ -274,11 +274,14 @@ bool schema_from_event(const struct schema *base, const struct inference_event *
 
 /* ---- shapes ---- */
 
-/* One that cannot be read was stored by something that did not check: the endpoint goes on without it. */
+/* One that cannot be read was stored by something that did not check: the endpoint goes on without it. One that is no more
+ * went with its endpoint, of which the next refresh tells. */
 static rc_t read_reference(const struct known *k, const struct shape_source *from, int version, struct reference **ret,
                            struct err *e)
 {
     rc_t rc = version ? training_reference(from->db, from->cache, &k->ep, version, ret, e) : OK;
+    if (rc == E_NOTFOUND)
+        return OK;
     if (rc == E_INVALID) {
         log_warn("reference_unreadable", LF_STR("endpoint", k->ep.uid), LF_I64("version", version), LF_ERR(e));
         rc = OK;

@@ -41,6 +41,18 @@ def settled(world, load, project="p"):
     load.check()
 
 
+def test_a_reference_that_went_with_its_endpoint_stops_nobody(world):
+    """An endpoint is deleted between the look at its record and the look at its reference."""
+    with world.service("stream", **HERE) as stream:
+        begin(world, stream)
+        going = world.endpoint(1, "going")["id"]
+        world.rows("UPDATE endpoints SET reference_version = 1, change_seq = nextval('change_seq') WHERE id = %s", going)
+        world.produce(world.topic("p"), *[serving.event(uid, [[1.0]], [0], START, uid, "p") for uid in ("going", "ep-a")], key="k")
+        serving.wait_handled(world, "p")
+        assert [serving.total(world, uid, "p")["requests"] for uid in ("going", "ep-a")] == [1, 1]
+        assert not serving.dead_letters(world, "p") and not stream.events("pipeline_failed")
+
+
 @pytest.mark.parametrize("table, pipeline", [("slots", "statistics"), ("manifest", "lake")])
 def test_a_record_that_the_database_refuses_costs_itself_alone(world, table, pipeline):
     """Sent again once the fault is gone it is taken, by the same process and by the next: what was refused is no duplicate."""
