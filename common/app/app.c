@@ -272,6 +272,7 @@ static void drain_program(struct service *s, void *self)
 {
     struct program *p = self;
     form_drain(&p->form);
+    bus_producer_end_by(p->producer, clock_mono_us() + DRAIN_US);
     if (p->running)
         pipeline_ask_stop(p->pipeline, DRAIN_US);
     else

@@ -14,6 +14,7 @@
 #define WINDOW_US_MAX (31 * USEC_PER_DAY)
 #define BYTES_MAX (16u << 20)
 #define SEND_TIMEOUT_US (10 * USEC_PER_SEC)
+#define TOPIC_TIMEOUT_US (2 * USEC_PER_SEC)
 #define ENVELOPE_BYTES 4096 /* key, headers and framing beside the value */
 
 enum { M_WINDOWS, M_SECONDS, M_OUTPUTS, M_MISSING };
@@ -240,7 +241,7 @@ static rc_t ensure_topic(struct app_events *a, const char *topic, struct err *e)
     int32_t partitions = 0;
     if (map_get(&a->writer_topics, str_of(topic)))
         return OK;
-    rc_t rc = bus_topic_ensure(a->producer, topic, 0, &partitions, SEND_TIMEOUT_US, e);
+    rc_t rc = bus_topic_ensure(a->producer, topic, 0, &partitions, TOPIC_TIMEOUT_US, e);
     if (!rc)
         map_put(&a->writer_topics, str_of(topic), a);
     return rc;

@@ -1,6 +1,7 @@
 /* The table of buses, and the way from the seam's functions to the bus that was opened. */
 #include "bus/bus.h"
 #include <assert.h>
+#include <stdatomic.h>
 #include "base/clock.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -86,9 +87,12 @@ const struct config_key bus_keys[] = {
 };
 const size_t bus_keys_n = sizeof bus_keys / sizeof *bus_keys;
 
+#define FREE_WAIT_US (5 * USEC_PER_SEC)
+
 struct bus_producer {
     const struct bus *bus;
     void *self;
+    atomic_llong end_us;
 };
 struct bus_consumer {
     const struct bus *bus;
@@ -116,7 +120,7 @@ rc_t bus_producer_open(struct bus_producer **ret, const struct bus_config *cfg, 
     if (rc)
         return rc;
     struct bus_producer *p = mem_alloc(sizeof *p);
-    *p = (struct bus_producer){bus, self};
+    *p = (struct bus_producer){.bus = bus, .self = self, .end_us = INT64_MAX};
     *ret = p;
     return OK;
 }
@@ -169,8 +173,20 @@ void bus_producer_free(struct bus_producer *p)
 {
     if (!p)
         return;
-    p->bus->producer->free(p->self);
+    int64_t now = clock_mono_us(), end = bus_producer_ends(p);
+    int64_t wait = end - now < FREE_WAIT_US ? end - now : FREE_WAIT_US;
+    p->bus->producer->free(p->self, wait > 0 ? wait : 0);
     mem_free(p);
+}
+
+void bus_producer_end_by(struct bus_producer *p, int64_t until_us)
+{
+    atomic_store(&p->end_us, until_us);
+}
+
+int64_t bus_producer_ends(const struct bus_producer *p)
+{
+    return atomic_load(&p->end_us);
 }
 
 rc_t bus_topic_ensure(struct bus_producer *p, const char *topic, int32_t partitions, int32_t *ret_partitions,

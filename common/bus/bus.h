@@ -74,7 +74,11 @@ rc_t bus_flush(struct bus_producer *p, int64_t timeout_us, struct err *e) MUST_C
 bool bus_producer_up(const struct bus_producer *p); /* brokers answered lately; any thread */
 /* What to do when it is not, for /readyz. */
 void bus_away_words(const char *brokers, struct err *ret);
-/* Waits ≤ 5 s for what is open; the callbacks of what is still open then get E_AGAIN. No callback comes after it. */
+/* The process is about to end: nobody is to wait for acknowledgements beyond this (monotonic). Any thread, at any time. */
+void bus_producer_end_by(struct bus_producer *p, int64_t until_us);
+int64_t bus_producer_ends(const struct bus_producer *p); /* what was said; INT64_MAX: nothing yet */
+/* Waits ≤ 5 s (and not beyond bus_producer_end_by) for what is open; the callbacks of what is still open then get E_AGAIN. No
+ * callback comes after it. */
 void bus_producer_free(struct bus_producer *p);
 
 /* ---- consuming ---- */
@@ -141,7 +145,7 @@ rc_t bus_consumer_peek(struct bus_consumer *c, const struct bus_partition *parts
 bool bus_consumer_alone(const struct bus_consumer *c);
 void bus_consumer_note(struct bus_consumer *c, const struct bus_partition *parts,
                        size_t n);               /* async Kafka commit, for lag tools only */
-void bus_consumer_free(struct bus_consumer *c); /* leaves the group (a static member stays listed); ≤ 8 s */
+void bus_consumer_free(struct bus_consumer *c); /* leaves the group (a static member stays listed); ≤ 2 s */
 #define BUS_OFFSET_EARLIEST INT64_C(-2)
 
 /* For tools that take no part. Of each log where it ends, and the first record from parts[i].offset on (none: ret[i].offset -1). The

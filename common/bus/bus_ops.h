@@ -17,7 +17,7 @@ struct bus_producer_ops {
     rc_t (*many)(void *self, const char *topic, struct bus_lent *list, size_t n, const struct bus_receipt *r, struct err *e);
     rc_t (*flush)(void *self, int64_t timeout_us, struct err *e);
     bool (*up)(const void *self);
-    void (*free)(void *self);
+    void (*free)(void *self, int64_t wait_us); /* for what is open */
 };
 struct bus_topic_ops {
     rc_t (*ensure)(void *producer, const char *topic, int32_t partitions, int32_t *ret_partitions, int64_t timeout_us,

@@ -18,7 +18,6 @@
 #define POLL_MS 200
 #define PROBE_US (500 * USEC_PER_MSEC)
 #define SILENCE_US (5 * USEC_PER_SEC) /* open messages and no acknowledgement for so long: not up */
-#define FREE_WAIT_US (5 * USEC_PER_SEC)
 #define PURGE_WAIT_US (2 * USEC_PER_SEC)
 #define SETTLE_EVERY 256 /* reports */
 
@@ -315,10 +314,10 @@ static bool producer_up(const void *self)
     return atomic_load(&p->open) == 0 || clock_mono_us() - atomic_load(&p->heard_us) < SILENCE_US;
 }
 
-static void producer_free(void *self)
+static void producer_free(void *self, int64_t wait_us)
 {
     struct kafka_producer *p = self;
-    if (producer_flush(p, FREE_WAIT_US, NULL))
+    if (producer_flush(p, wait_us, NULL))
         log_debug("kafka_producer_purged", LF_I64("open", atomic_load(&p->open)));
     atomic_store(&p->stop, true);
     pthread_join(p->thread, NULL);

@@ -17,7 +17,7 @@
 #define OVERHEAD 128                 /* what an open message costs besides its bytes */
 #define ENOUGH ((size_t)1 << 20)     /* pending bytes that wait for no more */
 #define BATCH_KEPT ((size_t)4 << 20) /* memory of an empty batch that is kept */
-#define FREE_WAIT_US (5 * USEC_PER_SEC)
+#define SLOW_US (5 * USEC_PER_SEC)   /* a disk that takes so long is told of */
 #define PROBE_US (500 * USEC_PER_MSEC)
 #define PROBE_BYTES (1 << 20) /* room for so much is room */
 #define RETAIN_MAX_US (10 * USEC_PER_SEC)
@@ -418,10 +418,11 @@ static bool producer_up(const void *self)
 }
 
 /* A disk that does not answer for so long: the thread is inside a call that nothing breaks off, so it is waited for. */
-static void producer_free(void *self)
+static void producer_free(void *self, int64_t wait_us)
 {
     struct local_producer *p = self;
-    while (producer_flush(p, FREE_WAIT_US, NULL))
+    (void)wait_us;
+    while (producer_flush(p, SLOW_US, NULL))
         log_warn("local_log_slow", LF_STR("path", p->log->path));
     local_log_put(p->log);
     mem_free(p);

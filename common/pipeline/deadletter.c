@@ -14,6 +14,7 @@
 #define VALUE_MAX (BUS_MESSAGE_MAX - (16u << 10)) /* room for the headers */
 #define VALUE_MIN (16u << 10)
 #define SEND_TIMEOUT_US (10 * USEC_PER_SEC)
+#define TOPIC_TIMEOUT_US (2 * USEC_PER_SEC)
 
 enum { M_DEAD };
 static const struct metric_row rows[] = {
@@ -98,7 +99,7 @@ static rc_t topic_of(struct dead_letters *d, const struct letter *l, char topic[
     if (rc || map_get(&d->topics, str_of(topic)))
         return rc;
     int32_t partitions;
-    rc = bus_topic_ensure(d->producer, topic, 1, &partitions, SEND_TIMEOUT_US, e);
+    rc = bus_topic_ensure(d->producer, topic, 1, &partitions, TOPIC_TIMEOUT_US, e);
     if (rc == OK)
         (void)map_put(&d->topics, str_of(topic), d);
     return rc;

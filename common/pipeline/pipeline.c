@@ -411,11 +411,11 @@ static void housekeeping(struct pipeline *p, int64_t mono)
                        p->n_topics ? "waiting for partitions" : "no project yet");
         p->next_topics_us = clock_mono_us() + USEC_PER_SEC;
     }
-    if (p->reclaim_us && mono >= p->reclaim_us && !p->n_waiting)
+    if (p->reclaim_us && mono >= p->reclaim_us && !p->n_waiting && !worker_stopping(&p->worker))
         parts_reclaim(p);
-    if (p->n_parts && !p->n_waiting && mono >= p->next_note_us) {
+    if (p->n_parts && !p->n_waiting && mono >= p->next_note_us && !worker_stopping(&p->worker)) {
         parts_note(p);
-        if (!p->stalled_until_us)
+        if (!p->stalled_until_us && !worker_stopping(&p->worker)) /* each of these may take its whole time-out */
             parts_watch(p);
         p->next_note_us = clock_mono_us() + USEC_PER_SEC;
     }
@@ -494,6 +494,8 @@ static void finish(struct pipeline *p)
     }
     log_event(LOG_INFO, "stopped", LF_STR("pipeline", p->cfg.name), LF_BOOL("flushed", rc == OK && !more));
     parts_drop(p);
+    bus_consumer_free(p->bus); /* here, so that all pipelines of a process leave at once */
+    p->bus = NULL;
 }
 
 static void run(struct worker *w, void *arg)

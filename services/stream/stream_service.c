@@ -6,6 +6,8 @@
 #include "stream.h"
 #include "stream_service.h"
 
+#define DRAIN_US (6 * USEC_PER_SEC)
+
 static const struct config_value sink_values[] = {
     {"statistics", SINK_STATISTICS}, {"lake", SINK_LAKE}, {"both", SINK_BOTH}, {"none", 0}, {NULL, 0}};
 
@@ -140,6 +142,7 @@ static void drain_stream(struct service *s, void *self)
 {
     struct stream *st = self;
     form_drain(&st->form);
+    bus_producer_end_by(st->producer, clock_mono_us() + DRAIN_US);
     for (size_t i = 0; i < 2; i++)
         if (st->sinks[i])
             sink_ask_stop(st->sinks[i]);

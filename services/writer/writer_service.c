@@ -167,6 +167,7 @@ static void drain_writer(struct service *s, void *self)
 {
     struct writer *w = self;
     form_drain(&w->form);
+    bus_producer_end_by(w->producer, clock_mono_us() + DRAIN_US);
     if (w->running)
         pipeline_ask_stop(w->pipeline, DRAIN_US);
     else

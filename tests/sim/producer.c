@@ -135,9 +135,10 @@ static bool producer_up(const void *self)
     return !sim_bus_is_down(p->proc);
 }
 
-static void producer_free(void *self)
+static void producer_free(void *self, int64_t wait_us)
 {
     struct producer *p = self;
+    (void)wait_us;
     p->stop = true;
     world_notify(p);
     while (!p->ended)
