@@ -62,11 +62,35 @@ static rc_t assign_seek(void *self, const struct bus_partition *part, struct err
     return failed(err, "seeking", e);
 }
 
+static bool is_unknown(rd_kafka_resp_err_t err)
+{
+    return err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION || err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+}
+
 static rc_t look_failed(rd_kafka_resp_err_t err, struct err *e)
 {
-    if (err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION || err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+    if (is_unknown(err))
         return err_quote(e, E_NOTFOUND, "asking for offsets: %s", rd_kafka_err2str(err));
     return err_quote(e, E_AGAIN, "asking for offsets: %s", rd_kafka_err2str(err));
+}
+
+/* A handle that asks for offsets alone has no reason to look again at a topic it has seen: partitions that were added since are
+ * unknown to it until somebody asks what there is. */
+static void look_at_topics(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list, int64_t end_us)
+{
+    const char *last = "";
+    for (int i = 0; i < list->cnt; i++) {
+        const rd_kafka_topic_partition_t *at = &list->elems[i];
+        const struct rd_kafka_metadata *md = NULL;
+        if (!is_unknown(at->err) || strcmp(at->topic, last) == 0)
+            continue;
+        last = at->topic;
+        rd_kafka_topic_t *rkt = rd_kafka_topic_new(rk, at->topic, NULL);
+        if (rkt && !rd_kafka_metadata(rk, 0, rkt, &md, kafka_ms(end_us - clock_mono_us())))
+            rd_kafka_metadata_destroy(md);
+        if (rkt)
+            rd_kafka_topic_destroy(rkt);
+    }
 }
 
 /* One ListOffsets a broker: librdkafka sends the "time" as it is, and -1 and -2 mean end and begin in the protocol.
@@ -75,13 +99,19 @@ static rc_t list_offsets(rd_kafka_t *rk, const struct bus_partition *parts, size
                          rd_kafka_topic_partition_list_t **ret, struct err *e)
 {
     rd_kafka_topic_partition_list_t *list = kafka_list(parts, n, false);
+    bool looked = false;
     rc_t rc;
     for (;;) {
         int64_t left = end_us - clock_mono_us();
         for (int i = 0; i < list->cnt; i++)
-            list->elems[i].offset = at;
+            list->elems[i].offset = at, list->elems[i].err = RD_KAFKA_RESP_ERR_NO_ERROR;
         rd_kafka_resp_err_t err = first_error(rd_kafka_offsets_for_times(rk, list, kafka_ms(left)), list);
         rc = err ? look_failed(err, e) : OK;
+        if (rc == E_NOTFOUND && !looked) {
+            looked = true;
+            look_at_topics(rk, list, end_us);
+            continue;
+        }
         if (rc != E_AGAIN || end_us - clock_mono_us() <= RETRY_MS * USEC_PER_MSEC)
             break;
         rd_kafka_poll(rk, RETRY_MS);

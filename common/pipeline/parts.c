@@ -133,8 +133,14 @@ static rc_t claim_one(struct pipeline *p, const struct bus_partition *at, const 
 {
     const struct topic_state *topic = topic_find(p, at->topic);
     struct ledger_row row = {0};
-    rc_t rc = topic ? ledger_claim(p->db, p->cfg.name, at->topic, at->partition, owner, &row, e)
-                    : err_set(e, E_AGAIN, "topic %s is not known yet", at->topic);
+    if (!topic)
+        return err_set(e, E_AGAIN, "topic %s is not known yet", at->topic);
+    rc_t rc = ledger_claim(p->db, p->cfg.name, at->topic, at->partition, owner, &row, e);
+    if (rc == E_NOTFOUND) { /* the topic has grown */
+        rc = ledger_ensure(p->db, p->cfg.name, at->topic, topic->project_id, at->partition + 1, e);
+        if (rc == OK)
+            rc = ledger_claim(p->db, p->cfg.name, at->topic, at->partition, owner, &row, e);
+    }
     if (!rc && row.project_id != topic->project_id) {
         ledger_row_done(&row);
         rc = err_set(e, E_AGAIN, "topic %s is another project's now", at->topic);

@@ -6,6 +6,7 @@ import time
 
 import pytest
 import requests
+from kafka.admin import NewPartitions
 
 import mm
 import serving
@@ -39,6 +40,24 @@ def settled(world, load, project="p"):
     load.stop()
     serving.wait_handled(world, project, seconds=60)
     load.check()
+
+
+def test_a_topic_that_grows_stops_no_topic(world):
+    with world.service("stream", **HERE) as stream:
+        begin(world, stream)
+        begin(world, stream, "q")
+        world.produce(world.topic("p"), serving.event("ep-a", [[1.0]], [0], START, "r1", "p"), key="k")
+        serving.wait_handled(world, "p")
+        client = world.admin()
+        client.create_partitions({world.topic("p"): NewPartitions(3)})
+        client.close()
+        mm.wait_for(lambda: len(world.rows("SELECT 1 FROM ledger WHERE topic = %s AND partition = 2 AND next_offset >= 0",
+                                           world.topic("p"))) == 2, 40, "both pipelines have the new partition")
+        for project in "pq":
+            world.produce(world.topic(project), serving.event("ep-b", [[1.0]], [0], START, "r2", project), key="k")
+            serving.wait_handled(world, project)
+            assert serving.total(world, "ep-b", project)["requests"] == 1
+        mm.wait_for(stream.ready, 20)
 
 
 def test_a_reference_that_went_with_its_endpoint_stops_nobody(world):
