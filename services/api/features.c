@@ -107,6 +107,8 @@ static void fill(const struct feature_ref *f, const struct json *measures, const
     v->outcome = text(said, "outcome", a);
     v->missing = number(said, "missing");
     v->wrong_type = number(said, "wrong_type");
+    v->missing_before = number(said, "missing_before");
+    v->missing_now = number(said, "missing_now");
     v->categorical = f->kind == FEATURE_CATEGORICAL;
     v->came = -1;
     if (now && f->kind == FEATURE_NUMERIC)

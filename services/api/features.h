@@ -14,6 +14,7 @@ struct feature_view {
     double tvd, hellinger, kld, score; /* NaN: not compared. score: the mean of the first two, as general_drift is made */
     double mean_before, mean_now;      /* NaN: not known */
     double samples, missing, wrong_type; /* rows of the window, and values that were not compared; NaN: not said */
+    double missing_before, missing_now;  /* shares, when they differ much; else NaN */
     int came;                            /* enum column_type of the events' column; -1: none */
     size_t n_cells;                      /* 0: no histogram of both */
     const double *before, *now;

@@ -5,6 +5,7 @@
 #include "html.h"
 #include "page.h"
 #include "stats/drift.h"
+#include "stats/missing.h"
 #include "view.h"
 
 #define FEATURES_SHOWN 200
@@ -134,6 +135,11 @@ static void feature_row(struct buf *b, const struct feature_view *f, const struc
     buf_addz(b, "</bdi>");
     if (f->is_label)
         buf_addz(b, "<span class=\"tag\">output</span>");
+    if (!isnan(f->missing_before) && !isnan(f->missing_now)) {
+        buf_addz(b, "<span class=\"tag\">");
+        missing_words(f->missing_before, f->missing_now, b);
+        buf_addz(b, "</span>");
+    }
     buf_addz(b, "</th><td>");
     page_badge(b, status);
     if (isnan(f->score)) {

@@ -14,6 +14,7 @@
 #include "drift_app.h"
 #include "base/mem.h"
 #include "json/write.h"
+#include "stats/missing.h"
 #include "stats/worst.h"
 
 #define EXTRA_BYTES_MAX (48u << 10) /* of RESULT_EXTRA_MAX: what does not fit is in drift_measures */
@@ -122,6 +123,7 @@ static struct drift_options drift_options_of(const struct drift_app_options *o)
 struct more {
     bool wanted[N_MEASURES], any, previous, quality;
     struct drift_column *columns;
+    double rows;                    /* of the training set */
     double (*measured)[N_MEASURES]; /* of each feature of the reference */
 };
 
@@ -132,6 +134,7 @@ static void measure_all(const struct drift_app_options *o, const struct app_inpu
     m->measured = arena_array(in->arena, n + 1, sizeof *m->measured);
     m->previous = n && wants(o, METRIC_PREVIOUS);
     m->quality = n && wants(o, METRIC_QUALITY);
+    m->rows = n ? missing_rows(in->reference) : NAN;
     drift_columns_of(in->layout, in->window, m->columns);
     for (int k = 0; k < N_MEASURES; k++) {
         m->wanted[k] = n && wants(o, measures[k].name);
@@ -249,6 +252,11 @@ static bool write_feature(struct json_writer *w, const struct drift_feature *f, 
         jw_kv_bool(w, "label", true);
     if (f->missing)
         jw_kv_i64(w, "missing", (int64_t)f->missing);
+    const struct missing_move move = missing_move_of(&in->reference->features[at], m->rows, m->columns[at].counts);
+    if (move.moved) {
+        jw_kv_f64(w, "missing_before", move.before);
+        jw_kv_f64(w, "missing_now", move.now);
+    }
     if (f->wrong_type)
         jw_kv_i64(w, "wrong_type", (int64_t)f->wrong_type);
     if (f->outcome == DRIFT_OK)

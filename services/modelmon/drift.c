@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "files.h"
 #include "json/write.h"
+#include "stats/missing.h"
 #include "stats/worst.h"
 #include "term.h"
 #include "tool.h"
@@ -110,7 +111,7 @@ static int most_first(const void *a, const void *b)
     return dx != dy ? (dx < dy ? 1 : -1) : (x > y) - (x < y);
 }
 
-static void print_feature(const struct drift_feature *f, struct buf *out)
+static void print_feature(const struct drift_feature *f, const struct missing_move *missing, struct buf *out)
 {
     term_add_cell(out, f->name, NAME_WIDTH);
     term_bar(out, drift_feature_value(f), 20);
@@ -122,6 +123,11 @@ static void print_feature(const struct drift_feature *f, struct buf *out)
     buf_addf(out, "%s", f->is_label ? "  (output)" : "");
     if (f->wrong_type)
         buf_addf(out, "  (%llu of another type)", (unsigned long long)f->wrong_type);
+    if (missing->moved) {
+        buf_addz(out, "  (");
+        missing_words(missing->before, missing->now, out);
+        buf_addc(out, ')');
+    }
     buf_addc(out, '\n');
 }
 
@@ -191,14 +197,19 @@ static void print_end(const struct drift_result *d, const struct drift_worst *wo
 static void print_table(const struct drift_result *d, const struct drift_worst *worst, const struct training_file *t,
                         const struct sample_file *s, struct buf *out)
 {
+    double rows = missing_rows(t->reference);
     const struct drift_feature **order = mem_array(d->n_features + 1, sizeof *order);
     for (size_t i = 0; i < d->n_features; i++)
         order[i] = &d->features[i];
     qsort(order, d->n_features, sizeof *order, most_first);
     term_add_cell(out, STR("feature"), NAME_WIDTH + 22);
     buf_addz(out, "tvd    hellinger     kld\n");
-    for (size_t i = 0; i < d->n_features && i < SHOWN_MAX; i++)
-        print_feature(order[i], out);
+    for (size_t i = 0; i < d->n_features && i < SHOWN_MAX; i++) {
+        size_t at = (size_t)(order[i] - d->features);
+        const struct missing_move move = missing_move_of(&t->reference->features[at], rows,
+                                                         s->present[at] ? &s->counts[at] : NULL);
+        print_feature(order[i], &move, out);
+    }
     if (d->n_features > SHOWN_MAX)
         buf_addf(out, "… and %zu more that drift less; --json has all\n", d->n_features - SHOWN_MAX);
     mem_free(order);

@@ -67,6 +67,11 @@ static void add_unknown(const struct client_endpoint *c, const struct reference 
                      missing > 1 ? ", " : "warning: the requests have columns that this reference lacks: ", STR_FMT(s));
     if (missing)
         buf_addf(out, "%s (%zu of %zu)\n", missing > 8 ? ", …" : "", missing, n);
+    if (n == 0 && client_text(json_get(c->record, "status"), "first_request").n)
+        buf_addz(
+            out,
+            "warning: the requests so far have no names, their inputs are f0, f1, …, which this reference lacks: send "
+            "\"columns\" with them, or give the reference before the first one, with --create\n");
 }
 
 static void add_names(struct json_writer *w, const char *key, const struct reference *r, bool labels)

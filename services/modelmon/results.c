@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/time.h"
 #include "client.h"
+#include "stats/missing.h"
 #include "stats/worst.h"
 #include "term.h"
 
@@ -54,6 +55,25 @@ static void add_reason(const char *operand, const struct json *extra, struct buf
     buf_addf(out, "  %.*s", STR_FMT(reason));
     if (str_eqz(reason, "no_reference"))
         buf_addf(out, ": modelmon reference %s --csv FILE", operand);
+    if (str_eqz(reason, "no_comparable_feature"))
+        buf_addz(
+            out,
+            ": no column of the events that the reference has, or none with its values; events without names have f0, "
+            "f1, …: send \"columns\", or give the reference before the first event (modelmon reference … --create)");
+}
+
+/* "; age: missing 2 % → 85 %" */
+static void add_missing(const struct json *feature, size_t *inout_n, struct buf *out)
+{
+    double before = NAN, now = NAN;
+    struct err ignored;
+    if (json_opt_f64(feature, "missing_before", &before, &ignored) != OK ||
+        json_opt_f64(feature, "missing_now", &now, &ignored) != OK || isnan(before) || isnan(now))
+        return;
+    buf_addz(out, (*inout_n)++ ? "; " : "  ");
+    term_add_text(out, str_of(json_key(feature)));
+    buf_addz(out, ": ");
+    missing_words(before, now, out);
 }
 
 /* ", city: 12 new, vanished \"Oslo\"" */
@@ -108,6 +128,8 @@ static void add_words(const char *operand, const struct json *value, struct buf 
     buf_done(&features);
     for (const struct json *f = json_first(json_get(extra, "features")); f; f = json_next(f))
         add_news(f, &n, out);
+    for (const struct json *f = json_first(json_get(extra, "features")); f; f = json_next(f))
+        add_missing(f, &n, out);
 }
 
 static void add_value(const char *operand, const struct json *value, struct buf *out)

@@ -170,6 +170,22 @@ def test_columns_that_cannot_be_compared_stop_a_build_and_are_named(tmp_path):
     assert drift(*outputs, "--check").returncode == 0  # outputs are told apart
 
 
+def test_values_that_are_missing_more_often_are_told(tmp_path):
+    data, now = few_of_eight(), few_of_eight(seed=2)
+    data.loc[::50, "age"] = numpy.nan
+    now.loc[now.index % 20 > 2, "age"] = numpy.nan
+    now.loc[::30, "f0"] = numpy.nan  # 3 %
+    data.to_csv(tmp_path / "a.csv", index=False)
+    now.to_csv(tmp_path / "b.csv", index=False)
+    shown = drift("--reference", tmp_path / "a.csv", "--sample", tmp_path / "b.csv", "--labels", "y").stdout
+    line = next(text for text in shown.splitlines() if text.startswith("age"))
+    assert line.endswith("(missing 2 % → 85 %)") and shown.count("missing") == 1, shown
+    few = now[:20]  # 20 rows of which 2 are missing may be chance
+    few = few.assign(age=data.age[1:21].where(few.index != 7).values)
+    few.to_csv(tmp_path / "few.csv", index=False)
+    assert "missing" not in drift("--reference", tmp_path / "a.csv", "--sample", tmp_path / "few.csv").stdout
+
+
 def test_what_mlrun_has_no_numbers_for_is_explained(tmp_path):
     pandas.DataFrame({"a": range(100), "city": ["Oslo", "Rome"] * 50}).to_csv(tmp_path / "a.csv", index=False)
     same = ("--reference", tmp_path / "a.csv", "--sample", tmp_path / "a.csv")

@@ -3,6 +3,7 @@ import contextlib
 
 import numpy
 import pandas
+import requests
 
 import mm
 import test_modelmon_run as running
@@ -65,3 +66,31 @@ def test_what_is_not_compared_is_named_and_nothing_is_plainly_green(tmp_path):
             assert words in text, text
         assert '</h1><span class="badge none">no drift in what is compared</span>' in page(m)
         assert '<span class="badge none">no drift in what is compared</span>' in m.get("/ui/p/shop").text
+
+
+def test_values_that_are_missing_more_often_are_told(tmp_path):
+    train, now = some(), some(seed=2)
+    train.loc[::50, "age"] = numpy.nan
+    now.loc[now.index % 20 > 2, "age"] = numpy.nan
+    with shop(train, tmp_path) as m:
+        replay(m, now, tmp_path)
+        assert "age: missing 2 % → 85 %" in shown(m, "no drift")
+        assert '<span class="tag">missing 2 % → 85 %</span>' in page(m)
+
+
+def test_events_without_names_and_a_reference_with_some_is_said_what_to_do(tmp_path):
+    some().drop(columns=["city"]).to_csv(tmp_path / "train.csv", index=False)
+    with mm.World() as w, running.start(w, embedded=True) as m:
+        m.wait_ready(60)
+        m.api = {"API_URL": m.url("")}
+        assert tool("project", "shop", "--base-period", "2s", **m.api).returncode == 0
+        rows = some(40, seed=2)[["age", "area", "on"]].values.tolist()
+        event = {"model": "price", "inputs": rows, "outputs": [1.5] * len(rows)}
+        mm.wait_for(lambda: requests.post(m.url("/shop"), json=event, timeout=20).status_code == 202, 20)
+        mm.wait_for(lambda: "price" in tool("endpoints", "shop", **m.api).stdout, 20)
+        done = tool("reference", "shop/price", "--csv", tmp_path / "train.csv", "--labels", "price", **m.api)
+        assert done.returncode == 0 and 'send "columns"' in done.stdout, done
+        assert 'send "columns"' in shown(m, "no_comparable_feature")
+        event["columns"] = ["age", "area", "on"]
+        requests.post(m.url("/shop"), json=event, timeout=20).raise_for_status()
+        mm.wait_for(lambda: "no_comparable_feature" not in tool("results", "shop/price", **m.api).stdout.splitlines()[-1], 40)

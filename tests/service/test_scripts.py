@@ -91,6 +91,10 @@ def test_up_brings_all_of_it_and_down_ends_it(folder):
         answer = requests.get(url + "/readyz", timeout=10)
         assert answer.status_code == 200, (name, answer.text)
     assert dev("status").returncode == 0 and len(processes_that_name(folder)) >= len(services) + 3  # Kafka, PostgreSQL, Redis
+    said = subprocess.run(["sh", "-c", f". {folder}/env; env"], env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True).stdout
+    exported = dict(line.split("=", 1) for line in said.splitlines())
+    assert exported["API_URL"] == urls["api"] and exported["LAKE_DIR"] and exported["SYSTEM_ID"]
+    assert all(exported[name] in up.stdout for name in ("KAFKA_BROKERS", "DATABASE_URL", "REDIS_URL"))
     again = dev("up")  # what is up stays
     assert again.returncode == 0 and dict(re.findall(r"^(\S+) +(http://\S+)$", again.stdout, re.M)) == urls
     down = dev("down")
