@@ -69,3 +69,62 @@ rc_t folder_take(const char *path, int *ret_fd, struct err *e)
         *ret_fd = fd;
     return rc;
 }
+
+/* ---- what is written beside ---- */
+#define SYSTEM_FILE "system-id"
+#define PORT_FILE "port"
+
+/* The first line; empty: nothing is written there. */
+static void read_line(const char *path, const char *file, char *ret, size_t room)
+{
+    struct buf name = {0};
+    buf_addf(&name, "%s/%s", path, file);
+    FILE *f = fopen(name.data, "re");
+    buf_done(&name);
+    size_t n = f ? fread(ret, 1, room - 1, f) : 0;
+    ret[n] = '\0';
+    ret[strcspn(ret, "\n")] = '\0';
+    if (f)
+        (void)fclose(f); /* only read */
+}
+
+static rc_t write_line(const char *path, const char *file, const char *line, struct err *e)
+{
+    struct buf name = {0};
+    buf_addf(&name, "%s/%s", path, file);
+    FILE *f = fopen(name.data, "we");
+    bool bad = !f || fprintf(f, "%s\n", line) < 0;
+    bad = (f && fclose(f) != 0) || bad;
+    buf_done(&name);
+    return bad ? err_set(e, E_FATAL, "DATA_DIR: cannot write into %s: %s", path, strerror(errno)) : OK;
+}
+
+rc_t folder_system(const char *path, const char *system_id, struct err *e)
+{
+    char made[128];
+    read_line(path, SYSTEM_FILE, made, sizeof made);
+    if (*made == '\0')
+        return write_line(path, SYSTEM_FILE, system_id, e);
+    if (strcmp(made, system_id) == 0)
+        return OK;
+    return err_set(e, E_INVALID,
+                   "SYSTEM_ID is %s, but this folder was made with SYSTEM_ID=%s, which its topics are named by: %s",
+                   system_id, made, path);
+}
+
+void folder_port_write(const char *path, int port)
+{
+    char text[16];
+    struct err ignored;                            /* it is a hint */
+    (void)snprintf(text, sizeof text, "%d", port); /* fits */
+    (void)write_line(path, PORT_FILE, text, &ignored);
+}
+
+bool folder_is_at(const char *path, const char *url)
+{
+    char port[16];
+    const char *colon = strrchr(url, ':');
+    read_line(path, PORT_FILE, port, sizeof port);
+    size_t n = strlen(port);
+    return n && colon && strncmp(colon + 1, port, n) == 0 && (colon[1 + n] == '\0' || colon[1 + n] == '/');
+}

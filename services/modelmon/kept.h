@@ -5,6 +5,8 @@
 #include "db/db.h"
 #include "lake/lake.h"
 
+#define KEPT_FOLDER_DEFAULT "modelmon-data"
+
 struct kept_options {
     const char *data_dir, *lake_dir;
     char *database_url;
@@ -12,7 +14,7 @@ struct kept_options {
 /* Three rows of a verb's options, whose struct has a kept_options at `at`. */
 #define KEPT_KEYS(at)                                                                                                  \
     {.env = "DATA_DIR",                                                                                                \
-     .def = "modelmon-data",                                                                                           \
+     .def = KEPT_FOLDER_DEFAULT,                                                                                       \
      .type = CONFIG_STR,                                                                                               \
      .flags = CONFIG_REQUIRED,                                                                                         \
      .offset = (at) + offsetof(struct kept_options, data_dir),                                                         \

@@ -12,6 +12,7 @@
 #include "histogram-drift-app/drift_app.h"
 #include "llm-app/llm_app.h"
 #include "operations-app/operations_app.h"
+#include "pipeline/identity.h"
 #include "service/service.h"
 #include "stream/stream_service.h"
 #include "tool.h"
@@ -35,6 +36,7 @@ static const struct config_key keys[] = {
 /* ---- the folder, first of the parts: taken before the others open, given back after they closed ---- */
 struct folder {
     struct run_options options;
+    struct identity id;
     int fd;
 };
 
@@ -42,7 +44,8 @@ static rc_t open_folder(struct service *s, void *self, struct err *e)
 {
     struct folder *f = self;
     (void)s; /* it has nothing to run */
-    return folder_take(f->options.data_dir, &f->fd, e);
+    rc_t rc = folder_take(f->options.data_dir, &f->fd, e);
+    return rc ? rc : folder_system(f->options.data_dir, f->id.system_id, e);
 }
 
 static void close_folder(void *self)
@@ -56,11 +59,12 @@ static struct service_def *folder_service(struct arena *a)
 {
     struct folder *f = arena_alloc(a, sizeof *f);
     f->fd = -1;
-    const struct config_table tables[] = {CONFIG_TABLE("Data", keys, &f->options)};
+    const struct config_table tables[] = {CONFIG_TABLE("Data", keys, &f->options),
+                                          {"Names", identity_keys, IDENTITY_SYSTEM, &f->id}};
     return service_def_dup(a, &(struct service_def){.name = "folder",
                                                     .summary = "The data folder.",
                                                     .tables = tables,
-                                                    .table_count = 1,
+                                                    .table_count = 2,
                                                     .open = open_folder,
                                                     .close = close_folder,
                                                     .self = f});
@@ -155,6 +159,7 @@ static void say_where(void *arg, const char *scheme, const char *addr, int port)
     struct life *l = arg;
     (void)snprintf(l->port, sizeof l->port, PORT_FLAG "%d", port);                    /* fits */
     guard_next_argument(strcmp(l->argv[l->argc - 1], l->port) == 0 ? NULL : l->port); /* the last one counts */
+    folder_port_write(folder_asked(l->argc - 1, l->argv + 1), port);
     bool all = strcmp(addr, "0.0.0.0") == 0 || strcmp(addr, "::") == 0;
     printf("modelmon runs at %s://%s:%d (events: POST /PROJECT; pages: /). Ctrl-C ends it.\n", scheme,
            all ? "127.0.0.1" : addr, port);

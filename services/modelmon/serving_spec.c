@@ -41,6 +41,10 @@ static int run(const void *opts, char *const *operands, size_t n)
     client_add_encoded(&path, str_of(o->brokers));
     if (client_call(&o->api, "GET", path.data, (struct str){0}, 0, &answer, &e) != OK)
         return client_fail("serving-spec", &e);
+    if (client_text(json_get(json_get(answer, "spec") ? json_get(answer, "spec") : answer, "parameters"), "log_stream").n == 0)
+        (void)fprintf(
+            stderr, "modelmon serving-spec: the spec has no stream, so that nothing is monitored: --brokers HOST:PORT, "
+                    "or FUNCTION_BROKERS of the api\n");
     json_print(answer, JSON_NAN_TOKEN, &out);
     buf_addc(&out, '\n');
     return term_put(&out);

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/time.h"
 #include "client.h"
+#include "folder.h"
 #include "json/write.h"
 #include "kept.h"
 #include "stages.h"
@@ -61,11 +62,26 @@ static bool ends_wanted(const struct status_options *o, struct bus_config *bus, 
     return local;
 }
 
+/* The folder that lies here by chance is not that of a server somewhere. */
+static bool is_of_another(const struct status_options *o)
+{
+    return strcmp(o->api.url, CLIENT_URL_DEFAULT) != 0 && strcmp(o->kept.data_dir, KEPT_FOLDER_DEFAULT) == 0 &&
+           !*o->kept.database_url && !folder_is_at(o->kept.data_dir, o->api.url);
+}
+
 static void look_at_kept(const struct status_options *o, struct seen *s)
 {
     struct db *db = NULL;
     struct lake_config lake; /* not read here */
     struct bus_config bus;
+    if (is_of_another(o)) {
+        (void)err_set(
+            &s->kept, E_NOTFOUND,
+            "whether %s is the folder of %s is not known: set DATA_DIR, or DATABASE_URL and KAFKA_BROKERS, of that one",
+            o->kept.data_dir, o->api.url);
+        s->none = true;
+        return;
+    }
     rc_t rc = kept_open(&o->kept, &s->a, &db, &lake, &s->kept);
     s->none = rc == E_NOTFOUND && !*o->kept.database_url;
     if (rc)

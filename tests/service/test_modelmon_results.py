@@ -87,7 +87,7 @@ def test_events_without_names_and_a_reference_with_some_is_said_what_to_do(tmp_p
         rows = some(40, seed=2)[["age", "area", "on"]].values.tolist()
         event = {"model": "price", "inputs": rows, "outputs": [1.5] * len(rows)}
         mm.wait_for(lambda: requests.post(m.url("/shop"), json=event, timeout=20).status_code == 202, 20)
-        mm.wait_for(lambda: "price" in tool("endpoints", "shop", **m.api).stdout, 20)
+        shown(m, "no_reference")
         done = tool("reference", "shop/price", "--csv", tmp_path / "train.csv", "--labels", "price", **m.api)
         assert done.returncode == 0 and 'send "columns"' in done.stdout, done
         assert 'send "columns"' in shown(m, "no_comparable_feature")

@@ -15,8 +15,8 @@ PARTS = {"api": "database", "stream": "statistics", "controller": "leader", "wri
 
 
 def start(w, embedded=False, **more):
-    data = os.path.join(w.folder, "data")
-    env = w.env(DATA_DIR=data, LATENESS="500ms", STATISTICS_INTERVAL="100ms", LAKE_AGE="200ms", **more)
+    more.setdefault("DATA_DIR", os.path.join(w.folder, "data"))
+    env = w.env(LATENESS="500ms", STATISTICS_INTERVAL="100ms", LAKE_AGE="200ms", **more)
     if embedded:
         for name in ("KAFKA_BROKERS", "DATABASE_URL", "REDIS_URL", "LAKE_DIR"):
             del env[name]
@@ -113,6 +113,35 @@ def test_a_folder_is_one_process_s():
                 return [json.loads(line)["a"] for line in done.stdout.splitlines()]
             mm.wait_for(lambda: len(rows()) >= 50, 60, "a row of each request")
             assert sorted(rows()) == sorted([*range(40), *range(7), *range(3)])
+
+
+def test_a_folder_is_one_system_s():
+    with mm.World() as w:
+        data = os.path.join(w.folder, "data")
+        with start(w, embedded=True, SYSTEM_ID="first") as m:
+            m.wait_ready(60)
+        done = subprocess.run([os.path.join(mm.BIN, "modelmon"), "run"], timeout=20, capture_output=True, text=True, check=False,
+                              env={"PATH": os.environ["PATH"], "DATA_DIR": data, "HTTP_PORT": "0", "SYSTEM_ID": "second"})
+        assert done.returncode == 2 and "this folder was made with SYSTEM_ID=first" in done.stderr, done
+        with start(w, embedded=True, SYSTEM_ID="first") as m:
+            m.wait_ready(60)
+
+
+def test_status_shows_no_stages_of_a_folder_that_lies_there_by_chance():
+    with mm.World() as w, start(w, embedded=True) as m:
+        m.wait_ready(60)
+        os.symlink("data", os.path.join(w.folder, "modelmon-data"))
+
+        def status(url, **env):
+            return subprocess.run([os.path.join(mm.BIN, "modelmon"), "status"], cwd=w.folder, timeout=20, capture_output=True,
+                                  text=True, check=False, env={"PATH": os.environ["PATH"], "API_URL": url, **env})
+        own = mm.wait_for(lambda: (lambda d: d if "outbox" in d.stdout else None)(status(m.url(""))), 20)
+        assert own.returncode == 0, own
+        with start(w, embedded=True, DATA_DIR=os.path.join(w.folder, "other")) as other:
+            other.wait_ready(60)
+            done = status(other.url(""))
+            assert done.returncode == 0 and "outbox" not in done.stdout and "set DATA_DIR, or DATABASE_URL" in done.stdout, done
+            assert "outbox" in status(other.url(""), DATA_DIR="other").stdout
 
 
 def test_wrong_configuration_is_told_once():
