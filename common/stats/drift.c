@@ -23,6 +23,7 @@ static const char *const outcomes[] = {
     [DRIFT_ALL_MISSING] = "all_missing",
     [DRIFT_WRONG_TYPE] = "wrong_type",
     [DRIFT_NOT_IN_MLRUN] = "not_in_mlrun",
+    [DRIFT_TOO_MANY_VALUES] = "too_many_values",
 };
 
 const char *drift_outcome_name(enum drift_outcome o)
@@ -132,6 +133,19 @@ static void categorical_shares(const struct feature_ref *f, const struct feature
         s->u_total += s->u[i];
 }
 
+/* Two samples of such a column have nothing in common but that. */
+static bool has_too_many_values(const struct feature_ref *f)
+{
+    double kept = 0, of_rows = 0.5;
+    if (f->kind != FEATURE_CATEGORICAL || f->partial || f->other == 0)
+        return false;
+    for (uint32_t i = 0; i < f->n_categories; i++)
+        kept += (double)f->categories[i].count;
+    for (unsigned i = 0; i < LONG_CLASSES; i++)
+        kept += (double)f->longs[i];
+    return (double)f->other > of_rows * (kept + (double)f->other);
+}
+
 static enum drift_outcome outcome_of(const struct feature_ref *f, const struct feature_counts *c,
                                      enum drift_edges edges, uint64_t used)
 {
@@ -142,7 +156,7 @@ static enum drift_outcome outcome_of(const struct feature_ref *f, const struct f
     if (c == NULL)
         return DRIFT_MISSING_COLUMN;
     if (used)
-        return DRIFT_OK;
+        return edges == DRIFT_EDGES_CLOSED && has_too_many_values(f) ? DRIFT_TOO_MANY_VALUES : DRIFT_OK;
     if (c->wrong_type)
         return DRIFT_WRONG_TYPE;
     return c->missing ? DRIFT_ALL_MISSING : DRIFT_NO_SAMPLES;

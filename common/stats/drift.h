@@ -35,6 +35,8 @@ enum drift_outcome {
     DRIFT_ALL_MISSING,       /* "all_missing": nulls and NaN only */
     DRIFT_WRONG_TYPE,        /* "wrong_type": no value of the reference's type */
     DRIFT_NOT_IN_MLRUN,      /* "not_in_mlrun": mlrun mode alone, see above */
+    DRIFT_TOO_MANY_VALUES, /* "too_many_values": closed edges alone; texts of which training had so many different ones (ids,
+                              * dates, comments) that most of its rows are none of the categories kept */
 };
 const char *drift_outcome_name(enum drift_outcome o);
 enum drift_outcome drift_outcome_of(struct str name); /* DRIFT_OK: no such name, too */

@@ -115,6 +115,7 @@ void page_words(struct buf *b, struct str code)
                  {"missing_column", "not in the events"},
                  {"all_missing", "all missing"},
                  {"wrong_type", "values of another type"},
+                 {"too_many_values", "too many different values to compare"},
                  {"not_in_mlrun", "not in MLRun's numbers"}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (str_eqz(code, known[i].code)) {

@@ -170,6 +170,20 @@ def test_columns_that_cannot_be_compared_stop_a_build_and_are_named(tmp_path):
     assert drift(*outputs, "--check").returncode == 0  # outputs are told apart
 
 
+def test_text_of_too_many_different_values_is_not_compared(tmp_path):
+    data = few_of_eight()
+    for name, first in (("a", 0), ("b", 1000)):  # not one id in common
+        data.assign(id=[f"order-{first + i}" for i in range(len(data))], city=["Rome", "Oslo"] * (len(data) // 2)).to_csv(
+            tmp_path / f"{name}.csv", index=False)
+    args = ("--reference", tmp_path / "a.csv", "--sample", tmp_path / "b.csv", "--labels", "y")
+    lines = {line.split()[0]: line for line in drift(*args).stdout.splitlines() if line.strip()}
+    assert lines["id"].endswith("too_many_values") and "0.000" in lines["city"]
+    assert drift(*args, "--check", "--features").returncode == 0  # of the reference; the sample lacks nothing
+    some = data.assign(city=[f"c{i % 90}" for i in range(len(data))])  # some are not kept, most are
+    some.to_csv(tmp_path / "c.csv", index=False)
+    assert measured("--reference", tmp_path / "c.csv", "--sample", tmp_path / "c.csv")["features"]["city"]["tvd"] == 0
+
+
 def test_values_that_are_missing_more_often_are_told(tmp_path):
     data, now = few_of_eight(), few_of_eight(seed=2)
     data.loc[::50, "age"] = numpy.nan
