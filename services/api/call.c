@@ -153,7 +153,8 @@ rc_t call_project_named(struct call *c, struct str name, struct project *ret, st
         return err_set(e, E_INVALID, "project: 1 to 63 of a-z, 0-9 and -, neither first nor last a -");
     rc_t rc = project_get(c->db, name, ret, e);
     if (rc == E_NOTFOUND)
-        return err_set(e, rc, "there is no project %.*s: PUT /api/v1/projects/%.*s makes it", STR_FMT(name), STR_FMT(name));
+        return err_set(e, rc, "there is no project %.*s: `modelmon project %.*s` makes it, or PUT /api/v1/projects/%.*s",
+                       STR_FMT(name), STR_FMT(name), STR_FMT(name));
     return rc;
 }
 

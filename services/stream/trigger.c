@@ -81,7 +81,8 @@ static rc_t find_topic(void *self, struct str name, char ret[NAME_TOPIC_MAX + 1]
     struct project_view view;
     rc_t rc = projects_find(&st->projects, name.n ? name : str_of(st->options.default_project), &view, ret);
     if (rc == E_NOTFOUND)
-        (void)reject_set(why, REJECT_UNKNOWN_PROJECT, "", 0, "no such project: PUT /api/v1/projects/NAME makes one");
+        (void)reject_set(why, REJECT_UNKNOWN_PROJECT, "", 0,
+                         "no such project: `modelmon project NAME` makes one, or PUT /api/v1/projects/NAME");
     if (rc == OK && !view.monitoring)
         return reject_set(why, REJECT_MONITORING_OFF, "", 0, "monitoring of this project is off");
     return rc;

@@ -84,6 +84,8 @@ def test_events_without_names_and_a_reference_with_some_is_said_what_to_do(tmp_p
         m.wait_ready(60)
         m.api = {"API_URL": m.url("")}
         assert tool("project", "shop", "--base-period", "2s", **m.api).returncode == 0
+        assert "modelmon project" in requests.post(m.url("/nowhere"), json={"model": "m", "inputs": [[1]], "outputs": [1]}, timeout=20).text
+        assert "`modelmon project nowhere` makes it" in tool("endpoints", "nowhere", **m.api).stderr
         rows = some(40, seed=2)[["age", "area", "on"]].values.tolist()
         event = {"model": "price", "inputs": rows, "outputs": [1.5] * len(rows)}
         mm.wait_for(lambda: requests.post(m.url("/shop"), json=event, timeout=20).status_code == 202, 20)
