@@ -1,10 +1,11 @@
 """A drift result through the published ports of a running installation: rows in by the stream's, results out by the api's.
 
 drift.py STREAM_URL API_URL STATE first|again      first: makes the endpoint, no drift, then drift; again: drift of the same endpoint
-Prints `ok NAME` and `FAIL NAME` lines; rc 1 after a failure.
+API_TOKEN is an access token that may all. Prints `ok NAME` and `FAIL NAME` lines; rc 1 after a failure.
 """
 import datetime
 import json
+import os
 import random
 import sys
 import time
@@ -14,6 +15,7 @@ import urllib.request
 import uuid
 
 STREAM, API, STATE, PHASE = sys.argv[1:]
+HEADERS = {"Authorization": f"Bearer {os.environ['API_TOKEN']}"}
 PROJECT, APP, PERIOD, ROWS = "deploy", "histogram-data-drift", 5, 200
 FEATURES = ["length", "width", "height"]
 
@@ -24,7 +26,7 @@ def call(method, url, body=None, patience=60):
     end = time.monotonic() + patience
     while True:
         try:
-            with urllib.request.urlopen(urllib.request.Request(url, data=data, method=method), timeout=15) as answer:
+            with urllib.request.urlopen(urllib.request.Request(url, data=data, method=method, headers=HEADERS), timeout=15) as answer:
                 text = answer.read()
                 return json.loads(text) if text[:1] in b"[{" and text else text
         except urllib.error.HTTPError as e:

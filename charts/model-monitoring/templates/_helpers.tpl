@@ -66,6 +66,17 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 {{- end -}}
 
+{{/* The first access token, likewise. */}}
+{{- define "mm.accessToken" -}}
+{{- $name := printf "%s-servers" (include "mm.fullname" .) -}}
+{{- $old := lookup "v1" "Secret" .Release.Namespace $name -}}
+{{- if and $old (hasKey ($old.data | default dict) "access-token") -}}
+{{- index $old.data "access-token" | b64dec -}}
+{{- else -}}
+{{- randAlphaNum 48 -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "mm.kafkaBrokers" -}}
 {{- .Values.kafkaBrokers | default (printf "%s-kafka:9092" (include "mm.fullname" .)) -}}
 {{- end -}}
@@ -91,7 +102,7 @@ seccompProfile:
 {{/* What a row's process gets as environment, but secrets: shared options by what it needs, then its own. */}}
 {{- define "mm.env" -}}
 {{- $v := .root.Values -}}
-{{- $env := dict "SYSTEM_ID" $v.systemId "LOG_LEVEL" $v.logLevel "HTTP_ADDR" "0.0.0.0" "HTTP_PORT" "8080" "ACCESS" "open" -}}
+{{- $env := dict "SYSTEM_ID" $v.systemId "LOG_LEVEL" $v.logLevel "HTTP_ADDR" "0.0.0.0" "HTTP_PORT" "8080" "ACCESS" $v.access -}}
 {{- if has "kafka" .row.needs -}}
 {{- $env = merge (dict "KAFKA_BROKERS" (include "mm.kafkaBrokers" .root) "TOPIC_PARTITIONS" $v.topicPartitions "TOPIC_REPLICATION" $v.topicReplication) $env -}}
 {{- end -}}
@@ -117,7 +128,7 @@ seccompProfile:
 {{- if $v.existingSecret -}}
 {{- $there = $v.existingSecretKeys -}}
 {{- else -}}
-{{- $there = list "database-url" "secrets-key" -}}
+{{- $there = list "database-url" "secrets-key" "access-token" -}}
 {{- if or $v.redisUrl $v.redis.enabled -}}{{- $there = append $there "redis-url" -}}{{- end -}}
 {{- if $v.kafkaOptions -}}{{- $there = append $there "kafka-options" -}}{{- end -}}
 {{- end -}}
@@ -126,6 +137,7 @@ seccompProfile:
 {{- if has "redis" .row.needs -}}{{- $_ := set $files "redis-url" "REDIS_URL_FILE" -}}{{- end -}}
 {{- if has "kafka" .row.needs -}}{{- $_ := set $files "kafka-options" "KAFKA_OPTIONS_FILE" -}}{{- end -}}
 {{- if has "secrets" .row.needs -}}{{- $_ := set $files "secrets-key" "SECRETS_KEY_FILE" -}}{{- end -}}
+{{- if eq $v.access "tokens" -}}{{- $_ := set $files "access-token" (ternary "API_TOKEN_FILE" "ACCESS_ADMIN_TOKEN_FILE" (hasKey .row "reads")) -}}{{- end -}}
 {{- range $key := keys $files -}}
 {{- if not (has $key $there) -}}{{- $_ := unset $files $key -}}{{- end -}}
 {{- end -}}
