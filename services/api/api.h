@@ -70,7 +70,7 @@ enum api_flags {
     API_HTML = 2,   /* errors are pages for people */
     API_ROWS = 4,   /* the body is training rows, or statistics of them */
     API_CACHED = 8, /* the endpoint's record may come from the cache: as it was some seconds ago, if Redis was down */
-    API_SOME = 16,  /* without {project}, and shows a caller of some projects those alone */
+    API_SOME = 16,  /* without {project}, and shows a caller of some projects those alone, or asks call_may */
 };
 
 struct api_route {
@@ -121,6 +121,8 @@ struct record_column; /* the same with names that are given, in their order (rec
 rc_t call_name_columns_so(struct call *c, const struct endpoint *ep, const struct record_column *columns, size_t n,
                           struct err *e) MUST_CHECK;
 void call_answer(struct call *c, int status, const struct json *j);
+/* For a project that is not in the path. False: the answer is there, 403. */
+bool call_may(struct call *c, struct str project);
 /* A row of the audit log for a request that changes something, once (audit.c): call_commit makes it with the change; for
  * changes that are no transaction of the handler's it is made after the handler. */
 rc_t call_audit(struct call *c, struct err *e) MUST_CHECK;

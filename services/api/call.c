@@ -250,6 +250,16 @@ rc_t call_commit(struct call *c, rc_t rc, struct err *e)
     return rc == E_UNKNOWN ? E_AGAIN : rc;
 }
 
+bool call_may(struct call *c, struct str project)
+{
+    if (http_may(c->r, project))
+        return true;
+    c->status = 403;
+    buf_clear(&c->out);
+    buf_addz(&c->out, "{\"detail\":\"this token may not\"}");
+    return false;
+}
+
 void call_answer(struct call *c, int status, const struct json *j)
 {
     c->status = status;

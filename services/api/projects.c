@@ -96,7 +96,7 @@ rc_t post_project(struct call *c, struct err *e)
         rc = json_need_object(body, "metadata", &metadata, e);
     if (rc == OK)
         rc = json_need_str(metadata, "name", &name, e);
-    if (rc != OK)
+    if (rc != OK || !call_may(c, name))
         return rc;
     rc = project_get(c->db, name, &p, e);
     project_done(&p);

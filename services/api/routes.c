@@ -21,7 +21,7 @@ const struct api_route api_routes[] = {
      "Whether an action is allowed"},
     {"GET", "/api/v1/projects", "read", API_DB | API_SOME, list_projects,
      "Projects: `format` full, minimal or name_only, `name`, `label`"},
-    {"POST", "/api/v1/projects", "admin", API_DB, post_project, "Makes a project; 409 when it is there"},
+    {"POST", "/api/v1/projects", "admin", API_DB | API_SOME, post_project, "Makes a project; 409 when it is there"},
     {"PATCH", P, "admin", API_DB, patch_project, "Changes what the body names"},
     {"DELETE", P, "admin", API_DB, delete_project, "Deletes a project with all its data"},
     {"DELETE", P2, "admin", API_DB, delete_project, "The same, as 1.12 asks"},

@@ -222,6 +222,9 @@ def test_a_caller_of_some_projects_sees_those_alone():
         assert b"/ui/p/q" in page and b"secret" not in page
         there, not_there = client.ask("GET", "/api/v1/projects/secret", token), client.ask("GET", "/api/v1/projects/nothing", token)
         assert there[0] == not_there[0] == 403 and there[2] == not_there[2]
+        owner = bearer(make(client, "owner", ["admin"], ["own"]))
+        for name, status in [("own", 201), ("secret", 403), ("another", 403)]:
+            assert client.ask("POST", "/api/v1/projects", owner, json.dumps({"metadata": {"name": name}}))[0] == status, name
         for resource, action, status in [("/projects/p/feature-sets/f", "read", 200), ("/projects/secret/feature-sets/f", "read", 403),
                                          ("/projects/p/feature-sets/f", "store", 403)]:
             assert client.ask("POST", "/api/v1/authorization/verifications", token,
