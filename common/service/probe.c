@@ -63,6 +63,7 @@ int probe_ready(const struct config_spec *spec, struct http_options *http)
     char *no_flags[] = {NULL};
     own.tables = &table;
     own.table_count = 1;
+    own.rule_count = 0; /* they are about options of other tables */
     int code = 1;
     int64_t port = 0;
     if (config_load(&cfg, &own, 0, no_flags, &faults) != OK) {
