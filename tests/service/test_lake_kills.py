@@ -79,9 +79,9 @@ def grow(world, n):
 
 
 def test_a_flush_that_is_killed_anywhere_leaves_each_row_once(world):
-    """The ledger pins the range; the names may be others at the repeat, and then the first ones' files go."""
+    """The ledger pins the range, and a record is read by the schema of its place in the log: a repeat has the names of the first try,
+    also when a schema came in between."""
     s = of_chaos(world, "stream", **dict(serving.FAST, SINKS="lake", LAKE_AGE="400ms", TOPIC_PARTITIONS="1", CONSUMER_INSTANCE="one"))
-    gone = 0
     with s:
         world.migrated()
         world.project("p", base_period_us=mm.HOUR_US)
@@ -102,11 +102,10 @@ def test_a_flush_that_is_killed_anywhere_leaves_each_row_once(world):
             s.term()
             now, listed = on_disk(world), {r["path"] for r in world.rows("SELECT path FROM manifest")}
             assert now == listed, place
-            gone += len(first - now)
+            assert first <= now, place
             rows = [r for p in now for r in pyarrow.parquet.ParquetFile(os.path.join(world.lake, p)).read(["request_id"])["request_id"].to_pylist()
                     if r.startswith(f"{n:02d}-")]
             assert sorted(rows) == sorted(sent), place
-    assert gone, "no repeat had other names than the first attempt: nothing was tested"
 
 
 def old_lake(world, days):
