@@ -44,7 +44,7 @@ def serial_of(port, ca):
 
 
 def run(binary, *args, **env):
-    return subprocess.run([os.path.join(mm.BIN, binary), *args], env={"PATH": os.environ["PATH"], "DATABASE_URL": "sqlite:////nowhere/x", **env},
+    return subprocess.run([os.path.join(mm.BIN, binary), *args], env={"PATH": os.environ["PATH"], "DATABASE_URL": "postgresql://127.0.0.1:9/none", **env},
                           timeout=20, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
 
 
