@@ -10,7 +10,8 @@
 /* To add a bus: write its four `const struct …_ops`, name them in bus_ops.h, add a row here and a name to bus_kinds. */
 enum { BUS_KAFKA, BUS_LOCAL };
 static const struct bus buses[] = {
-    [BUS_KAFKA] = {"kafka", &kafka_producer_ops, &kafka_topic_ops, &kafka_consumer_ops, &kafka_assign_ops, .alone = false},
+    [BUS_KAFKA] = {"kafka", &kafka_producer_ops, &kafka_topic_ops, &kafka_consumer_ops, &kafka_assign_ops,
+                   .alone = false, .ping = kafka_ping},
     [BUS_LOCAL] = {"local", &local_producer_ops, &local_topic_ops, &local_consumer_ops, &local_assign_ops, .alone = true},
 };
 static const struct config_value bus_kinds[] = {{"kafka", BUS_KAFKA}, {"local", BUS_LOCAL}, {NULL, 0}};
@@ -109,7 +110,8 @@ static const struct bus *bus_of(const struct bus_config *cfg)
 
 rc_t bus_ping(const struct bus_config *cfg, int64_t timeout_us, struct err *e)
 {
-    return bus_of(cfg) == &buses[BUS_KAFKA] ? kafka_ping(cfg, timeout_us, e) : OK;
+    const struct bus *bus = bus_of(cfg);
+    return bus->ping ? bus->ping(cfg, timeout_us, e) : OK;
 }
 
 rc_t bus_producer_open(struct bus_producer **ret, const struct bus_config *cfg, struct err *e)

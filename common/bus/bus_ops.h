@@ -50,6 +50,7 @@ struct bus {
     const struct bus_consumer_ops *consumer;
     const struct bus_assign_ops *assign;
     bool alone; /* its topics are this process's while it is open */
+    rc_t (*ping)(const struct bus_config *cfg, int64_t timeout_us, struct err *e); /* NULL: there is nothing to connect to */
 };
 
 extern const struct bus_producer_ops kafka_producer_ops;

@@ -103,8 +103,10 @@ static rc_t list_offsets(rd_kafka_t *rk, const struct bus_partition *parts, size
     rc_t rc;
     for (;;) {
         int64_t left = end_us - clock_mono_us();
-        for (int i = 0; i < list->cnt; i++)
-            list->elems[i].offset = at, list->elems[i].err = RD_KAFKA_RESP_ERR_NO_ERROR;
+        for (int i = 0; i < list->cnt; i++) {
+            list->elems[i].offset = at;
+            list->elems[i].err = RD_KAFKA_RESP_ERR_NO_ERROR;
+        }
         rd_kafka_resp_err_t err = first_error(rd_kafka_offsets_for_times(rk, list, kafka_ms(left)), list);
         rc = err ? look_failed(err, e) : OK;
         if (rc == E_NOTFOUND && !looked) {

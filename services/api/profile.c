@@ -127,6 +127,12 @@ static rc_t store(struct call *c, const struct project *p, const struct given *g
     return rc;
 }
 
+static void answer(struct call *c, const struct project *p, const struct profile *profile)
+{
+    CLEANUP(json_freep) struct json *j = show(p, profile);
+    call_answer(c, 200, j);
+}
+
 rc_t put_profile(struct call *c, struct err *e)
 {
     CLEANUP(json_freep) struct json *body = NULL;
@@ -143,10 +149,8 @@ rc_t put_profile(struct call *c, struct err *e)
                                    mem_dup(g.object.p, g.object.n)};
         rc = store(c, &p, &g, &profile, e);
     }
-    if (rc == OK) {
-        CLEANUP(json_freep) struct json *j = show(&p, &profile);
-        call_answer(c, 200, j);
-    }
+    if (rc == OK)
+        answer(c, &p, &profile);
     profile_done(&profile);
     project_done(&p);
     return rc;
@@ -159,10 +163,8 @@ rc_t get_profile(struct call *c, struct err *e)
     rc_t rc = call_project(c, &p, e);
     if (rc == OK && (rc = profile_get(c->db, p.id, http_param(c->r, "name"), &profile, e)) == E_NOTFOUND)
         rc = missing(&p, http_param(c->r, "name"), e);
-    if (rc == OK) {
-        CLEANUP(json_freep) struct json *j = show(&p, &profile);
-        call_answer(c, 200, j);
-    }
+    if (rc == OK)
+        answer(c, &p, &profile);
     profile_done(&profile);
     project_done(&p);
     return rc;

@@ -219,6 +219,12 @@ static rc_t register_new(struct registry *r, struct db *db, int32_t project_id, 
     return rc;
 }
 
+static rc_t shape_of(struct registry *r, struct db *db, struct known *k, const struct endpoint_schema *row,
+                     struct shape **ret, struct err *e)
+{
+    return shape_get(k, &(struct shape_source){db, r->cache, &r->columns, r->with_references}, row, ret, e);
+}
+
 /* The newest schema against the newest reference. */
 static rc_t adopt_shape(struct registry *r, struct db *db, struct known *k, struct err *e)
 {
@@ -229,11 +235,12 @@ static rc_t adopt_shape(struct registry *r, struct db *db, struct known *k, stru
     if (rc == E_NOTFOUND)
         return OK;
     if (rc == OK)
-        rc = shape_get(k, &(struct shape_source){db, r->cache, &r->columns, r->with_references}, &row, &k->shape, e);
+        rc = shape_of(r, db, k, &row, &k->shape, e);
     endpoint_schema_done(&row);
     return rc;
 }
 
+/* All schemas of the endpoint, for records that the newest does not hold for or does not fit. */
 static rc_t complete(struct registry *r, struct db *db, struct known *k, struct err *e)
 {
     struct endpoint_schema *rows = NULL;
@@ -243,7 +250,7 @@ static rc_t complete(struct registry *r, struct db *db, struct known *k, struct 
         return OK;
     rc_t rc = schema_list(db, k->ep.id, &rows, &n, e);
     for (size_t i = n; rc == OK && i > 0; i--)
-        rc = shape_get(k, &(struct shape_source){db, r->cache, &r->columns, r->with_references}, &rows[i - 1], &shape, e);
+        rc = shape_of(r, db, k, &rows[i - 1], &shape, e);
     schemas_free(rows, n);
     k->complete = rc == OK;
     if (rc == OK && n)
@@ -314,7 +321,7 @@ static rc_t extend(struct registry *r, struct db *db, struct known *k, const str
     if (rc == E_CONFLICT) /* deleted a moment ago: the next refresh says so */
         rc = err_prefix(e, E_AGAIN, "endpoint %s: ", k->ep.uid);
     if (rc == OK)
-        rc = shape_get(k, &(struct shape_source){db, r->cache, &r->columns, r->with_references}, &row, ret, e);
+        rc = shape_of(r, db, k, &row, ret, e);
     if (rc == OK && (!k->shape || row.version > k->shape->columns->schema.version)) {
         k->complete = k->complete && row.version == (k->shape ? k->shape->columns->schema.version : 0) + 1;
         k->shape = *ret;
