@@ -60,7 +60,8 @@ static bool from_basic(struct http_request *r, struct str text, struct str *ret)
     return true;
 }
 
-static bool from_cookie(struct str cookies, struct str *ret)
+/* The value of the cookie of that name. */
+static bool find_cookie(struct str cookies, const char *name, struct str *ret)
 {
     while (cookies.n) {
         const char *end = memchr(cookies.p, ';', cookies.n);
@@ -68,11 +69,32 @@ static bool from_cookie(struct str cookies, struct str *ret)
         struct str one = {cookies.p, n};
         while (one.n && *one.p == ' ')
             one = (struct str){one.p + 1, one.n - 1};
-        if (after(one, ACCESS_COOKIE "=", ret))
+        if (after(one, name, ret))
             return true;
         cookies = (struct str){cookies.p + n + (end ? 1 : 0), cookies.n - n - (end ? 1 : 0)};
     }
     return false;
+}
+
+/* MLRun's client takes a token of more than 20 letters with a '-' for an access key of Iguazio's, which goes into a cookie,
+ * session=j:{"sid": "TOKEN"}. A browser may have such a cookie, but a page of another site cannot make it send the header too. */
+static bool from_client(struct http_request *r, struct str *ret)
+{
+    struct str s;
+    if (http_header(r, "x-mlrun-client-version").n == 0)
+        return false;
+    if (!find_cookie(http_header(r, "Cookie"), "session=j:{\"sid\":", &s))
+        return false;
+    if (s.n < 3 || s.p[0] != '"' || memcmp(s.p + s.n - 2, "\"}", 2) != 0)
+        return false;
+    *ret = (struct str){s.p + 1, s.n - 3};
+    return true;
+}
+
+/* It comes by itself, so it changes nothing. */
+static bool from_page(struct http_request *r, struct str *ret)
+{
+    return http_is_read(r) && find_cookie(http_header(r, "Cookie"), ACCESS_COOKIE "=", ret);
 }
 
 bool credential_of(struct http_request *r, struct str *ret)
@@ -83,7 +105,7 @@ bool credential_of(struct http_request *r, struct str *ret)
         found = true;
     else if (h.n)
         found = after(h, "Basic ", &text) && from_basic(r, text, ret);
-    else if (http_is_read(r)) /* a cookie comes by itself: it changes nothing */
-        found = from_cookie(http_header(r, "Cookie"), ret);
+    else
+        found = from_client(r, ret) || from_page(r, ret);
     return found && ret->n > 0;
 }

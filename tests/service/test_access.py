@@ -81,6 +81,9 @@ def credentials(client):
             known[f"{scope} of {project}"] = (bearer(make(client, f"{scope}-{project.replace('*', 'all')}", [scope], [project])), {scope}, project)
     known["basic"] = (basic("anybody", make(client, "basic", ["read"], ["p", "q"])), {"read"}, "p")
     known["cookie"] = ({"Cookie": "a=b; modelmon_token=" + make(client, "cookie", ["admin"], ["*"])}, "cookie", "*")
+    session = "a=b; session=j:{\"sid\": \"%s\"}" % make(client, "session", ["admin"], ["*"])
+    known["MLRun's client's cookie"] = ({"Cookie": session, "x-mlrun-client-version": "1.12.1"}, {"admin"}, "*")
+    known["that cookie by itself"] = ({"Cookie": session}, set(), "")
     known["of the configuration"] = (bearer(ADMIN), {"admin"}, "*")
     gone = [known["expired"][0], known["revoked"][0]]
     mm.wait_for(lambda: all(client.ask("GET", "/api/v1/tokens", h)[0] == 401 for h in gone), 5, "what has ended is refused")
