@@ -120,7 +120,7 @@ down: ## end it
 bench: setup ## benchmarks with their bars, as JSON lines
 	@$(BUILD) all bench-programs
 	@scripts/bench
-fuzz: setup ## each fuzz target for FUZZ_SECONDS (60)
+fuzz: setup ## each fuzz target for FUZZ_SECONDS (60), or until FUZZ_RUNS inputs have been tried
 	@$(BUILD) fuzzers
 	@scripts/fuzz
 fmt: ## format the C files
