@@ -5,6 +5,7 @@ import time
 import mm
 from disk import Full, Power, Refuse
 from groups import Backlog, Clocks, Leaders, Order, Rebalance
+from malformed import Requests, Texts
 from network import Cuts
 from points import Memory, Points
 from scene import Case
@@ -179,8 +180,8 @@ class Poison(Case):
 
 CASES = {c.name: c for c in (Clean(), Tamper(), Kill(), Points(), KillKafka(), KillPostgres(), KillRedis(), KillAll(), Freeze(),
                              Stop(), Memory(), Poison(), Cuts(), Full(), Refuse(), Power(), Rebalance(), Leaders(), Clocks(), Order(),
-                             Backlog())}
+                             Backlog(), Requests(), Texts())}
 # What `make test` runs in its four minutes: test, target, injections.
 SMOKE = (("C1", "embedded", 0), ("K1", "stack", 4), ("K1", "embedded", 3), ("K2", "embedded", 12), ("K2", "stack", 5), ("K4", "stack", 1),
-         ("K7", "stack", 1), ("S1", "stack", 2), ("P1", "stack", 200), ("N3", "stack", 10), ("D2", "embedded", 4),
+         ("K7", "stack", 1), ("S1", "stack", 2), ("P1", "stack", 200), ("F3", "stack", 600), ("N3", "stack", 10), ("D2", "embedded", 4),
          ("D3", "embedded", 3))
