@@ -156,6 +156,9 @@ static rc_t settle_names(struct inference_decoder *d, struct reject *why)
                                         main_part ? 0 : (int)d->component.n, main_part ? "" : d->component.p,
                                         main_way ? "" : "-", main_way ? 0 : (int)d->variant.n,
                                         main_way ? "" : d->variant.p));
+    if (name_is_dots(ev->model))
+        return reject_set(why, REJECT_BAD_NAME, "inferenceservicename", d->endpoint_at,
+                          ". and .. are no names of a service");
     if (ev->model.n > ATTRIBUTE_MAX)
         return reject_set(why, REJECT_BAD_NAME, "inferenceservicename", d->endpoint_at, "the endpoint's name is too long");
     ev->function_uri = d->namespace;
@@ -190,14 +193,11 @@ static rc_t settle_attributes(struct inference_decoder *d, struct reject *why)
 static rc_t settle_inputs(struct inference_decoder *d, struct reject *why)
 {
     struct inference_event *ev = &d->ev;
-    rc_t rc = plain_settle_inputs(d, d->in_field ? d->in_field : "data", why);
+    const char *field = d->in_field ? d->in_field : "data";
+    rc_t rc = plain_settle_inputs(d, field, why);
     if (rc)
         return rc;
-    ev->n_rows = d->inputs.count;
-    ev->n_cols = d->inputs.n_cols;
-    ev->inputs = d->inputs.values;
-    ev->input_names = d->inputs.n_names > 0 ? d->inputs.names : NULL;
-    ev->inputs_by_name = d->inputs.by_name_is_set;
+    decoder_give_inputs(d, field);
     ev->effective_sample_count = ev->estimated_prediction_count = (double)ev->n_rows;
     return OK;
 }
@@ -283,14 +283,12 @@ rc_t cloudevent_pair(struct inference_decoder *d, struct str request, struct str
         rc = reject_set(why, REJECT_UNKNOWN_KIND, "type", 0, "a request is wanted");
     if (rc == OK)
         rc = add_response(d, response, why);
+    const char *field = d->out_field ? d->out_field : "data";
     if (rc == OK)
-        rc = plain_settle_outputs(d, d->out_field ? d->out_field : "data", why);
+        rc = plain_settle_outputs(d, field, why);
     if (rc)
         return rc;
-    d->ev.n_label_cols = d->outputs.n_cols;
-    d->ev.outputs = d->outputs.values;
-    d->ev.output_names = d->outputs.n_names > 0 ? d->outputs.names : NULL;
-    d->ev.outputs_by_name = d->outputs.by_name_is_set;
+    decoder_give_outputs(d, field);
     *ret = d->ev;
     return OK;
 }

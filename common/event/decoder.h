@@ -48,6 +48,8 @@ bool decoder_id(struct inference_decoder *d, struct str *ret, bool *has);
 bool decoder_request(struct inference_decoder *d); /* the two bodies of a prediction */
 bool decoder_response(struct inference_decoder *d);
 bool decoder_traceparent(struct inference_decoder *d);
+void decoder_give_inputs(struct inference_decoder *d, const char *field); /* what was settled, to the event */
+void decoder_give_outputs(struct inference_decoder *d, const char *field);
 void decoder_start(struct inference_decoder *d, struct reject *why);
 
 /* plain.c: fields of the forms that are not MLRun's, and what they make together. */

@@ -341,12 +341,12 @@ static bool read_specversion(struct inference_decoder *d)
 
 static bool read_input_schema(struct inference_decoder *d)
 {
-    return schema_read(&d->input_schema, &d->r);
+    return schema_read(&d->input_schema, &d->r, "request.input_schema");
 }
 
 static bool read_output_schema(struct inference_decoder *d)
 {
-    return schema_read(&d->output_schema, &d->r);
+    return schema_read(&d->output_schema, &d->r, "resp.output_schema");
 }
 
 /* --- objects: tables of fields, by length of name, so that a key meets the few rows of its own length */

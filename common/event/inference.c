@@ -23,6 +23,13 @@ static rc_t settle_project(struct inference_decoder *d, struct reject *why)
     return OK;
 }
 
+/* A model and no rows: what was sent as rows stands under names that no form has. */
+static bool has_no_rows(const struct inference_decoder *d)
+{
+    return d->ev.kind == INFERENCE_PREDICTION && d->ev.model.n > 0 && d->ev.function_uri.n == 0 && !d->has_request &&
+           !d->has_resp && d->inputs.form == ROWS_ABSENT && d->outputs.form == ROWS_ABSENT;
+}
+
 /* An old sender names no endpoint: MLRun made the uid of function, model and version. */
 static rc_t make_uid(struct inference_decoder *d, struct reject *why)
 {
@@ -30,6 +37,10 @@ static rc_t make_uid(struct inference_decoder *d, struct reject *why)
     struct function_uri uri = ev->function;
     struct str model = ev->model, version = d->version.n > 0 ? d->version : STR("latest");
     const char *colon = model.n > 0 ? memchr(model.p, ':', model.n) : NULL;
+    if (has_no_rows(d))
+        return reject_set(
+            why, REJECT_MISSING_INPUTS, "inputs", 0,
+            "the event has neither inputs nor outputs: \"inputs\", a list of rows, and \"outputs\", one a row");
     if (model.n == 0 || uri.function.n == 0 || ev->project.n == 0)
         return reject_set(why, REJECT_MISSING_ENDPOINT, "endpoint_id", 0,
                           "there is no endpoint_id, nor function_uri and model to make it of");
@@ -98,7 +109,8 @@ static rc_t check_ingest_fields(const struct inference_decoder *d, struct reject
     }
     rc_t rc = OK;
     if (first != NULL)
-        rc = reject_set(why, REJECT_MISSING_FIELD, first, 0, "missing required fields: %s", list.data);
+        rc = reject_set(why, REJECT_MISSING_FIELD, first, 0, "missing required fields: %s%s", list.data,
+                        d->is_ingest_named ? "" : "; or model, beside inputs and outputs");
     buf_done(&list);
     return rc;
 }
@@ -114,7 +126,7 @@ static rc_t settle_id(struct inference_decoder *d, struct reject *why)
     return reject_set(why, REJECT_MISSING_ID, "request.id", 0, "neither request nor resp has an id");
 }
 
-static void give_inputs(struct inference_decoder *d)
+void decoder_give_inputs(struct inference_decoder *d, const char *field)
 {
     struct inference_event *ev = &d->ev;
     ev->n_rows = d->inputs.count;
@@ -122,15 +134,19 @@ static void give_inputs(struct inference_decoder *d)
     ev->inputs = d->inputs.values;
     ev->input_names = d->inputs.n_names > 0 ? d->inputs.names : NULL;
     ev->inputs_by_name = d->inputs.by_name_is_set;
+    ev->inputs_field = field;
+    ev->input_names_field = d->inputs.names_field;
 }
 
-static void give_outputs(struct inference_decoder *d)
+void decoder_give_outputs(struct inference_decoder *d, const char *field)
 {
     struct inference_event *ev = &d->ev;
     ev->n_label_cols = d->outputs.n_cols;
     ev->outputs = d->outputs.values;
     ev->output_names = d->outputs.n_names > 0 ? d->outputs.names : NULL;
     ev->outputs_by_name = d->outputs.by_name_is_set;
+    ev->outputs_field = field;
+    ev->output_names_field = d->outputs.names_field;
 }
 
 static void give_counts(struct inference_decoder *d)
@@ -172,10 +188,10 @@ static rc_t settle_prediction(struct inference_decoder *d, struct reject *why)
         return rc;
     if ((rc = settle_inputs(d, in, why)) != OK)
         return rc;
-    give_inputs(d);
+    decoder_give_inputs(d, in);
     if ((rc = settle_outputs(d, out, why)) != OK)
         return rc;
-    give_outputs(d);
+    decoder_give_outputs(d, out);
     give_counts(d);
     return OK;
 }
@@ -189,7 +205,7 @@ static rc_t settle_error(struct inference_decoder *d, struct reject *why)
         return rc;
     (void)settle_id(d, &ignored); /* an error without an id is one still */
     if (settle_inputs(d, "", &ignored) == OK)
-        give_inputs(d);
+        decoder_give_inputs(d, d->in_field);
     give_counts(d);
     return OK;
 }
@@ -223,6 +239,9 @@ static rc_t settle(struct inference_decoder *d, struct reject *why)
         rc = settle_project(d, why);
     if (rc != OK)
         return rc;
+    if (name_is_dots(d->ev.model))
+        return reject_set(why, REJECT_BAD_NAME, d->is_ingest_named ? "model_endpoint_name" : "model", 0,
+                          ". and .. are no names of a model");
     if (d->ev.kind == INFERENCE_LABEL)
         return settle_label(d, why);
     if (d->ev.kind == INFERENCE_NOP)

@@ -71,6 +71,8 @@ struct inference_event {
     const struct value *outputs;    /* n_rows x n_label_cols */
     const struct str *input_names;  /* n_cols normal names, or NULL: the event names none */
     const struct str *output_names; /* n_label_cols, or NULL */
+    /* Where they stood in what was sent, for messages; NULL: they did not. */
+    const char *inputs_field, *outputs_field, *input_names_field, *output_names_field;
     bool inputs_by_name; /* input_names came from the keys of objects: match them to the record's by name, not by place */
     bool outputs_by_name;
 };

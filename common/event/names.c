@@ -73,6 +73,11 @@ bool name_is_metric(struct str s)
     return is_made_of(s, UNDERSCORE, NAME_METRIC_MAX) && !(s.p[0] >= '0' && s.p[0] <= '9');
 }
 
+bool name_is_dots(struct str s)
+{
+    return str_eqz(s, ".") || str_eqz(s, "..");
+}
+
 bool name_is_system_id(struct str s)
 {
     return is_made_of(s, UNDERSCORE | DASH | DOT, 64);

@@ -20,6 +20,7 @@ bool name_is_uid(struct str s);         /* [a-zA-Z0-9_-]{1,64} */
 bool name_is_app(struct str s);         /* [a-zA-Z0-9_-]{1,63} */
 bool name_is_metric(struct str s);      /* [a-zA-Z_][a-zA-Z0-9_]{0,127}: results, metrics, stats */
 bool name_is_app_allowed(struct str s); /* name_is_app and neither an infrastructure name nor ending in "-batch" */
+bool name_is_dots(struct str s);        /* . or ..: no path of a page or an api can hold it */
 bool name_is_system_id(struct str s);   /* [a-zA-Z0-9._-]{1,64} */
 
 /* Topics. E_INVALID: a part is no valid name, or the whole is longer than Kafka takes. */

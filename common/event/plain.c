@@ -55,7 +55,7 @@ bool plain_columns(struct inference_decoder *d)
     if (d->has_request || jr_peek(&d->r) != JSON_ARRAY)
         return jr_skip(&d->r, NULL);
     d->has_other_rows = true;
-    return schema_read(&d->input_schema, &d->r);
+    return schema_read(&d->input_schema, &d->r, "columns");
 }
 
 bool plain_response(struct inference_decoder *d)

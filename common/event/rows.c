@@ -348,8 +348,9 @@ void rows_add_name(struct rows *rows, struct str name)
     add_name(rows, name);
 }
 
-bool schema_read(struct schema *schema, struct json_reader *r)
+bool schema_read(struct schema *schema, struct json_reader *r, const char *field)
 {
+    schema->field = field;
     schema->offset = jr_offset(r);
     if (jr_take_null(r))
         return true;
@@ -411,10 +412,11 @@ static rc_t check_size(const struct rows *rows, const char *field, struct reject
 static rc_t settle_names(struct rows *rows, struct schema *schema, struct arena *a, const char *field, struct reject *why)
 {
     rows->by_name_is_set = rows->n_names > 0;
+    rows->names_field = rows->by_name_is_set ? field : schema->is_set ? schema->field : NULL;
     if (!rows->by_name_is_set && schema->is_set) {
         if (schema->n != rows->n_cols)
-            return reject_set(why, REJECT_SCHEMA_MISMATCH, field, schema->offset,
-                              "the schema has %zu names, the rows have %zu values", schema->n, rows->n_cols);
+            return reject_set(why, REJECT_SCHEMA_MISMATCH, schema->field, schema->offset,
+                              "there are %zu names, the rows have %zu values", schema->n, rows->n_cols);
         for (size_t i = 0; i < schema->n; i++)
             add_name(rows, schema->names[i]);
     }

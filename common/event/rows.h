@@ -29,11 +29,13 @@ struct rows {
     struct str text;     /* of lists and columns */
     size_t offset;
     struct map by_name;
-    struct reject shape; /* the first thing wrong with the rows; code NONE: nothing. Matters only if the rows do */
+    const char *names_field; /* settled: where the names stood, for messages; NULL: there are none */
+    struct reject shape;     /* the first thing wrong with the rows; code NONE: nothing. Matters only if the rows do */
 };
 
 struct schema {
     bool is_set;
+    const char *field; /* where it stood, for messages */
     struct str *names;
     size_t n, cap, offset;
 };
@@ -43,7 +45,7 @@ void rows_done(struct rows *rows);
 /* Takes one value from r. False: r failed. What is JSON but makes no rows goes to rows->shape. */
 bool rows_read(struct rows *rows, struct json_reader *r, struct arena *a);
 /* Takes a list of names, or null. False: r failed. */
-bool schema_read(struct schema *schema, struct json_reader *r);
+bool schema_read(struct schema *schema, struct json_reader *r, const char *field);
 /* Once rows and schema were read, in whatever order: the final table. field is for messages: "request.inputs". */
 rc_t rows_settle_inputs(struct rows *rows, struct schema *schema, struct arena *a, const char *field,
                         struct reject *why) MUST_CHECK;

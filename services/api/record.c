@@ -124,7 +124,7 @@ static bool is_name(struct str s)
     for (size_t i = 0; i < s.n; i++)
         if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f || s.p[i] == '/')
             return false;
-    return s.n > 0 && s.n <= RECORD_NAME_MAX;
+    return s.n > 0 && s.n <= RECORD_NAME_MAX && !name_is_dots(s);
 }
 
 static rc_t read_metadata(const struct json *m, const struct project *p, struct endpoint *ep, struct err *e)
@@ -133,7 +133,8 @@ static rc_t read_metadata(const struct json *m, const struct project *p, struct 
     int64_t type = 1, mode = -1;
     rc_t rc = json_need_str(m, "name", &name, e);
     if (rc == OK && !is_name(name))
-        rc = json_complain(json_get(m, "name"), e, "1 to %d bytes without / and control characters", RECORD_NAME_MAX);
+        rc = json_complain(json_get(m, "name"), e, "1 to %d bytes without / and control characters, neither . nor ..",
+                           RECORD_NAME_MAX);
     if (rc == OK)
         rc = json_need_str(m, "project", &project, e);
     if (rc == OK && !str_eqz(project, p->name))

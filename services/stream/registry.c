@@ -312,8 +312,8 @@ static rc_t extend(struct registry *r, struct db *db, struct known *k, const str
     if (schema_check(ev, why))
         return E_INVALID;
     if (k->shape && k->shape->columns->schema.version >= SCHEMAS_MAX)
-        return reject_set(why, REJECT_SCHEMA_MISMATCH, "request.inputs", 0,
-                          "the endpoint has had %d schemas already: its senders do not agree", SCHEMAS_MAX);
+        return reject_set(why, REJECT_SCHEMA_MISMATCH, ev->input_names_field ? ev->input_names_field : ev->inputs_field,
+                          0, "the endpoint has had %d schemas already: its senders do not agree", SCHEMAS_MAX);
     bool named = schema_from_event(base ? &base->columns->schema : NULL, ev, &doc);
     rc_t rc = schema_put(db, k->ep.project_id, k->ep.id, buf_str(&doc), named, &from, &row, e);
     CRASH_POINT(schema_extend);

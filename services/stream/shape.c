@@ -78,7 +78,7 @@ static void sides_of(const struct schema *s, const struct inference_event *ev, s
                            .n = ev->n_cols,
                            .names = ev->input_names,
                            .made_up = 'f',
-                           .field = "request.inputs"};
+                           .field = ev->inputs_field};
     ret[1] = (struct side){.cols = s ? s->labels : NULL,
                            .n_cols = s ? s->n_labels : 0,
                            .values = ev->outputs,
@@ -86,7 +86,7 @@ static void sides_of(const struct schema *s, const struct inference_event *ev, s
                            .n = ev->n_label_cols,
                            .names = ev->output_names,
                            .made_up = 'p',
-                           .field = "resp.outputs"};
+                           .field = ev->outputs_field};
     bind(&ret[0], a);
     bind(&ret[1], a);
 }
@@ -221,7 +221,8 @@ rc_t schema_check(const struct inference_event *ev, struct reject *why)
         const struct str *names;
         size_t n;
         const char *field;
-    } sides[] = {{ev->input_names, ev->n_cols, "request.inputs"}, {ev->output_names, ev->n_label_cols, "resp.outputs"}};
+    } sides[] = {{ev->input_names, ev->n_cols, ev->input_names_field},
+                 {ev->output_names, ev->n_label_cols, ev->output_names_field}};
     struct buf room = {0};
     rc_t rc = OK;
     for (size_t k = 0; k < 2; k++) {

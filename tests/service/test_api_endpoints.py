@@ -240,7 +240,7 @@ def test_an_unknown_strategy(api, project):
     assert answer.status == 400 and "creation-strategy" in answer.detail
 
 
-HOSTILE = ["'; DROP TABLE endpoints; --", '" OR 1=1', "..", "%2e%2e", "<script>alert(1)", "${jndi:x}", "a\\b", "日本語 ☃ 🎉",
+HOSTILE = ["'; DROP TABLE endpoints; --", '" OR 1=1', "...", "%2e%2e", "<script>alert(1)", "${jndi:x}", "a\\b", "日本語 ☃ 🎉",
            "a" * 255, "{{7*7}}", "x\u202ey", "%s%n", "a?b#c", "a+b c"]
 
 
@@ -252,12 +252,17 @@ def test_hostile_names_are_only_names(api, project, name):
     assert names(api, project, name=name) == [name] and names(api, project, label=f"{name}={name}") == \
         ([name] if "=" not in name else [])  # what is before the first = is the label's name
     quoted = urllib.parse.quote(name, safe="")
-    if name != "..":  # a client folds that path away before it sends it
-        one = api.get(path(project, f"/{quoted}", endpoint_id=uid))
-        assert one.status == 200 and one.json["spec"]["model_class"] == name, one.text
-        assert api.delete(path(project, f"/{quoted}", endpoint_id=uid)).status == 204
-        assert names(api, project) == []
+    one = api.get(path(project, f"/{quoted}", endpoint_id=uid))
+    assert one.status == 200 and one.json["spec"]["model_class"] == name, one.text
+    assert api.delete(path(project, f"/{quoted}", endpoint_id=uid)).status == 204
+    assert names(api, project) == []
     assert api.sql("SELECT count(*) FROM projects")[0][0] > 0
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_name_that_no_path_can_hold_is_refused(api, project, name):
+    answer = api.post(path(project), record(project, name))
+    assert answer.status == 400 and "name" in answer.detail and "neither . nor .." in answer.detail, answer.text
 
 
 # --- list ---

@@ -211,7 +211,10 @@ def test_a_column_without_a_name_is_refused(scene, names):
                serving.step_event("a", [[1, 2]], [3], WHEN, "r2", name, names=["a", "b"]))
     assert scene.reasons(name) == ["bad_name"] and scene.stream.child.poll() is None
     refused = scene.stream.post(f"/{name}", {"model": "m", "columns": names, "data": [[1, 2]], "outputs": [0]})
-    assert refused.status_code == 400 and "without a letter" in refused.text
+    assert refused.status_code == 400 and "without a letter" in refused.text and refused.json()["field"] == "columns"
+    for key, event in (("inputs", {"inputs": [{n: 1 for n in names}]}), ("instances", {"instances": [{n: 1 for n in names}]})):
+        refused = scene.stream.post(f"/{name}", {"model": "m", "outputs": [0], **event})
+        assert refused.status_code == 400 and refused.json()["field"] == key, refused.text
     assert [serving.columns_of(r) for r in serving.lake_rows(w, name, "a")] == [{"a": 1.0, "b": 2.0, "p0": 3.0}]
 
 

@@ -139,9 +139,14 @@ static void columnar(void **state)
     assert_true(ev.is_plain && ev.n_rows == 2 && ev.n_cols == 2 && ev.input_names != NULL);
     same(ev.input_names[0], "sepal_length_cm");
     same(ev.input_names[1], "b");
-    refused("{\"model\":\"m\",\"columns\":[\"a\"],\"data\":[[1,2]],\"outputs\":[0]}", REJECT_SCHEMA_MISMATCH, "data",
+    refused("{\"model\":\"m\",\"columns\":[\"a\"],\"data\":[[1,2]],\"outputs\":[0]}", REJECT_SCHEMA_MISMATCH, "columns",
             "[\"a\"]");
     refused("{\"columns\":[\"a\"],\"data\":[[1]],\"outputs\":[0]}", REJECT_MISSING_FIELD, "model", NULL);
+    refused("{\"model\":\"m\",\"features\":[[1]]}", REJECT_MISSING_INPUTS, "inputs", NULL);
+    refused("{\"model\":\".\",\"inputs\":[1],\"outputs\":[0]}", REJECT_BAD_NAME, "model", NULL);
+    refused("{\"model\":\"..\",\"kind\":\"label\",\"request_id\":1,\"label\":1}", REJECT_BAD_NAME, "model", NULL);
+    refused("{\"model_endpoint_name\":\"..\",\"model_endpoint_uid\":\"u\",\"inputs\":[1],\"outputs\":[0]}",
+            REJECT_BAD_NAME, "model_endpoint_name", NULL);
     refused("{\"model\":\"m\",\"columns\":[\"a\",1],\"data\":[[1,2]],\"outputs\":[0]}", REJECT_WRONG_TYPE, "columns[1]",
             "1]");
     refused("{\"model\":\"m\",\"columns\":[\"a\"],\"data\":[[1]],\"inputs\":[1],\"outputs\":[0]}", REJECT_BAD_VALUE,

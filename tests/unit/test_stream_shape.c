@@ -199,7 +199,7 @@ static void test_a_name_of_nothing_is_refused(void **state)
     assert_int_equal(schema_check(event(f, "[[1]]", "[\"\"]", "[5]", "null"), &f->why), E_INVALID);
     assert_int_equal(f->why.code, REJECT_BAD_NAME);
     assert_int_equal(schema_check(event(f, "[[1]]", "[\"a\"]", "[5]", "[\"()\"]"), &f->why), E_INVALID);
-    assert_string_equal(f->why.field, "resp.outputs");
+    assert_string_equal(f->why.field, "resp.output_schema");
     assert_int_equal(schema_check(event(f, "[[1]]", "null", "[5]", "null"), &f->why), OK);
 }
 
