@@ -38,6 +38,12 @@ const char *result_status_words(int status)
     return words[status < STATUS_IRRELEVANT || status > STATUS_DETECTED ? 0 : status + 1];
 }
 
+const char *result_found_words(int status)
+{
+    static const char *const words[] = {"no verdict", "fine", "possible problem", "problem"};
+    return words[status < STATUS_IRRELEVANT || status > STATUS_DETECTED ? 0 : status + 1];
+}
+
 const char *result_status_name(enum result_status status)
 {
     return statuses[status + 1];

@@ -29,6 +29,7 @@ enum result_status { STATUS_IRRELEVANT = -1, STATUS_NO_DETECTION, STATUS_POTENTI
 const char *result_event_kind_name(enum result_event_kind kind); /* "result" "metric" "stats" */
 const char *result_kind_name(enum result_kind kind);             /* "data_drift" … "mm_app_anomaly" */
 const char *result_status_words(int status); /* for people: "no verdict" "no drift" "possible drift" "drift detected" */
+const char *result_found_words(int status); /* the same of what is no drift: "no verdict" "fine" "possible problem" "problem" */
 const char *result_status_name(enum result_status status); /* "irrelevant" "no_detection" "potential_detection" "detected" */
 
 struct result_event {

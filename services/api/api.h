@@ -27,7 +27,7 @@ struct nuclio_options { /* nuclio.c */
 
 struct api_options {
     struct identity id;
-    const char *lake_dir, *artifact_path, *stream_url;
+    const char *lake_dir, *artifact_path, *stream_url, *brokers;
     int64_t pool;
 };
 

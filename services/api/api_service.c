@@ -22,6 +22,13 @@ static const struct config_key keys[] = {
      .type = CONFIG_STR,
      .offset = offsetof(struct api_options, stream_url),
      .help = "Where events are posted to, as the pages tell it."},
+    {.env = "KAFKA_BROKERS",
+     .def = "",
+     .type = CONFIG_STR,
+     .offset = offsetof(struct api_options, brokers),
+     .help = "Where the other services' topics are; who puts an app that runs elsewhere is told when no other program "
+             "can read "
+             "them. Not connected to."},
     {.env = "API_POOL",
      .def = "4",
      .type = CONFIG_I64,

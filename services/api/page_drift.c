@@ -21,7 +21,9 @@ static void tile_open(struct buf *b, const char *name, const char *class)
     buf_addf(b, "<dl class=\"tile\"><dt>%s</dt><dd class=\"%s\">", name, class);
 }
 
-static void drift_tile(struct buf *b, const char *name, const struct drift_point *d, const struct drift_extra *x)
+/* Both tiles are of one window, the newest, whose end they say. */
+static void drift_tile(struct buf *b, const char *name, const struct drift_point *d, const struct drift_point *newest,
+                       const struct drift_extra *x)
 {
     tile_open(b, name, d ? status_class(d->status) : "");
     html_number(b, d ? d->value : NAN, 3);
@@ -31,7 +33,11 @@ static void drift_tile(struct buf *b, const char *name, const struct drift_point
         if (x->min_samples > x->samples)
             buf_addf(b, ": %.0f of %.0f", x->samples, x->min_samples);
     } else {
-        buf_addz(b, d ? result_status_words(d->status) : "no window yet");
+        buf_addz(b, d ? result_status_words(d->status) : newest ? "not compared" : "no window yet");
+    }
+    if (newest) {
+        buf_addz(b, ", until ");
+        html_time(b, newest->end_us);
     }
     buf_addz(b, "</dd></dl>");
 }
@@ -41,9 +47,9 @@ void draw_tiles(struct buf *b, const struct view *v)
     const struct drift_point *d = view_newest(v);
     const struct glance *g = v->n_glances ? v->glance : NULL;
     buf_addz(b, "<div class=\"tiles\">");
-    drift_tile(b, "Drift of the inputs", d, &v->extra);
+    drift_tile(b, "Drift of the inputs", d, d, &v->extra);
     if (v->n_prediction)
-        drift_tile(b, "Drift of the outputs", &v->prediction[0], NULL);
+        drift_tile(b, "Drift of the outputs", view_prediction(v), d, NULL);
     tile_open(b, "Requests", "");
     html_count(b, g ? (double)g->requests : 0);
     buf_addz(b, "</dd><dd class=\"note\">last 24 h, ");

@@ -120,6 +120,12 @@ const struct drift_point *view_newest(const struct view *v)
     return v->n_drift ? &v->drift[v->n_drift - 1] : NULL;
 }
 
+const struct drift_point *view_prediction(const struct view *v)
+{
+    const struct drift_point *d = view_newest(v);
+    return d && v->n_prediction && v->prediction[0].end_us == d->end_us ? &v->prediction[0] : NULL;
+}
+
 /* ---- drawing ---- */
 static bool is_disabled(const struct view *v)
 {

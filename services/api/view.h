@@ -30,7 +30,8 @@ struct view {
     int64_t now;
 };
 
-const struct drift_point *view_newest(const struct view *v); /* NULL: no window yet */
+const struct drift_point *view_newest(const struct view *v);     /* NULL: no window yet */
+const struct drift_point *view_prediction(const struct view *v); /* of the newest window; NULL: it has none */
 /* Parts of the page (page_drift.c). */
 void draw_tiles(struct buf *b, const struct view *v);
 void draw_timeline(struct call *c, struct buf *b, const struct view *v); /* only with a window */

@@ -18,7 +18,7 @@ static void add_row(const struct json *record, struct buf *out)
     term_add_cell(out, client_text(meta, "name"), 24);
     term_add_cell(out, client_text(meta, "uid"), 32);
     term_add_cell(out, client_text(status, "last_request"), 32);
-    term_add_status(out, (int)word, term_is(stdout));
+    term_add_found(out, (int)word, term_is(stdout));
     buf_addc(out, '\n');
 }
 
@@ -51,7 +51,7 @@ static int run(const void *opts, char *const *operands, size_t n)
     term_add_cell(&out, STR("endpoint"), 24);
     term_add_cell(&out, STR("uid"), 32);
     term_add_cell(&out, STR("last request"), 32);
-    buf_addz(&out, "state\n");
+    buf_addz(&out, "worst result of 24 h\n");
     for (int64_t after = 0; after >= 0;) {
         if (add_page(&o->api, operands[0], &after, &out, &e) == OK)
             continue;

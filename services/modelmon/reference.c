@@ -153,6 +153,21 @@ static struct str text_of(const struct json *j, const char *key)
     return json_opt_str(j, key, &s, &ignored) == OK ? s : STR("");
 }
 
+/* Where a version came from, in words; another source as it is stored. */
+static struct str source_words(struct str source)
+{
+    static const struct {
+        const char *source, *words;
+    } known[] = {{"record", "statistics in the endpoint's record"},
+                 {"api_rows", "rows that were sent"},
+                 {"api_statistics", "statistics of a file, or that were sent"},
+                 {"auto", "the endpoint's own first rows"}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (str_eqz(source, known[i].source))
+            return str_of(known[i].words);
+    return source;
+}
+
 static void add_version(const struct json *v, struct buf *out)
 {
     int64_t version = 0;
@@ -163,7 +178,8 @@ static void add_version(const struct json *v, struct buf *out)
     (void)snprintf(number, sizeof number, "%lld", (long long)version); /* fits */
     term_add_cell(out, str_of(number), 7);
     term_add_cell(out, text_of(v, "created"), 32);
-    buf_addf(out, "%.*s\n", STR_FMT(text_of(v, "source")));
+    term_add_text(out, source_words(text_of(v, "source")));
+    buf_addc(out, '\n');
 }
 
 static rc_t show_history(const struct reference_verb_options *o, const char *operand, struct buf *out, struct err *e)
@@ -186,7 +202,7 @@ static rc_t show_history(const struct reference_verb_options *o, const char *ope
         buf_addf(out, "no reference yet: modelmon reference %s --csv FILE\n", operand);
         return OK;
     }
-    buf_addz(out, "version  for windows that end after        from\n");
+    buf_addz(out, "version  for windows that end after        made of\n");
     for (const struct json *v = json_first(versions); v; v = json_next(v))
         add_version(v, out);
     return OK;

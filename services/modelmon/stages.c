@@ -161,11 +161,15 @@ static rc_t add_pipeline(struct reading *r, const char *name, const struct known
     for (size_t i = 0; i < n; i++)
         take_partition(r, k, &r->rows[from + i], ends.end[i], &ends.first[i], s);
     if (n == 0 && k == &any_app) {
-        s->state = "apart";
-        s->next = "it keeps its own offsets: its consumer group says how far it is";
+        bool alone = r->from->bus && strncmp(r->from->bus->brokers, "local:", 6) == 0;
+        s->state = alone ? "unserved" : "apart";
+        s->next = alone
+                      ? "its windows reach nobody: `modelmon run` without KAFKA_BROKERS has a log of its own, which no "
+                        "other program reads. Set KAFKA_BROKERS, or PUT .../apps/NAME {\"active\": false}"
+                      : "it keeps its own offsets: its consumer group says how far it is";
     }
     rc_t rc = take_letter(r, k == &any_app, s, e);
-    s->hand = strcmp(s->state, "stalled") == 0 || strcmp(s->state, "stopped") == 0 || strcmp(s->state, "failing") == 0;
+    s->hand = strcmp(s->state, "ok") != 0 && strcmp(s->state, "behind") != 0 && strcmp(s->state, "apart") != 0;
     return rc;
 }
 

@@ -8,7 +8,7 @@
 
 struct stage {
     const char *name;  /* a pipeline's, "controller", "outbox" */
-    const char *state; /* ok, behind, stalled, stopped, failing, apart */
+    const char *state; /* ok, behind, stalled, stopped, failing, unserved, apart */
     int64_t lag;       /* records, windows or rows that wait; -1: not known */
     int64_t oldest_us; /* of the oldest that waits, or not later than it; 0: none waits, or not known */
     const char *error; /* the last one; NULL: none that is kept */

@@ -282,7 +282,8 @@ const struct verb verb_status = {
     .summary = "Says how each stage is: what waits, since when, the last error, what to do next.",
     .notes = "Reads what is kept in DATA_DIR, or at DATABASE_URL and KAFKA_BROKERS, whether anything runs or not; and "
              "/readyz at\n"
-             "API_URL. States: ok; behind (it works on it); stalled, stopped, failing (they need a hand); apart (an "
+             "API_URL. States: ok; behind (it works on it); stalled, stopped, failing, unserved (they need a hand); "
+             "apart (an "
              "app that\n"
              "keeps its own offsets).\n\n"
              "Exit codes: 0 fine, 1 something needs a hand, 2 wrong usage.",

@@ -33,12 +33,22 @@ static size_t index_of(int status)
     return status < -1 || status > 2 ? 0 : (size_t)(status + 1);
 }
 
-void term_add_status(struct buf *to, int status, bool colours)
+static void add_coloured(struct buf *to, int status, const char *words, bool colours)
 {
     if (colours)
-        buf_addf(to, "\033[%sm%s\033[0m", status_colours[index_of(status)], result_status_words(status));
+        buf_addf(to, "\033[%sm%s\033[0m", status_colours[index_of(status)], words);
     else
-        buf_addz(to, result_status_words(status));
+        buf_addz(to, words);
+}
+
+void term_add_status(struct buf *to, int status, bool colours)
+{
+    add_coloured(to, status, result_status_words(status), colours);
+}
+
+void term_add_found(struct buf *to, int status, bool colours)
+{
+    add_coloured(to, status, result_found_words(status), colours);
 }
 
 void term_add_text(struct buf *to, struct str text)

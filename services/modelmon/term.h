@@ -9,6 +9,7 @@
 bool term_is(FILE *to);                                    /* a terminal that takes colours (not with NO_COLOR) */
 void term_bar(struct buf *to, double share, size_t width); /* "███···"; what is not in [0,1] is cut, NaN is empty */
 void term_add_status(struct buf *to, int status, bool colours);
+void term_add_found(struct buf *to, int status, bool colours); /* of a result that is no drift */
 void term_add_cell(struct buf *to, struct str text, size_t width); /* cut or padded to so many characters (UTF-8), and two blanks */
 void term_add_text(struct buf *to, struct str text);               /* all of it, as a cell without a width */
 int term_put(struct buf *text); /* to stdout, all of it, and frees; TOOL_DONE or TOOL_FAILED */

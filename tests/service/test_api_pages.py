@@ -336,3 +336,20 @@ def test_two_hundred_endpoints_a_page(api):
     link = [a for a in tree.iter("a") if "after=" in a.attrib["href"]][0]
     rest = page(api, link.attrib["href"])
     assert len([r for r in all_of(rest, "tr") if r.find(".//a") is not None]) == 51
+
+
+def test_both_numbers_on_top_are_of_one_window(api):
+    name = api.project(base_period="1m")
+    uid = api.endpoint(name, "m")["metadata"]["uid"]
+    rows = Rows(api, name, uid)
+    end = now_minute()
+    rows.result(end - MINUTE, 0.2, 0)
+    rows.result(end - MINUTE, 0.81, 2, name="prediction_drift")
+    url = f"/ui/p/{name}/endpoints/{uid}"
+    until = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime((end - MINUTE) // SECOND))
+    text = words(page(api, url))
+    assert f"0.810 drift detected, until {until}" in text and f"0.200 no drift, until {until}" in text, text
+    rows.result(end, 0.3, 0)  # a window without a number of the outputs
+    text = words(page(api, url))
+    until = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(end // SECOND))
+    assert f"Drift of the outputs – not compared, until {until}" in text and "0.810" not in text, text

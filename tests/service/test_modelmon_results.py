@@ -1,5 +1,6 @@
 """modelmon results and the page beside it: what was not compared, and why, is not hidden by a mean."""
 import contextlib
+import time
 
 import numpy
 import pandas
@@ -95,4 +96,30 @@ def test_events_without_names_and_a_reference_with_some_is_said_what_to_do(tmp_p
         assert 'send "columns"' in shown(m, "no_comparable_feature")
         event["columns"] = ["age", "area", "on"]
         requests.post(m.url("/shop"), json=event, timeout=20).raise_for_status()
-        mm.wait_for(lambda: "no_comparable_feature" not in tool("results", "shop/price", **m.api).stdout.splitlines()[-1], 40)
+
+        def last():
+            return [line for line in tool("results", "shop/price", **m.api).stdout.splitlines() if line.startswith("20")][-1]
+        mm.wait_for(lambda: "no_comparable_feature" not in last(), 40)
+
+
+def test_metrics_and_results_of_other_apps_are_found_and_worded(tmp_path):
+    with shop(some(), tmp_path) as m:
+        assert "no request yet" in tool("results", "shop/price", **m.api).stdout
+        replay(m, some(seed=2), tmp_path)
+        shown(m, "no drift")
+        mm.wait_for(lambda: tool("results", "shop/price", "--app", "operations", "--name", "throughput", **m.api).stdout.count("\n") > 1, 40)
+        metric = tool("results", "shop/price", "--app", "operations", "--name", "throughput", **m.api).stdout
+        assert metric.startswith("window until") and "drift" not in metric and "verdict" not in metric, metric
+        errors = tool("results", "shop/price", "--app", "operations", "--name", "error_rate", **m.api).stdout
+        assert "fine" in errors and "drift" not in errors, errors
+        listed = tool("endpoints", "shop", **m.api).stdout
+        assert "worst result of 24 h" in listed and "drift" not in listed, listed
+
+
+def test_an_open_window_says_when_it_closes(tmp_path):
+    with shop(some(), tmp_path) as m:
+        assert tool("project", "shop", "--base-period", "1h", **m.api).returncode == 0
+        hour = time.time() // 3600 * 3600 + 3600
+        replay(m, some(seed=2), tmp_path)
+        until = [time.strftime("is open until %Y-%m-%dT%H:00:00Z", time.gmtime(hour + 3600 * k)) for k in (0, 1)]
+        mm.wait_for(lambda: any(u in tool("results", "shop/price", **m.api).stdout for u in until), 30)

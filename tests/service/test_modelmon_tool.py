@@ -47,7 +47,7 @@ def test_a_file_replayed_is_compared_with_the_reference_of_another(tmp_path):
         done = tool("reference", "shop/price", "--csv", tmp_path / "train.csv", "--labels", "price", **api)
         assert done.returncode == 0 and "version 1: 3 columns of 2000 rows" in done.stdout, done.stderr
         history = tool("reference", "shop/price", "--history", **api)
-        assert history.returncode == 0 and history.stdout.count("\n") == 2 and "api_statistics" in history.stdout, history.stdout
+        assert history.returncode == 0 and history.stdout.count("\n") == 2 and "statistics of a file" in history.stdout, history.stdout
         listed = tool("endpoints", "shop", **api)
         assert listed.returncode == 0 and listed.stdout.count("\n") == 2 and "price" in listed.stdout
         again = tool("replay", tmp_path / "today.parquet", "--to", m.url("/shop"), "--model", "price", "--outputs", "price",
@@ -231,3 +231,17 @@ def test_help_and_completion_come_from_the_tables():
                            stdout=subprocess.PIPE, env={"PATH": mm.BIN + ":" + os.environ["PATH"]}).stdout.split()
     assert words == ["--reference", "--lateness="]
     assert tool("nothing").returncode == 2
+
+
+def test_an_app_that_no_log_of_one_process_reaches_is_told_so():
+    with mm.World() as w, running.start(w, embedded=True) as m:
+        m.wait_ready(60)
+        env = {"DATA_DIR": os.path.join(w.folder, "data"), "API_URL": m.url("")}
+        running.call(m, "PUT", "shop", {"metadata": {"name": "shop"}})
+        mm.wait_for(lambda: tool("status", **env).returncode == 0, 30)
+        mm.wait_for(lambda: "note" not in running.call(m, "PUT", f"shop/apps/{running.APP}", {"active": True}), 30)  # its pipeline is here
+        assert "Kafka" in running.call(m, "PUT", "shop/apps/their-app", {})["note"]
+        told = tool("status", **env)
+        assert told.returncode == 1 and "unserved" in told.stdout and "KAFKA_BROKERS" in told.stdout, told.stdout
+        assert "note" not in running.call(m, "PUT", "shop/apps/their-app", {"active": False})
+        mm.wait_for(lambda: tool("status", **env).returncode == 0, 30)

@@ -285,6 +285,8 @@ static void statuses_have_words(void **state)
         assert_string_equal(result_status_words(status), words[status + 1]);
     assert_string_equal(result_status_words(-7), words[0]); /* a database may hold anything */
     assert_string_equal(result_status_words(3), words[0]);
+    assert_string_equal(result_found_words(2), "problem"); /* of what is no drift */
+    assert_string_equal(result_found_words(3), words[0]);
 }
 
 int main(void)
