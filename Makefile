@@ -32,7 +32,7 @@ SANS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-p
 $(REL)/%: FLAGS = $(CC) $(BASE) $(HARD)
 $(SAN)/%: FLAGS = gcc $(BASE) -O1 $(SANS)
 $(FUZZ)/%: FLAGS = $(FUZZ_CC) $(BASE) -O1 $(SANS) -fsanitize=fuzzer-no-link
-$(CHAOS)/%: FLAGS = gcc $(BASE) $(HARD) -DMM_CRASH_POINTS
+$(CHAOS)/%: FLAGS = gcc $(BASE) $(HARD) -DMM_CRASH_POINTS -fno-omit-frame-pointer -fno-optimize-sibling-calls
 $(foreach v,$(REL) $(SAN) $(FUZZ),$(eval $v/tests/%: TESTS = -Itests -Itests/support))
 LIBS = -Wl,--as-needed -lmicrohttpd -lgnutls -lcurl -lcjson -lhiredis -lrdkafka -lpq -lsqlite3 -lcrypto \
     -L$(DUCKDB)/lib -Wl,-rpath,$(RPATH) -lduckdb -lm -lpthread

@@ -1,6 +1,7 @@
 /* Places where a build for tests can be made to end as if the machine went: MM_CRASH_AT=NAME:N is _exit(137) when the place
  * NAME is passed for the Nth time, in any thread. MM_ALLOC_FAIL_AT=N: the Nth allocation of mem.h fails (and aborts, as
- * memory that is not there does). Only with -DMM_CRASH_POINTS; in all other builds a place is nothing.
+ * memory that is not there does). MM_ALLOC_SITES=FILE: the first one from a place in the code that FILE does not name, which
+ * is named there then. Only with -DMM_CRASH_POINTS; in all other builds a place is nothing.
  *
  * One more: a row here and CRASH_POINT(name) in the code; a test compares the two. A name says what was just done (or, with
  * `before`, what comes next). */
@@ -91,7 +92,7 @@ enum crash_point {
 #ifdef MM_CRASH_POINTS
 #include <stdbool.h>
 void crash_point(enum crash_point at);
-bool crash_allocation(void); /* true: this one fails */
+bool crash_allocation(const void *frame); /* of a function of mem.h; true: this one fails */
 #define CRASH_POINT(name) crash_point(CRASH_##name)
 #else
 #define CRASH_POINT(name) ((void)CRASH_##name)

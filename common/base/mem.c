@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #ifdef MM_CRASH_POINTS
-#define ALLOCATION_FAILS() crash_allocation()
+#define ALLOCATION_FAILS() crash_allocation(__builtin_frame_address(0))
 #else
 #define ALLOCATION_FAILS() 0
 #endif

@@ -101,10 +101,11 @@ static rc_t read_hist(struct reference *r, struct feature_ref *f, const struct j
     return rc;
 }
 
+/* Counts that are no whole numbers, or so large that a mean does not give them back, are not those of two values. */
 static void read_bool(struct feature_ref *f, const struct json *j, struct str top)
 {
     double count = f->count, freq = stat_of(j, "freq");
-    if (!(count > 0) || !(freq >= 0) || freq > count)
+    if (!(count > 0 && count < 0x1p50) || !(freq >= 0) || freq > count || freq != floor(freq) || count != floor(count))
         return;
     if (str_eqz(top, "True"))
         feature_ref_bool_stats(f, freq, count - freq);

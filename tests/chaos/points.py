@@ -1,5 +1,6 @@
 """K2 and O1: our own processes end at every named place once, and at allocations that fail. Their builds are in build/chaos."""
 import contextlib
+import hashlib
 import os
 import re
 import subprocess
@@ -83,17 +84,17 @@ class Points(Case):
                 r.t.call("PUT", "", {"metadata": {"name": project}, "spec": {"monitoring": {"enabled": True}}}, project)
 
 
-def die(s, provoke=lambda n: None):
+def die(s, provoke=lambda n: None, seconds=REACH_S):
     """Starts it and gives the code it ends with."""
     try:
         s.start()
     except RuntimeError:  # it ended before it served
         return s.child.wait(1)
-    for n in range(REACH_S):
+    for n in range(seconds):
         provoke(n)
         with contextlib.suppress(subprocess.TimeoutExpired):
             return s.child.wait(1)
-    raise subprocess.TimeoutExpired(s.binary, REACH_S)
+    raise subprocess.TimeoutExpired(s.binary, seconds)
 
 
 def tear(data):
@@ -106,24 +107,41 @@ def tear(data):
 
 
 class Memory(Case):
-    """One allocation of the service fails: memory that is not there ends the process, and nothing is lost by it."""
+    """One allocation of the service fails: memory that is not there ends the process, and nothing is lost by it. The first from
+    each place in the code (four callers deep), as long as there are places left; then the Nth, whoever it is from. What has had
+    its turn is kept for a binary: the next run goes on there."""
     name = "O1"
     binaries = BINARIES
+    reach_s = 8
 
     def run(self, r):
-        names = [n for n in r.t.names if n != "api"]
+        names, self.done = [n for n in r.t.names if n != "api"], set()
         for i in range(r.n):
-            s = r.t.services[names[i % len(names)]]
-            s.term()
-            s.env["MM_ALLOC_FAIL_AT"] = str(int(10 ** r.rng.uniform(1, 5)))
-            try:
-                code = die(s)
-                if code != -6:
-                    r.faults.append(f"allocation {s.env['MM_ALLOC_FAIL_AT']} of {s.binary}: it ended with {code}")
-                r.injections += 1
-            except subprocess.TimeoutExpired:
-                pass  # it never makes so many
-            finally:
-                s.kill9()
-                del s.env["MM_ALLOC_FAIL_AT"]
-                r.t.restart(s.binary)
+            name = names[i % len(names)]
+            plan = {"MM_ALLOC_FAIL_AT": str(int(10 ** r.rng.uniform(1, 5)))} if name in self.done else {"MM_ALLOC_SITES": sites_of(name)}
+            self.fail(r, r.t.services[name], plan)
+
+    def fail(self, r, s, plan):
+        s.term()
+        s.env.update(plan)
+        try:
+            code = die(s, seconds=self.reach_s)
+            if code != -6:
+                r.faults.append(f"{plan} of {s.binary}: it ended with {code}")
+            r.injections += 1
+        except subprocess.TimeoutExpired:  # it never makes so many; there are no more places
+            self.done.add(s.binary)
+        finally:
+            s.kill9()
+            for key in plan:
+                del s.env[key]
+            r.t.restart(s.binary)
+
+
+def sites_of(name, binaries=BINARIES):
+    """The file of places that had their turn, of this very binary."""
+    with open(os.path.join(binaries, name), "rb") as f:
+        build = hashlib.sha256(f.read()).hexdigest()[:12]
+    folder = os.path.join(mm.ROOT, "build/chaos/sites")
+    os.makedirs(folder, exist_ok=True)
+    return os.path.join(folder, f"{name}.{build}")
