@@ -140,7 +140,7 @@ void http_problem(struct http_request *r, const struct http_problem *p)
     }
     if (p->retry_after_s > 0)
         http_add_header(r, "Retry-After", arena_printf(&r->arena, "%d", p->retry_after_s));
-    finish(r, p->status, detail ? HTTP_JSON : "application/problem+json");
+    finish(r, p->status, detail ? HTTP_JSON : HTTP_PROBLEM);
 }
 
 void http_fail(struct http_request *r, int status, const char *code, const char *fmt, ...)

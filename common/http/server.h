@@ -27,6 +27,7 @@
 
 #define HTTP_WORKERS_MAX 64
 #define HTTP_JSON "application/json"
+#define HTTP_PROBLEM "application/problem+json"
 #define HTTP_TEXT "text/plain; charset=utf-8"
 #define HTTP_HTML "text/html; charset=utf-8"
 

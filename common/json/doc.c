@@ -408,6 +408,15 @@ static struct json *member(const struct json *j, const char *key, bool needed, r
         struct json *m = member(j, key, false, &rc, e);                                                                \
         return m ? value(m, ret, e) : rc;                                                                              \
     }
+rc_t json_need(const struct json *j, const char *key, struct json **ret, struct err *e)
+{
+    rc_t rc;
+    struct json *m = member(j, key, true, &rc, e);
+    if (m)
+        *ret = m;
+    return rc;
+}
+
 MEMBER(str, struct str, json_str)
 MEMBER(f64, double, json_f64)
 MEMBER(i64, int64_t, json_i64)

@@ -39,6 +39,7 @@ rc_t json_i64(const struct json *j, int64_t *ret, struct err *e) MUST_CHECK; /* 
 rc_t json_bool(const struct json *j, bool *ret, struct err *e) MUST_CHECK;
 
 /* --- members by key. need_*: must be there and not null. opt_*: missing or null leaves *ret as it is; another type is still an error. */
+rc_t json_need(const struct json *j, const char *key, struct json **ret, struct err *e) MUST_CHECK; /* of any type */
 rc_t json_need_str(const struct json *j, const char *key, struct str *ret, struct err *e) MUST_CHECK;
 rc_t json_need_f64(const struct json *j, const char *key, double *ret, struct err *e) MUST_CHECK;
 rc_t json_need_i64(const struct json *j, const char *key, int64_t *ret, struct err *e) MUST_CHECK;

@@ -75,16 +75,10 @@ rc_t list_alerts(struct call *c, struct err *e)
     struct project p = {0};
     struct alert *a = NULL;
     size_t n = 0;
-    int64_t limit = API_LIST_MAX, offset = 0;
-    rc_t rc = call_i64(c, "page-size", 1, API_LIST_MAX, &limit, e);
+    int64_t limit = call_i64(c, "limit", call_i64(c, "page-size", API_LIST_MAX));
+    rc_t rc = call_project(c, &p, e);
     if (rc == OK)
-        rc = call_i64(c, "limit", 1, API_LIST_MAX, &limit, e);
-    if (rc == OK)
-        rc = call_i64(c, "offset", 0, INT32_MAX, &offset, e);
-    if (rc == OK)
-        rc = call_project(c, &p, e);
-    if (rc == OK)
-        rc = alerts_list(c->db, p.id, offset, limit, &a, &n, e);
+        rc = alerts_list(c->db, p.id, call_i64(c, "offset", 0), limit, &a, &n, e);
     if (rc == OK)
         write_list(c, a, n);
     alerts_free(a, n);
@@ -203,10 +197,8 @@ static rc_t store(struct call *c, const struct project *p, struct str name, stru
 static rc_t put(struct call *c, const struct project *p, struct str name, struct alert *ret, struct err *e)
 {
     CLEANUP(json_freep) struct json *body = NULL;
-    bool force = false;
-    rc_t rc = call_bool(c, "force_reset", "force-reset", &force, e);
-    if (rc == OK)
-        rc = call_json(c, false, &body, e);
+    bool force = call_bool(c, "force_reset", false);
+    rc_t rc = call_json(c, &body, e);
     if (rc == OK)
         rc = alert_check(p, name, body, e);
     if (rc == OK)

@@ -1,18 +1,12 @@
-/* Owns the checks of an alert that a client stores: every field of MLRun's AlertConfig, each with words for what is wrong. */
+/* Owns the checks of an alert that a client stores which are no rows of its body (bodies.c): what its fields have to do with each other. */
 #include "alert_check.h"
 
 #include <string.h>
 #include "base/num.h"
 #include "event/alert.h"
 
-#define CRITERIA_COUNT_MAX 99
 #define NOTIFICATIONS_MAX 20
 #define EVENTS_MAX 20
-#define TEXT_MAX 4096
-
-static const char *const severities[] = {"low", "medium", "high", NULL};
-static const char *const policies[] = {"auto", "manual", NULL};
-static const char *const kinds[] = {"slack", "webhook", "git", "mail", NULL}; /* the others reach nobody from a server */
 
 bool alert_name_fits(struct str name)
 {
@@ -21,21 +15,6 @@ bool alert_name_fits(struct str name)
         if (!memchr(letters, name.p[i], sizeof letters - 1))
             return false;
     return name.n > 0 && name.n <= ALERT_NAME_MAX;
-}
-
-static rc_t check_word(const struct json *j, const char *key, const char *const *words, const char *def, struct err *e)
-{
-    struct str v = {0};
-    rc_t rc = def ? json_opt_str(j, key, &v, e) : json_need_str(j, key, &v, e);
-    if (rc != OK || (def && v.p == NULL))
-        return rc;
-    for (size_t i = 0; words[i]; i++)
-        if (str_eqz(v, words[i]))
-            return OK;
-    CLEANUP(buf_done) struct buf list = {0};
-    for (size_t i = 0; words[i]; i++)
-        buf_addf(&list, "%s%s", i == 0 ? "" : words[i + 1] ? ", " : " or ", words[i]);
-    return json_complain(json_get(j, key), e, "%s is wanted", list.data);
 }
 
 static rc_t check_period(const struct json *j, const char *key, struct err *e)
@@ -48,13 +27,6 @@ static rc_t check_period(const struct json *j, const char *key, struct err *e)
     if (num_i64(v, &bare) == OK || num_duration_us(v, &us) != OK || us < 0)
         return json_complain(json_get(j, key), e, "a time with its unit is wanted, such as 15s, 5m, 3h or 1d");
     return OK;
-}
-
-static rc_t check_text(const struct json *j, const char *key, bool needed, struct err *e)
-{
-    struct str v = {0};
-    rc_t rc = needed ? json_need_str(j, key, &v, e) : json_opt_str(j, key, &v, e);
-    return rc == OK && v.n > TEXT_MAX ? json_complain(json_get(j, key), e, "at most %d bytes", TEXT_MAX) : rc;
 }
 
 rc_t alert_entity(const struct project *p, const struct json *entity, struct str *ret_kind, struct str *ret_id,
@@ -77,8 +49,8 @@ rc_t alert_entity(const struct project *p, const struct json *entity, struct str
         rc = json_complain(ids, e, "exactly one is wanted");
     if (rc == OK)
         rc = json_str(json_at(ids, 0), ret_id, e);
-    if (rc == OK && (ret_id->n == 0 || ret_id->n > TEXT_MAX))
-        rc = json_complain(json_at(ids, 0), e, "1 to %d bytes", TEXT_MAX);
+    if (rc == OK && ret_id->n == 0)
+        rc = json_complain(json_at(ids, 0), e, "it is empty");
     return rc;
 }
 
@@ -107,37 +79,20 @@ static rc_t check_trigger(const struct json *body, struct err *e)
 static rc_t check_criteria(struct json *body, struct err *e)
 {
     struct json *criteria = NULL;
-    int64_t count = 1;
     rc_t rc = json_opt_object(body, "criteria", &criteria, e);
     if (rc == OK && !criteria) {
         criteria = json_set_object(body, "criteria");
-        json_set_i64(criteria, "count", count);
+        json_set_i64(criteria, "count", 1);
         json_set_null(criteria, "period");
     }
-    if (rc == OK)
-        rc = json_opt_i64(criteria, "count", &count, e);
-    if (rc == OK && (count < 1 || count > CRITERIA_COUNT_MAX))
-        rc = json_complain(json_get(criteria, "count"), e, "1 to %d is wanted", CRITERIA_COUNT_MAX);
     return rc == OK ? check_period(criteria, "period", e) : rc;
 }
 
 static rc_t check_notification(const struct json *n, const struct json *all, struct err *e)
 {
-    struct json *inner = NULL, *ignored = NULL;
+    const struct json *inner = json_get(n, "notification");
     struct str name, other;
-    rc_t rc = json_need_object(n, "notification", &inner, e);
-    if (rc == OK)
-        rc = check_word(inner, "kind", kinds, NULL, e);
-    if (rc == OK)
-        rc = json_need_str(inner, "name", &name, e);
-    if (rc == OK && (name.n == 0 || name.n > ALERT_NAME_MAX))
-        rc = json_complain(json_get(inner, "name"), e, "1 to %d bytes", ALERT_NAME_MAX);
-    if (rc == OK)
-        rc = check_text(inner, "message", false, e);
-    if (rc == OK)
-        rc = json_opt_object(inner, "params", &ignored, e);
-    if (rc == OK)
-        rc = json_opt_object(inner, "secret_params", &ignored, e);
+    rc_t rc = json_need_str(inner, "name", &name, e);
     for (const struct json *b = json_first(all); rc == OK && b != n; b = json_next(b)) {
         rc = json_need_str(json_get(b, "notification"), "name", &other, e);
         if (rc == OK && str_eq(name, other))
@@ -167,14 +122,6 @@ static rc_t check_head(const struct project *p, struct str name, struct json *bo
         rc = json_opt_str(body, "project", &project, e);
     if (rc == OK && !str_eqz(project, p->name))
         rc = json_complain(json_get(body, "project"), e, "the path names project %s", p->name);
-    if (rc == OK)
-        rc = check_text(body, "summary", true, e);
-    if (rc == OK)
-        rc = check_text(body, "description", false, e);
-    if (rc == OK)
-        rc = check_word(body, "severity", severities, NULL, e);
-    if (rc == OK)
-        rc = check_word(body, "reset_policy", policies, "auto", e);
     return rc == OK ? check_period(body, "cooldown_period", e) : rc;
 }
 

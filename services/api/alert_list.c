@@ -102,31 +102,29 @@ static void write_activation(struct json_writer *w, const struct project *p, con
     jw_object_end(w);
 }
 
-static rc_t read_filter(struct call *c, const struct project *p, struct activation_filter *f, struct err *e)
+static struct activation_filter read_filter(struct call *c, const struct project *p, const struct list_page *page)
 {
-    *f = (struct activation_filter){.project_id = p->id,
-                                    .name = call_str(c, "name", NULL),
-                                    .entity = call_str(c, "entity", NULL),
-                                    .entity_kind = call_str(c, "entity-kind", "entity_kind"),
-                                    .event_kind = call_str(c, "event-kind", "event_kind")};
-    rc_t rc = call_list(c, "severity", &f->severities, &f->n_severities, e);
-    if (rc == OK)
-        rc = call_time(c, "since", &f->since_us, e);
-    return rc == OK ? call_time(c, "until", &f->until_us, e) : rc;
+    struct activation_filter f = {.project_id = p->id,
+                                  .name = call_str(c, "name"),
+                                  .entity = call_str(c, "entity"),
+                                  .entity_kind = call_str(c, "entity-kind"),
+                                  .event_kind = call_str(c, "event-kind"),
+                                  .since_us = call_time(c, "since", 0),
+                                  .until_us = call_time(c, "until", 0),
+                                  .offset = page->offset,
+                                  .limit = page->limit};
+    f.n_severities = call_list(c, "severity", &f.severities);
+    return f;
 }
 
 static rc_t answer_activations(struct call *c, const struct project *p, const struct list_page *page, struct err *e)
 {
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
-    struct activation_filter f;
+    const struct activation_filter f = read_filter(c, p, page);
     struct activation *a = NULL;
     struct json_writer w;
     size_t n = 0;
-    rc_t rc = read_filter(c, p, &f, e);
-    f.offset = page->offset;
-    f.limit = page->limit;
-    if (rc == OK)
-        rc = activations_list(c->db, &f, &a, &n, &rows, e);
+    rc_t rc = activations_list(c->db, &f, &a, &n, &rows, e);
     if (rc == OK) {
         jw_init(&w, &c->out, JSON_NAN_NULL);
         jw_object(&w);
@@ -230,7 +228,7 @@ rc_t post_event(struct call *c, struct err *e)
     struct alert_event ev = {.kind = kind, .at_us = now, .received_us = now};
     rc_t rc = call_project(c, &p, e);
     if (rc == OK)
-        rc = call_json(c, true, &body, e);
+        rc = call_json(c, &body, e);
     if (rc == OK)
         rc = read_event(&p, kind, body, &value, &ev, e);
     ev.project_id = p.id;
@@ -270,12 +268,9 @@ rc_t list_events(struct call *c, struct err *e)
     struct project p = {0};
     struct alert_event *ev = NULL;
     size_t n = 0;
-    int64_t limit = 100;
-    rc_t rc = call_i64(c, "limit", 1, ALERT_EVENTS_KEPT, &limit, e);
+    rc_t rc = call_project(c, &p, e);
     if (rc == OK)
-        rc = call_project(c, &p, e);
-    if (rc == OK)
-        rc = alert_events_list(c->db, p.id, call_str(c, "kind", NULL), limit, &ev, &n, &rows, e);
+        rc = alert_events_list(c->db, p.id, call_str(c, "kind"), call_i64(c, "limit", 100), &ev, &n, &rows, e);
     if (rc == OK)
         write_events(c, ev, n);
     mem_free(ev);

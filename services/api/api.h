@@ -13,6 +13,7 @@
 #include "db/secret.h"
 #include "http/server.h"
 #include "json/doc.h"
+#include "param.h"
 #include "pipeline/identity.h"
 #include "pool.h"
 
@@ -23,6 +24,9 @@ struct nuclio_options { /* nuclio.c */
 
 #define API_CLIENT_VERSION "1.12.1" /* of MLRun: what client-spec answers, and whose wire forms these are */
 #define API_LIST_MAX 10000
+#define API_PAGE_MAX 1000
+#define API_WHO_MAX 100
+#define API_OFFSET_MAX ((INT64_C(1) << 47) - 1) /* of Kafka, that the ledger can hold */
 #define API_DAY_US (INT64_C(86400) * 1000000)
 
 struct api_options {
@@ -51,7 +55,9 @@ struct call_query {
 
 struct call {
     const struct api *api;
+    const struct api_route *route;
     struct http_request *r;
+    const char *field;              /* what a failure is about, when it is one thing of the request; else NULL */
     const struct call_query *query; /* NULL: the request's own; else in its place (a page token's) */
     struct arena *arena;
     struct pool_item *item; /* NULL for routes that need no database */
@@ -70,7 +76,16 @@ enum api_flags {
     API_HTML = 2,   /* errors are pages for people */
     API_ROWS = 4,   /* the body is training rows, or statistics of them */
     API_CACHED = 8, /* the endpoint's record may come from the cache: as it was some seconds ago, if Redis was down */
+    API_OURS = 32,  /* no route of MLRun's: errors are application/problem+json */
+    API_ETAG = 64,  /* the answer has an ETag, and is 304 when If-None-Match names it */
     API_SOME = 16,  /* without {project}, and shows a caller of some projects those alone, or asks call_may */
+};
+
+/* A status with what is answered then: the shape of a JSON answer ("endpoints": an object that has this list; "[]", "\"\"", "null",
+ * "{}" for any object, "*" for anything), else a media type; empty: no body. */
+struct api_answer {
+    int status; /* 0: no such */
+    const char *shape;
 };
 
 struct api_route {
@@ -78,29 +93,33 @@ struct api_route {
     unsigned flags;
     rc_t (*handle)(struct call *c, struct err *e);
     const char *summary;
+    const struct param *params;    /* of its query; NULL: none */
+    const struct param_body *body; /* NULL: none */
+    struct api_answer answers[2];  /* when all is well; none: 200 with any object */
 };
 extern const struct api_route api_routes[];
+const struct param *api_params(const struct api_route *r); /* of its query; the empty list when there are none */
 extern const size_t api_routes_n;
 void api_rows(struct api *a);              /* fills a->rows */
 void api_routes_markdown(struct buf *out); /* the reference of README.md */
+void api_openapi(struct buf *out);         /* the same as OpenAPI 3.1 (openapi.c) */
 
-/* ---- the request, read with words (call.c). Names are of the query. ---- */
-bool call_value(struct call *c, const char *name, size_t nth, struct str *ret); /* the nth of a repeated key */
-/* Missing leaves *ret as it is. MLRun sends True and False. alias may be NULL: an older name of the same. */
-rc_t call_bool(struct call *c, const char *name, const char *alias, bool *ret, struct err *e) MUST_CHECK;
-/* ISO-8601 with an offset; without one E_INVALID. */
-rc_t call_time(struct call *c, const char *name, int64_t *ret_us, struct err *e) MUST_CHECK;
-/* The same for clients that leave the offset out: UTC. */
-rc_t call_time_naive(struct call *c, const char *name, int64_t *ret_us, struct err *e) MUST_CHECK;
-/* start and end, which need an offset: end is now unless given, start a day before it; at most 400 days lie between. */
+/* ---- the request. Queries (param.c): the rows of the route have let through what is read, under the names of rows. ---- */
+bool call_value(struct call *c, const char *name, size_t nth, struct str *ret); /* as it was said: the nth of a repeated key */
+struct str call_str(struct call *c, const char *name);                          /* empty: not there */
+bool call_bool(struct call *c, const char *name, bool def);
+int64_t call_i64(struct call *c, const char *name, int64_t def);
+double call_f64(struct call *c, const char *name, double def);
+int64_t call_time(struct call *c, const char *name, int64_t def_us);
+int call_choice(struct call *c, const char *name, int def);                 /* its position in the row's choices */
+size_t call_list(struct call *c, const char *name, const struct str **ret); /* all values, in the call's arena */
+/* start and end: end is now unless given, start a day before it; at most 400 days lie between. */
 rc_t call_span(struct call *c, int64_t *ret_start_us, int64_t *ret_end_us, struct err *e) MUST_CHECK;
-rc_t call_i64(struct call *c, const char *name, int64_t min, int64_t max, int64_t *ret, struct err *e) MUST_CHECK;
-/* All values of a repeated key, in the call's arena. At most API_LIST_MAX. */
-rc_t call_list(struct call *c, const char *name, const struct str **ret, size_t *n, struct err *e) MUST_CHECK;
-struct str call_str(struct call *c, const char *name, const char *alias); /* empty: not there */
+/* E_INVALID "field: words"; the answer names the field. */
+rc_t call_complain(struct call *c, const char *field, struct err *e, const char *fmt, ...) PRINTF(4, 5);
 bool call_before_1_8(struct call *c); /* the client is MLRun's of a release before 1.8 */
-/* The body as an object. Python's NaN tokens are taken when nan. */
-rc_t call_json(struct call *c, bool nan, struct json **ret, struct err *e) MUST_CHECK;
+/* The body as an object, by the rows of the route's. */
+rc_t call_json(struct call *c, struct json **ret, struct err *e) MUST_CHECK;
 /* The {project} of the path: E_INVALID for what is no name, E_NOTFOUND. */
 rc_t call_project(struct call *c, struct project *ret, struct err *e) MUST_CHECK;
 rc_t call_project_named(struct call *c, struct str name, struct project *ret, struct err *e) MUST_CHECK;
@@ -130,6 +149,7 @@ void call_audit_after(struct call *c);
 
 /* ---- handlers, by file ---- */
 rc_t get_client_spec(struct call *c, struct err *e); /* project.c */
+rc_t get_openapi(struct call *c, struct err *e);     /* openapi.c */
 rc_t get_healthz(struct call *c, struct err *e);
 rc_t get_project(struct call *c, struct err *e);
 rc_t put_project(struct call *c, struct err *e);

@@ -50,7 +50,7 @@ rc_t list_apps(struct call *c, struct err *e)
 static rc_t read_app(struct call *c, struct app_row *a, struct err *e)
 {
     CLEANUP(json_freep) struct json *body = NULL;
-    rc_t rc = call_json(c, false, &body, e);
+    rc_t rc = call_json(c, &body, e);
     for (const struct json *j = json_first(body); rc == OK && j; j = json_next(j)) {
         struct str key = str_of(json_key(j));
         if (str_eqz(key, "active"))

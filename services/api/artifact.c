@@ -5,23 +5,16 @@
 #include "base/mem.h"
 #include "base/num.h"
 
-static rc_t read_iter(struct call *c, int64_t def, int64_t *ret, struct err *e)
-{
-    *ret = def;
-    return call_i64(c, "iter", 0, INT32_MAX, ret, e);
-}
-
 /* What the path and the query say is in metadata too: who reads the object alone finds it there. */
 static rc_t complete(struct call *c, struct object *o, struct err *e)
 {
     struct json *metadata = json_get(o->body, "metadata");
-    struct str tree = call_str(c, "tree", NULL);
+    struct str tree = call_str(c, "tree");
     int64_t iter = 0;
     rc_t rc = tree.n ? OK : json_opt_str(metadata, "tree", &tree, e);
     if (rc == OK)
         rc = json_opt_i64(metadata, "iter", &iter, e);
-    if (rc == OK)
-        rc = read_iter(c, iter, &iter, e);
+    iter = call_i64(c, "iter", iter);
     if (rc == OK && (iter < 0 || iter > INT32_MAX || tree.n > OBJECT_NAME_MAX))
         rc = err_set(e, E_INVALID, "metadata: iter from 0 on, and a tree of at most %d characters are wanted",
                      OBJECT_NAME_MAX);
@@ -38,11 +31,6 @@ static rc_t complete(struct call *c, struct object *o, struct err *e)
     return OK;
 }
 
-static rc_t check_tag(struct str tag, struct err *e)
-{
-    return tag.n > OBJECT_NAME_MAX ? err_set(e, E_INVALID, "tag: at most %d characters", OBJECT_NAME_MAX) : OK;
-}
-
 static rc_t store(struct call *c, const struct project *p, struct object *o, const struct str *tags, struct err *e)
 {
     rc_t rc = object_store_in(c, o, tags, 2, e);
@@ -53,10 +41,8 @@ rc_t put_artifact(struct call *c, struct err *e)
 {
     struct project p = {0};
     struct object o = {0};
-    const struct str tags[] = {call_str(c, "tag", NULL), STR(OBJECT_LATEST)};
+    const struct str tags[] = {call_str(c, "tag"), STR(OBJECT_LATEST)};
     rc_t rc = call_project(c, &p, e);
-    if (rc == OK)
-        rc = check_tag(tags[0], e);
     if (rc == OK)
         rc = object_read(c, &p, &object_artifact, http_param(c->r, "key"), &o, e);
     if (rc == OK)
@@ -76,28 +62,25 @@ rc_t put_artifact(struct call *c, struct err *e)
 }
 
 /* A client that names a version by its tree sends the tag latest all the same: the version it names may not be that any more. */
-static rc_t one(struct call *c, const struct project *p, struct document_filter *ret, struct err *e)
+static struct document_filter one(struct call *c, const struct project *p)
 {
     struct document_filter f = {.project_id = p->id,
                                 .kind = object_artifact.kind,
                                 .name = http_param(c->r, "key"),
-                                .uid = call_str(c, "object-uid", "uid"),
-                                .tree = call_str(c, "tree", NULL),
-                                .tag = call_str(c, "tag", NULL)};
+                                .uid = call_str(c, "object-uid"),
+                                .tree = call_str(c, "tree"),
+                                .tag = call_str(c, "tag"),
+                                .iter = call_i64(c, "iter", DOCUMENT_ITER_ANY)};
     if ((f.uid.n || f.tree.n) && str_eqz(f.tag, OBJECT_LATEST))
         f.tag = (struct str){0};
-    rc_t rc = read_iter(c, DOCUMENT_ITER_ANY, &f.iter, e);
-    *ret = f;
-    return rc;
+    return f;
 }
 
 rc_t get_artifact(struct call *c, struct err *e)
 {
     struct project p = {0};
-    struct document_filter f = {0};
     rc_t rc = call_project(c, &p, e);
-    if (rc == OK)
-        rc = one(c, &p, &f, e);
+    struct document_filter f = one(c, &p);
     if (rc == OK && f.tag.n + f.uid.n + f.tree.n == 0)
         f.tag = STR(OBJECT_LATEST);
     if (rc == OK)
@@ -109,13 +92,8 @@ rc_t get_artifact(struct call *c, struct err *e)
 rc_t delete_artifact(struct call *c, struct err *e)
 {
     struct project p = {0};
-    struct document_filter f = {0};
-    struct str strategy = call_str(c, "deletion_strategy", "deletion-strategy");
     rc_t rc = call_project(c, &p, e);
-    if (rc == OK && strategy.n && !str_eqz(strategy, "metadata-only"))
-        rc = err_set(e, E_INVALID, "deletion_strategy: metadata-only is what there is; the data is the client's to delete");
-    if (rc == OK)
-        rc = one(c, &p, &f, e);
+    const struct document_filter f = one(c, &p);
     if (rc == OK)
         rc = object_delete(c, &f, e);
     project_done(&p);
@@ -123,31 +101,24 @@ rc_t delete_artifact(struct call *c, struct err *e)
 }
 
 /* ---- lists ---- */
-static rc_t read_category(struct str category, struct document_filter *f, struct err *e)
+static void read_category(struct call *c, struct document_filter *f)
 {
     static const struct str known[] = {{"model", 5}, {"dataset", 7}, {"document", 8}, {"llm-prompt", 10}};
-    if (category.n == 0)
-        return OK;
-    for (size_t i = 0; i < 4; i++)
-        if (str_eq(category, known[i])) {
-            f->types = &known[i];
-            f->n_types = 1;
-            return OK;
-        }
-    if (!str_eqz(category, "other"))
-        return err_set(e, E_INVALID, "category: model, dataset, document, llm-prompt or other is wanted");
-    f->types = known;
-    f->n_types = 4;
-    f->not_types = true;
-    return OK;
+    int category = call_choice(c, "category", -1);
+    if (category < 0)
+        return;
+    f->not_types = category == 4; /* other */
+    f->types = f->not_types ? known : &known[category];
+    f->n_types = f->not_types ? 4 : 1;
 }
 
 static rc_t read_more(struct call *c, struct document_filter *f, struct err *e)
 {
-    struct str kind = call_str(c, "kind", NULL);
-    rc_t rc = call_str(c, "producer_uri", "parent").n
+    struct str kind = call_str(c, "kind");
+    rc_t rc = call_str(c, "producer_uri").n
                   ? err_set(e, E_INVALID, "producer_uri and parent: lists are not filtered by them; tree does it")
-                  : read_category(call_str(c, "category", NULL), f, e);
+                  : OK;
+    read_category(c, f);
     if (kind.n) {
         struct str *types = arena_array(c->arena, 1, sizeof *types);
         types[0] = kind;
@@ -155,14 +126,11 @@ static rc_t read_more(struct call *c, struct document_filter *f, struct err *e)
         f->n_types = 1;
         f->not_types = false;
     }
-    f->tree = call_str(c, "tree", NULL);
-    if (rc == OK)
-        rc = read_iter(c, DOCUMENT_ITER_ANY, &f->iter, e);
-    if (rc == OK)
-        rc = call_time_naive(c, "since", &f->updated_from_us, e);
-    if (rc == OK)
-        rc = call_time_naive(c, "until", &f->updated_to_us, e);
-    return rc == OK ? object_days_ago(c, &f->updated_from_us, e) : rc;
+    f->tree = call_str(c, "tree");
+    f->iter = call_i64(c, "iter", DOCUMENT_ITER_ANY);
+    f->updated_from_us = object_days_ago(c, call_time(c, "since", 0));
+    f->updated_to_us = call_time(c, "until", 0);
+    return rc;
 }
 
 rc_t list_artifacts(struct call *c, struct err *e)

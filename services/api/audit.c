@@ -9,7 +9,6 @@
 
 #define TARGET_MAX 512 /* of a path: what it names is told, not what it can hold */
 #define LIST_DEFAULT 100
-#define LIST_MAX 1000
 
 static bool changes(const struct call *c)
 {
@@ -62,18 +61,16 @@ static void write_row(struct json_writer *w, const struct audit_row *row)
 
 rc_t list_audit(struct call *c, struct err *e)
 {
-    struct audit_filter f = {.who = call_str(c, "who", NULL), .project = call_str(c, "project", NULL), .limit = LIST_DEFAULT};
+    const struct audit_filter f = {.who = call_str(c, "who"),
+                                   .project = call_str(c, "project"),
+                                   .since_us = call_time(c, "since", 0),
+                                   .before = call_i64(c, "before", 0),
+                                   .limit = call_i64(c, "limit", LIST_DEFAULT)};
     CLEANUP(mem_freep) struct audit_row *rows = NULL;
     CLEANUP(db_rows_freep) struct db_rows *owner = NULL;
     struct json_writer w;
     size_t n = 0;
-    rc_t rc = call_time(c, "since", &f.since_us, e);
-    if (rc == OK)
-        rc = call_i64(c, "before", 1, INT64_MAX, &f.before, e);
-    if (rc == OK)
-        rc = call_i64(c, "limit", 1, LIST_MAX, &f.limit, e);
-    if (rc == OK)
-        rc = audit_list(c->db, &f, &rows, &n, &owner, e);
+    rc_t rc = audit_list(c->db, &f, &rows, &n, &owner, e);
     if (rc)
         return rc;
     jw_init(&w, &c->out, JSON_NAN_NULL);

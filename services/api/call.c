@@ -1,117 +1,20 @@
-/* Owns the reading of requests: query parameters and bodies with words for what is wrong, and the two things that most
- * paths name, a project and an endpoint. */
+/* Owns the reading of bodies, and the two things that most paths name, a project and an endpoint. Queries are param.c's. */
 #include "api.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include "base/clock.h"
-#include "base/num.h"
-#include "base/time.h"
 #include "event/names.h"
 
-#define SPAN_MAX_US (400 * API_DAY_US)
-
-bool call_value(struct call *c, const char *name, size_t nth, struct str *ret)
+rc_t call_complain(struct call *c, const char *field, struct err *e, const char *fmt, ...)
 {
-    const struct call_query *q = c->query;
-    if (!q)
-        return http_query(c->r, name, nth, ret);
-    for (size_t i = 0; i < q->n; i++) {
-        if (!str_eqz(q->names[i], name) || nth-- > 0)
-            continue;
-        *ret = q->values[i];
-        return true;
-    }
-    return false;
-}
-
-struct str call_str(struct call *c, const char *name, const char *alias)
-{
-    struct str v = {0};
-    if (!call_value(c, name, 0, &v) && alias)
-        (void)call_value(c, alias, 0, &v); /* neither: v stays empty */
-    return v;
-}
-
-rc_t call_bool(struct call *c, const char *name, const char *alias, bool *ret, struct err *e)
-{
-    struct str s = call_str(c, name, alias);
-    int v;
-    if (s.n == 0)
-        return OK;
-    if (num_bool(s, &v) != OK)
-        return err_set(e, E_INVALID, "%s: True or False is wanted", name);
-    *ret = v;
-    return OK;
-}
-
-rc_t call_time(struct call *c, const char *name, int64_t *ret_us, struct err *e)
-{
-    struct str s = call_str(c, name, NULL);
-    if (s.n == 0)
-        return OK;
-    if (time_parse(s, 1, ret_us) != OK)
-        return err_set(e, E_INVALID,
-                       "%s: an ISO 8601 time with an offset is wanted, such as "
-                       "2025-01-01T00:00:00+00:00 (in a URL + is written %%2B)",
-                       name);
-    return OK;
-}
-
-rc_t call_time_naive(struct call *c, const char *name, int64_t *ret_us, struct err *e)
-{
-    struct str s = call_str(c, name, NULL);
-    if (s.n && time_parse(s, 0, ret_us) != OK)
-        return err_set(e, E_INVALID, "%s: an ISO 8601 time is wanted", name);
-    return OK;
-}
-
-rc_t call_span(struct call *c, int64_t *ret_start_us, int64_t *ret_end_us, struct err *e)
-{
-    const int64_t none = INT64_MIN;
-    int64_t start = none, end = none;
-    rc_t rc = call_time(c, "start", &start, e);
-    if (rc == OK)
-        rc = call_time(c, "end", &end, e);
-    if (rc != OK)
-        return rc;
-    if (end == none)
-        end = clock_now_us();
-    if (start == none)
-        start = end - API_DAY_US;
-    if (start > end)
-        return err_set(e, E_INVALID, "start: must not be after end");
-    if (end - start > SPAN_MAX_US)
-        return err_set(e, E_LIMIT, "start: at most 400 days before end");
-    *ret_start_us = start;
-    *ret_end_us = end;
-    return OK;
-}
-
-rc_t call_i64(struct call *c, const char *name, int64_t min, int64_t max, int64_t *ret, struct err *e)
-{
-    struct str s = call_str(c, name, NULL);
-    if (s.n == 0)
-        return OK;
-    if (num_i64_in(s, min, max, ret) != OK)
-        return err_set(e, E_INVALID, "%s: a whole number from %lld to %lld is wanted", name, (long long)min, (long long)max);
-    return OK;
-}
-
-rc_t call_list(struct call *c, const char *name, const struct str **ret, size_t *n, struct err *e)
-{
-    size_t count = 0;
-    struct str v;
-    while (call_value(c, name, count, &v))
-        count++;
-    if (count > API_LIST_MAX)
-        return err_set(e, E_LIMIT, "%s: at most %d values", name, API_LIST_MAX);
-    struct str *list = arena_array(c->arena, count + 1, sizeof *list);
-    for (size_t i = 0; i < count; i++)
-        (void)call_value(c, name, i, &list[i]);
-    *ret = list;
-    *n = count;
-    return OK;
+    va_list args;
+    char words[sizeof e->text];
+    va_start(args, fmt);
+    (void)vsnprintf(words, sizeof words, fmt, args); /* cut to fit is fine */
+    va_end(args);
+    c->field = field;
+    return err_set(e, E_INVALID, "%s: %s", field, words);
 }
 
 bool call_before_1_8(struct call *c)
@@ -124,13 +27,14 @@ bool call_before_1_8(struct call *c)
     return false;
 }
 
-rc_t call_json(struct call *c, bool nan, struct json **ret, struct err *e)
+rc_t call_json(struct call *c, struct json **ret, struct err *e)
 {
     struct str body = http_body(c->r);
     struct json *j = NULL;
     if (body.n == 0)
         return err_set(e, E_INVALID, "a JSON object is wanted as body, there is none");
-    const struct json_limits limits = {.bytes = body.n, .values = 2000000, .string_bytes = 1 << 20, .accept_nan = nan};
+    const struct json_limits limits = {
+        .bytes = body.n, .values = 2000000, .string_bytes = 1 << 20, .accept_nan = c->route->body->nan};
     rc_t rc = json_parse(&j, body.p, body.n, &limits, e);
     if (rc != OK)
         return err_prefix(e, rc, "body: ");
@@ -138,8 +42,12 @@ rc_t call_json(struct call *c, bool nan, struct json **ret, struct err *e)
         json_free(j);
         return err_set(e, E_INVALID, "body: a JSON object is wanted");
     }
-    *ret = j;
-    return OK;
+    rc = body_check(c->route->body, j, e);
+    if (rc == OK)
+        *ret = j;
+    else
+        json_free(j);
+    return rc;
 }
 
 rc_t call_project(struct call *c, struct project *ret, struct err *e)

@@ -151,15 +151,13 @@ static struct credentials named(const struct project *p, struct str stream, stru
 static rc_t set_named(struct call *c, const struct project *p, struct err *e)
 {
     struct str names[2];
-    bool replace = false;
+    bool replace = call_bool(c, "replace_creds", false);
     struct credentials old = {0}, new = {0};
     for (size_t i = 0; i < 2; i++)
-        names[i] = call_str(c, kinds[i].field, NULL);
+        names[i] = call_str(c, kinds[i].field);
     if (names[0].n + names[1].n == 0)
         return err_set(e, E_INVALID, "stream_profile_name, tsdb_profile_name: the names of datastore profiles are wanted");
-    rc_t rc = call_bool(c, "replace_creds", NULL, &replace, e);
-    if (rc == OK)
-        rc = read_old(c, p, &old, e);
+    rc_t rc = read_old(c, p, &old, e);
     new = named(p, names[0], names[1]);
     if (rc == OK)
         rc = combine(p, &old, replace, &new, e);
@@ -237,14 +235,12 @@ rc_t post_credentials(struct call *c, struct err *e)
 {
     struct project p = {0};
     struct connection_text stream = {0}, store = {0}, endpoints = {0};
-    struct str stream_path = call_str(c, "stream_path", NULL), tsdb = call_str(c, "tsdb_connection", NULL);
-    struct str records = call_str(c, "endpoint_store_connection", NULL);
-    bool replace = false;
+    struct str stream_path = call_str(c, "stream_path"), tsdb = call_str(c, "tsdb_connection");
+    struct str records = call_str(c, "endpoint_store_connection");
+    bool replace = call_bool(c, "replace_creds", false);
     rc_t rc = call_project(c, &p, e);
     if (rc == OK && stream_path.n + tsdb.n + records.n == 0)
         rc = err_set(e, E_INVALID, "stream_path, tsdb_connection, endpoint_store_connection: one of them is wanted");
-    if (rc == OK)
-        rc = call_bool(c, "replace_creds", NULL, &replace, e);
     if (rc == OK)
         rc = connection_text_stream(c, stream_path, &stream, e);
     if (rc == OK)

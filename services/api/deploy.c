@@ -218,7 +218,7 @@ static rc_t read_function(struct call *c, const struct project *p, struct object
 {
     CLEANUP(json_freep) struct json *body = NULL;
     struct json *function = NULL;
-    rc_t rc = call_json(c, true, &body, e);
+    rc_t rc = call_json(c, &body, e);
     if (rc == OK)
         rc = json_need_object(body, "function", &function, e);
     return rc == OK ? object_take(p, &object_function, http_param(c->r, "name"), json_dup(function), ret, e) : rc;
@@ -303,26 +303,17 @@ static void answer_stored(struct call *c, const struct project *p, const struct 
              d->name);
 }
 
-static rc_t read_since(struct call *c, double *ret_ms, struct err *e)
-{
-    struct str since = call_str(c, "last_log_timestamp", NULL);
-    return since.n && num_f64(since, ret_ms) != OK ? err_set(e, E_INVALID, "last_log_timestamp: a number is wanted") : OK;
-}
-
 /* What clients read of a deployment's state is in headers; the body is its log, a new part each time. */
 static rc_t answer_state(struct call *c, const struct project *p, struct err *e)
 {
     struct object o = {0};
-    double since_ms = 0;
-    const struct document_filter f = function_filter(p, http_param(c->r, "name"), call_str(c, "tag", NULL),
-                                                     (struct str){0});
+    double since_ms = call_f64(c, "last_log_timestamp", 0);
+    const struct document_filter f = function_filter(p, http_param(c->r, "name"), call_str(c, "tag"), (struct str){0});
     rc_t rc = object_load(c, &object_function, &f, &o, e);
     if (rc == E_NOTFOUND)
         return object_missing(p, &object_function, &f, e);
     if (rc == OK && nuclio_is_there(&c->api->nuclio)) {
-        rc = read_since(c, &since_ms, e);
-        if (rc == OK)
-            rc = nuclio_answer_state(c, p, o.doc.name, call_str(c, "tag", NULL), since_ms, e);
+        rc = nuclio_answer_state(c, p, o.doc.name, call_str(c, "tag"), since_ms, e);
         if (rc == E_NOTFOUND)
             answer_stored(c, p, &o.doc);
         rc = rc == E_NOTFOUND ? OK : rc;

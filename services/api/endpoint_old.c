@@ -150,7 +150,7 @@ rc_t post_endpoint_old(struct call *c, struct err *e)
     if (rc == OK && !name_is_uid(uid))
         rc = err_set(e, E_INVALID, "endpoint id: 1 to %d letters, digits, - and _", NAME_UID_MAX);
     if (rc == OK)
-        rc = call_json(c, true, &body, e);
+        rc = call_json(c, &body, e);
     if (rc == OK)
         rc = renew(&p, uid, body, &record, e);
     if (rc == OK)
@@ -216,7 +216,7 @@ rc_t patch_endpoint_old(struct call *c, struct err *e)
     CLEANUP(json_freep) struct json *attributes = NULL;
     struct project p = {0};
     struct endpoint ep = {0};
-    struct str text = call_str(c, "attributes", NULL);
+    struct str text = call_str(c, "attributes");
     rc_t rc = call_project(c, &p, e);
     if (rc == OK)
         rc = call_uid(c, &p, http_param(c->r, "name"), &ep, e);

@@ -16,18 +16,11 @@ struct wanted {
     bool errors, latency, status;
 };
 
-static rc_t read_wanted(struct call *c, struct wanted *ret, struct err *e)
+static struct wanted read_wanted(struct call *c)
 {
-    bool tsdb = true;
+    bool tsdb = call_bool(c, "tsdb-metrics", true);
     const struct str *names;
-    size_t n;
-    rc_t rc = call_bool(c, "tsdb-metrics", NULL, &tsdb, e);
-    if (rc == OK)
-        rc = call_list(c, "metric", &names, &n, e);
-    if (rc != OK)
-        return rc;
-    if (call_before_1_8(c))
-        n = 0; /* theirs are of another store */
+    size_t n = call_list(c, "metric", &names);
     struct wanted w = {tsdb && n == 0, tsdb && n == 0, tsdb && n == 0};
     for (size_t i = 0; tsdb && i < n; i++) {
         if (str_eqz(names[i], "error_count"))
@@ -36,11 +29,8 @@ static rc_t read_wanted(struct call *c, struct wanted *ret, struct err *e)
             w.latency = true;
         else if (str_eqz(names[i], "result_status"))
             w.status = true;
-        else if (!str_eqz(names[i], "last_request"))
-            return err_set(e, E_INVALID, "metric: error_count, avg_latency, result_status or last_request is wanted");
     }
-    *ret = w;
-    return OK;
+    return w;
 }
 
 /* ---- the list ---- */
@@ -53,58 +43,40 @@ struct list_query {
     struct str one[3]; /* model, function, tag: what the filter's arrays of one point to */
 };
 
-static rc_t read_modes(struct call *c, struct list_query *q, struct err *e)
+static void read_modes(struct call *c, struct list_query *q)
 {
-    rc_t rc = call_list(c, "mode", &q->modes, &q->n_modes, e);
-    int64_t mode = -1;
-    for (size_t i = 0; rc == OK && i < q->n_modes; i++)
-        if (num_i64_in(q->modes[i], 0, 2, &mode) != OK)
-            rc = err_set(e, E_INVALID, "mode: 0, 1 or 2 is wanted");
-    q->filter.mode = rc == OK && q->n_modes == 1 ? (int)mode : -1; /* several: sifted afterwards */
-    return rc;
+    q->n_modes = call_list(c, "mode", &q->modes);
+    q->filter.mode = q->n_modes == 1 ? (int)call_i64(c, "mode", -1) : -1; /* several: sifted afterwards */
 }
 
 static rc_t read_filter(struct call *c, const struct project *p, struct list_query *q, struct err *e)
 {
     struct endpoint_filter *f = &q->filter;
-    int64_t limit = API_LIST_MAX;
     f->project_id = p->id;
-    q->one[0] = call_str(c, "model-name", "model");
-    q->one[1] = call_str(c, "function-name", "function");
-    q->one[2] = call_str(c, "function-tag", NULL);
-    q->model_tag = call_str(c, "model-tag", NULL);
+    q->one[0] = call_str(c, "model-name");
+    q->one[1] = call_str(c, "function-name");
+    q->one[2] = call_str(c, "function-tag");
+    q->model_tag = call_str(c, "model-tag");
     f->model_names = &q->one[0];
     f->n_model_names = q->one[0].n > 0;
     f->function_names = &q->one[1];
     f->n_function_names = q->one[1].n > 0;
     f->function_tags = &q->one[2];
     f->n_function_tags = q->one[2].n > 0;
-    rc_t rc = call_list(c, "name", &f->names, &f->n_names, e);
-    if (rc == OK)
-        rc = call_list(c, "uid", &f->uids, &f->n_uids, e);
-    if (rc == OK)
-        rc = call_list(c, "label", &f->labels, &f->n_labels, e);
-    bool by_time = !call_before_1_8(c); /* start and end are of their metrics: now-1h to now */
-    if (rc == OK && by_time)
-        rc = call_time(c, "start", &f->created_from_us, e);
-    if (rc == OK && by_time)
-        rc = call_time(c, "end", &f->created_to_us, e);
-    if (rc == OK && f->created_from_us && f->created_to_us && f->created_from_us > f->created_to_us)
-        rc = err_set(e, E_INVALID, "start: must not be after end");
-    if (rc == OK)
-        rc = call_bool(c, "top-level", NULL, &f->top_level, e);
-    if (rc == OK)
-        rc = call_bool(c, "latest-only", NULL, &f->latest_only, e);
-    if (rc == OK)
-        rc = read_modes(c, q, e);
-    if (rc == OK)
-        rc = call_i64(c, "limit", 1, API_LIST_MAX, &limit, e);
-    if (rc == OK)
-        rc = call_i64(c, "after", 0, INT64_MAX, &f->after_id, e);
-    if (rc == OK)
-        rc = read_wanted(c, &q->wanted, e);
-    f->limit = (size_t)limit + 1; /* one more says whether there is more */
-    return rc;
+    f->n_names = call_list(c, "name", &f->names);
+    f->n_uids = call_list(c, "uid", &f->uids);
+    f->n_labels = call_list(c, "label", &f->labels);
+    f->created_from_us = call_time(c, "start", 0);
+    f->created_to_us = call_time(c, "end", 0);
+    f->top_level = call_bool(c, "top-level", false);
+    f->latest_only = call_bool(c, "latest-only", false);
+    read_modes(c, q);
+    f->limit = (size_t)call_i64(c, "limit", API_LIST_MAX) + 1; /* one more says whether there is more */
+    f->after_id = call_i64(c, "after", 0);
+    q->wanted = read_wanted(c);
+    return f->created_from_us && f->created_to_us && f->created_from_us > f->created_to_us
+               ? call_complain(c, "start", e, "must not be after end")
+               : OK;
 }
 
 static bool mode_fits(const struct list_query *q, const struct endpoint *ep)
@@ -288,16 +260,12 @@ static void take_request_times(struct endpoint *ep, const struct schema_text *s)
 
 static rc_t write_record(struct call *c, const struct project *p, struct endpoint *ep, struct err *e)
 {
-    bool with_analysis = false;
-    struct wanted wanted;
+    bool with_analysis = call_bool(c, "feature-analysis", false);
+    const struct wanted wanted = read_wanted(c);
     struct background b = {0};
     struct analysis a = {0};
     struct record_extra x;
-    rc_t rc = call_bool(c, "feature-analysis", "feature_analysis", &with_analysis, e);
-    if (rc == OK)
-        rc = read_wanted(c, &wanted, e);
-    if (rc == OK)
-        rc = read_background(c, p->id, ep->id, &wanted, &b, e);
+    rc_t rc = read_background(c, p->id, ep->id, &wanted, &b, e);
     if (rc == OK) {
         take_request_times(ep, schema_find(&b, ep->id));
         rc = fill_extra(c, ep, &b, &wanted, &x, e);
@@ -346,8 +314,8 @@ rc_t get_endpoint(struct call *c, struct err *e)
     struct endpoint ep = {0};
     rc_t rc = call_project(c, &p, e);
     if (rc == OK)
-        rc = call_find(c, &p, http_param(c->r, "name"), call_str(c, "endpoint-id", "endpoint_id"),
-                       call_str(c, "function-name", NULL), call_str(c, "function-tag", NULL), &ep, e);
+        rc = call_find(c, &p, http_param(c->r, "name"), call_str(c, "endpoint-id"), call_str(c, "function-name"),
+                       call_str(c, "function-tag"), &ep, e);
     if (rc == OK)
         rc = write_record(c, &p, &ep, e);
     if (rc == OK)

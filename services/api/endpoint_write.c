@@ -84,16 +84,10 @@ static rc_t store_columns(struct call *c, const struct endpoint *ep, const struc
     return rc;
 }
 
-static rc_t read_strategy(struct call *c, const char **ret, struct err *e)
+static const char *read_strategy(struct call *c)
 {
-    static const char *const known[] = {"inplace", "overwrite", "archive", "skip"};
-    struct str s = call_str(c, "creation-strategy", NULL);
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (s.n == 0 || str_eqz(s, known[i])) {
-            *ret = known[i];
-            return OK;
-        }
-    return err_set(e, E_INVALID, "creation-strategy: inplace, overwrite, archive or skip is wanted");
+    struct str s = call_str(c, "creation-strategy");
+    return s.n ? arena_dup(c->arena, s.p, s.n) : "inplace";
 }
 
 rc_t endpoint_make(struct call *c, const struct project *p, struct json *record, const char *strategy,
@@ -146,14 +140,11 @@ rc_t post_endpoint(struct call *c, struct err *e)
 {
     struct project p = {0};
     struct json *body = NULL;
-    const char *strategy = NULL;
     rc_t rc = call_project(c, &p, e);
     if (rc == OK)
-        rc = read_strategy(c, &strategy, e);
+        rc = call_json(c, &body, e);
     if (rc == OK)
-        rc = call_json(c, true, &body, e);
-    if (rc == OK)
-        rc = endpoint_post(c, &p, body, strategy, e);
+        rc = endpoint_post(c, &p, body, read_strategy(c), e);
     json_free(body);
     project_done(&p);
     return rc;
@@ -179,12 +170,8 @@ static rc_t take_fields(struct call *c, const struct json *body, struct endpoint
                         struct err *e)
 {
     const struct str *keys;
-    size_t n;
-    rc_t rc = call_list(c, "attribute-key", &keys, &n, e);
-    if (rc == OK && n == 0)
-        rc = err_set(e, E_INVALID,
-                     "attribute-key: at least one is wanted in the query, it names a field to change: "
-                     "?attribute-key=monitoring_mode");
+    size_t n = call_list(c, "attribute-key", &keys);
+    rc_t rc = OK;
     for (size_t i = 0; rc == OK && i < n; i++) {
         rc = check_given(body, keys[i], e);
         if (rc == OK)
@@ -235,7 +222,7 @@ rc_t patch_endpoint(struct call *c, struct err *e)
     struct json *body = NULL;
     rc_t rc = call_project(c, &p, e);
     if (rc == OK)
-        rc = call_json(c, true, &body, e);
+        rc = call_json(c, &body, e);
     if (rc == OK)
         rc = endpoint_patch(c, &p, body, e);
     json_free(body);
@@ -258,7 +245,7 @@ static rc_t delete_one(struct call *c, const struct project *p, struct str uid, 
 /* Without an id: all versions of that name (and function, when given), as MLRun does; a name that is none is a uid, as 1.7 has it. */
 static rc_t delete_named(struct call *c, const struct project *p, struct str name, struct err *e)
 {
-    const struct str function = call_str(c, "function-name", NULL), tag = call_str(c, "function-tag", NULL);
+    const struct str function = call_str(c, "function-name"), tag = call_str(c, "function-tag");
     const struct endpoint_filter f = {.project_id = p->id,
                                       .mode = -1,
                                       .names = &name,
@@ -284,7 +271,7 @@ rc_t delete_endpoint(struct call *c, struct err *e)
 {
     struct project p = {0};
     struct endpoint ep = {0};
-    struct str name = http_param(c->r, "name"), uid = call_str(c, "endpoint-id", "endpoint_id");
+    struct str name = http_param(c->r, "name"), uid = call_str(c, "endpoint-id");
     rc_t rc = call_project(c, &p, e);
     if (rc == OK && (uid.n == 0 || str_eqz(uid, "*"))) {
         rc = delete_named(c, &p, name, e);

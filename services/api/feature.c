@@ -34,10 +34,8 @@ static rc_t put(struct call *c, const struct project *p, const struct object_kin
                 struct str reference, struct err *e)
 {
     struct object o = {0};
-    bool versioned = true;
-    rc_t rc = call_bool(c, "versioned", NULL, &versioned, e);
-    if (rc == OK)
-        rc = object_read(c, p, kind, name, &o, e);
+    bool versioned = call_bool(c, "versioned", true);
+    rc_t rc = object_read(c, p, kind, name, &o, e);
     if (rc == OK && reference.n > OBJECT_NAME_MAX)
         rc = err_set(e, E_INVALID, "reference: at most %d characters", OBJECT_NAME_MAX);
     if (rc == OK)
@@ -65,7 +63,7 @@ static rc_t create(struct call *c, const struct project *p, const struct object_
     struct str name = {0};
     struct document found = {0};
     struct json *metadata = NULL;
-    rc_t rc = call_json(c, true, &body, e);
+    rc_t rc = call_json(c, &body, e);
     if (rc == OK)
         rc = json_need_object(body, "metadata", &metadata, e);
     if (rc == OK)
@@ -128,7 +126,7 @@ static rc_t patch_route(struct call *c, const struct object_kind *kind, struct e
     CLEANUP(json_freep) struct json *update = NULL;
     rc_t rc = call_project(c, &p, e);
     if (rc == OK)
-        rc = call_json(c, true, &update, e);
+        rc = call_json(c, &update, e);
     if (rc == OK)
         rc = db_begin(c->db, e);
     if (rc == OK)
@@ -153,8 +151,8 @@ static rc_t delete_route(struct call *c, const struct object_kind *kind, bool al
 
 static rc_t read_more(struct call *c, struct document_filter *f, struct err *e)
 {
-    f->state = call_str(c, "state", NULL);
-    return call_str(c, "entity", "feature").n
+    f->state = call_str(c, "state");
+    return call_str(c, "entity").n
                ? err_set(e, E_INVALID, "entity and feature: lists are not filtered by them; name, tag, state and label are")
                : OK;
 }

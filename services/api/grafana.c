@@ -458,7 +458,7 @@ rc_t post_grafana_search(struct call *c, struct err *e)
     CLEANUP(json_freep) struct json *body = NULL;
     struct json_writer w;
     struct target t = {.c = c, .w = &w};
-    rc_t rc = call_json(c, false, &body, e);
+    rc_t rc = call_json(c, &body, e);
     if (rc == OK)
         rc = json_need_str(body, "target", &t.text, e);
     if (rc != OK)
@@ -476,7 +476,7 @@ rc_t post_grafana_query(struct call *c, struct err *e)
     CLEANUP(json_freep) struct json *body = NULL;
     struct json *targets = NULL;
     struct json_writer w;
-    rc_t rc = call_json(c, false, &body, e);
+    rc_t rc = call_json(c, &body, e);
     if (rc == OK)
         rc = json_need_array(body, "targets", &targets, e);
     if (rc == OK && (json_len(targets) == 0 || json_len(targets) > TARGETS_MAX))

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PAGE_SIZE_MAX 1000
 #define TOKEN_PAIRS_MAX 200
 
 /* ---- page tokens: name NUL value NUL …, each byte as two hex digits ---- */
@@ -99,22 +98,17 @@ static void print_token(const struct call_query *q, int64_t page, struct buf *ou
 }
 
 /* ---- pages ---- */
-static rc_t read_page(struct call *c, struct list_page *p, struct err *e)
-{
-    p->size = 200;
-    rc_t rc = call_i64(c, "page", 1, API_LIST_MAX, &p->number, e);
-    return rc == OK ? call_i64(c, "page-size", 1, PAGE_SIZE_MAX, &p->size, e) : rc;
-}
-
 rc_t list_page_open(struct call *c, struct list_page *ret, struct err *e)
 {
-    struct str token = call_str(c, "page-token", NULL);
+    struct str token = call_str(c, "page-token");
     *ret = (struct list_page){0};
     rc_t rc = token.n ? read_token(c, token, &ret->query, e) : copy_query(c, &ret->query, e);
     if (rc != OK)
         return rc;
     c->query = &ret->query;
-    rc = read_page(c, ret, e);
+    rc = params_check_query(c, e); /* what a token says is said by who asks */
+    ret->number = call_i64(c, "page", 0);
+    ret->size = call_i64(c, "page-size", 200);
     ret->limit = ret->number ? (size_t)ret->size + 1 : API_LIST_MAX;
     ret->offset = ret->number ? (size_t)((ret->number - 1) * ret->size) : 0;
     return rc;

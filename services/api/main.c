@@ -4,10 +4,10 @@
 #include "api.h"
 #include "api_service.h"
 
-static int print_routes(void)
+static int print(void (*write)(struct buf *out))
 {
     struct buf out = {0};
-    api_routes_markdown(&out);
+    write(&out);
     (void)fwrite(out.data, 1, out.len, stdout); /* a closed stdout is the caller's wish */
     buf_done(&out);
     return 0;
@@ -16,6 +16,8 @@ static int print_routes(void)
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "--routes-markdown") == 0)
-        return print_routes();
+        return print(api_routes_markdown);
+    if (argc == 2 && strcmp(argv[1], "--openapi") == 0)
+        return print(api_openapi);
     return service_run(api_service, argc, argv);
 }

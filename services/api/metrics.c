@@ -45,13 +45,11 @@ void metric_invocations_write(struct json_writer *w, const struct project *p)
     write_name(w, p, INFRA_APP, INVOCATIONS, METRIC_METRIC, -1);
 }
 
-rc_t metric_types_read(struct call *c, bool ret[2], struct err *e)
+void metric_types_read(struct call *c, bool ret[2])
 {
-    struct str type = call_str(c, "type", NULL);
-    bool all = type.n == 0 || str_eqz(type, "all");
-    ret[METRIC_RESULT] = all || str_eqz(type, "results");
-    ret[METRIC_METRIC] = all || str_eqz(type, "metrics");
-    return ret[METRIC_RESULT] || ret[METRIC_METRIC] ? OK : err_set(e, E_INVALID, "type: all, results or metrics is wanted");
+    int type = call_choice(c, "type", 0);
+    ret[METRIC_RESULT] = type != 2;
+    ret[METRIC_METRIC] = type != 1;
 }
 
 void metric_names_write(struct json_writer *w, const struct project *p, const struct metric_entry *m, size_t n,
@@ -75,9 +73,8 @@ rc_t get_metrics(struct call *c, struct err *e)
     size_t n = 0;
     bool wanted[2];
     struct json_writer w;
-    rc_t rc = metric_types_read(c, wanted, e);
-    if (rc == OK)
-        rc = call_project(c, &p, e);
+    metric_types_read(c, wanted);
+    rc_t rc = call_project(c, &p, e);
     if (rc == OK)
         rc = call_endpoint(c, &p, &ep, e);
     if (rc == OK)
@@ -105,57 +102,32 @@ struct values_query {
 
 static rc_t read_names(struct call *c, const struct project *p, struct values_query *q, struct err *e)
 {
-    rc_t rc = call_list(c, "name", &q->names, &q->n, e);
-    if (rc == OK && q->n == 0)
-        rc = err_set(e, E_INVALID, "name: at least one is wanted, such as %s.histogram-data-drift.result.general_drift",
-                     p->name);
-    if (rc == OK && q->n > NAMES_MAX)
-        rc = err_set(e, E_LIMIT, "name: at most %d", NAMES_MAX);
-    if (rc != OK)
-        return rc;
+    c->field = "name";
+    q->n = call_list(c, "name", &q->names);
+    if (q->n > NAMES_MAX)
+        return call_complain(c, "name", e, "at most %d", NAMES_MAX);
     q->fqns = arena_array(c->arena, q->n, sizeof *q->fqns);
     for (size_t i = 0; i < q->n; i++) {
-        rc = fqn_parse(q->names[i], &q->fqns[i], e);
+        rc_t rc = fqn_parse(q->names[i], &q->fqns[i], e);
         if (rc != OK)
             return err_prefix(e, rc, "name: ");
         if (!str_eqz(q->fqns[i].project, p->name))
-            return err_set(e, E_INVALID,
-                           "name: Metric '%.*s' does not belong to the project '%s' given in the path, but to "
-                           "'%.*s'",
-                           STR_FMT(q->names[i]), p->name, STR_FMT(q->fqns[i].project));
+            return call_complain(c, "name", e,
+                                 "Metric '%.*s' does not belong to the project '%s' given in the path, but to '%.*s'",
+                                 STR_FMT(q->names[i]), p->name, STR_FMT(q->fqns[i].project));
     }
+    c->field = NULL;
     return OK;
 }
 
-static rc_t read_compare(struct call *c, struct values_query *q, struct err *e)
+static void read_extras(struct call *c, struct values_query *q)
 {
-    struct str with = call_str(c, "compare", NULL);
-    if (with.n == 0 || str_eqz(with, "none"))
-        q->back_us = 0;
-    else if (str_eqz(with, "previous"))
-        q->back_us = q->end_us - q->start_us;
-    else if (str_eqz(with, "day"))
-        q->back_us = API_DAY_US;
-    else if (str_eqz(with, "week"))
-        q->back_us = 7 * API_DAY_US;
-    else
-        return err_set(e, E_INVALID, "compare: previous, day, week or none is wanted");
-    return OK;
-}
-
-static rc_t read_extras(struct call *c, struct values_query *q, struct err *e)
-{
-    q->bins = BINS_DEFAULT;
-    rc_t rc = call_bool(c, "thresholds", NULL, &q->thresholds, e);
-    if (rc == OK)
-        rc = call_bool(c, "histogram", NULL, &q->histogram, e);
-    if (rc == OK)
-        rc = call_i64(c, "max_points", 2, API_LIST_MAX, &q->max_points, e);
-    if (rc == OK && str_eqz(call_str(c, "bins", NULL), "auto"))
-        q->bins = SERIES_BINS_AUTO;
-    else if (rc == OK)
-        rc = call_i64(c, "bins", 1, SERIES_BINS_MAX, &q->bins, e);
-    return rc == OK ? read_compare(c, q, e) : rc;
+    const int64_t back[] = {0, q->end_us - q->start_us, API_DAY_US, 7 * API_DAY_US}; /* none, previous, day, week */
+    q->thresholds = call_bool(c, "thresholds", false);
+    q->histogram = call_bool(c, "histogram", false);
+    q->max_points = call_i64(c, "max_points", 0);
+    q->bins = str_eqz(call_str(c, "bins"), "auto") ? SERIES_BINS_AUTO : call_i64(c, "bins", BINS_DEFAULT);
+    q->back_us = back[call_choice(c, "compare", 0)];
 }
 
 static void write_time_in(struct json_writer *w, int64_t us)
@@ -322,8 +294,7 @@ rc_t get_metrics_values(struct call *c, struct err *e)
         rc = read_names(c, &p, &q, e);
     if (rc == OK)
         rc = call_span(c, &q.start_us, &q.end_us, e);
-    if (rc == OK)
-        rc = read_extras(c, &q, e);
+    read_extras(c, &q);
     if (rc == OK)
         rc = call_endpoint(c, &p, &ep, e);
     if (rc == OK)

@@ -8,7 +8,7 @@
 #define INVOCATIONS "invocations"
 
 /* type= of the query: which of enum metric_type are wanted. */
-rc_t metric_types_read(struct call *c, bool ret[2], struct err *e) MUST_CHECK;
+void metric_types_read(struct call *c, bool ret[2]);
 void metric_name_write(struct json_writer *w, const struct project *p, const struct metric_entry *m);
 void metric_invocations_write(struct json_writer *w, const struct project *p);
 /* A list of those that are wanted: results, metrics, invocations. */

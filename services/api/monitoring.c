@@ -5,15 +5,11 @@
 #include "project.h"
 #include "task.h"
 
-#define PERIOD_MAX_MINUTES 1440
-
-static rc_t read_period(struct call *c, struct json *monitoring, struct err *e)
+static void read_period(struct call *c, struct json *monitoring)
 {
-    int64_t minutes = 0;
-    rc_t rc = call_i64(c, "base_period", 1, PERIOD_MAX_MINUTES, &minutes, e);
-    if (rc == OK && minutes)
+    int64_t minutes = call_i64(c, "base_period", 0);
+    if (minutes)
         json_set_i64(monitoring, "base_period", minutes);
-    return rc;
 }
 
 static rc_t change(struct call *c, struct json *update, struct err *e)
@@ -35,13 +31,10 @@ rc_t put_monitoring(struct call *c, struct err *e)
 {
     CLEANUP(json_freep) struct json *update = json_new_object();
     struct json *monitoring = json_set_object(json_set_object(update, "spec"), "monitoring");
-    bool default_app = true;
-    rc_t rc = read_period(c, monitoring, e);
-    if (rc == OK)
-        rc = call_bool(c, "deploy_histogram_data_drift_app", NULL, &default_app, e);
+    read_period(c, monitoring);
     json_set_bool(monitoring, "enabled", true);
-    json_set_bool(monitoring, "default_app", default_app);
-    return rc == OK ? change(c, update, e) : rc;
+    json_set_bool(monitoring, "default_app", call_bool(c, "deploy_histogram_data_drift_app", true));
+    return change(c, update, e);
 }
 
 rc_t post_default_app(struct call *c, struct err *e)
@@ -60,8 +53,7 @@ rc_t patch_controller(struct call *c, struct err *e)
     if (rc == OK && !p.monitoring)
         rc = err_set(e, E_NOTFOUND, "monitoring of project %s is not enabled", p.name);
     project_done(&p);
-    if (rc == OK)
-        rc = read_period(c, monitoring, e);
+    read_period(c, monitoring);
     return rc == OK ? change(c, update, e) : rc;
 }
 
@@ -72,18 +64,13 @@ struct off {
     size_t n;
 };
 
-static rc_t read_off(struct call *c, struct off *ret, struct err *e)
+static struct off read_off(struct call *c)
 {
-    struct off o = {.resources = true};
-    rc_t rc = call_bool(c, "delete_resources", NULL, &o.resources, e);
-    if (rc == OK)
-        rc = call_bool(c, "delete_histogram_data_drift_app", NULL, &o.default_app, e);
-    if (rc == OK)
-        rc = call_bool(c, "delete_user_applications", NULL, &o.applications, e);
-    if (rc == OK)
-        rc = call_list(c, "user_application_list", &o.names, &o.n, e);
-    *ret = o;
-    return rc;
+    struct off o = {.resources = call_bool(c, "delete_resources", true),
+                    .default_app = call_bool(c, "delete_histogram_data_drift_app", false),
+                    .applications = call_bool(c, "delete_user_applications", false)};
+    o.n = call_list(c, "user_application_list", &o.names);
+    return o;
 }
 
 static bool is_named(struct str name, const struct str *names, size_t n)
@@ -150,10 +137,8 @@ static rc_t switch_off(struct call *c, const struct project *p, const struct off
 rc_t delete_monitoring(struct call *c, struct err *e)
 {
     struct project p = {0};
-    struct off o = {0};
+    const struct off o = read_off(c);
     rc_t rc = call_project(c, &p, e);
-    if (rc == OK)
-        rc = read_off(c, &o, e);
     if (rc == OK)
         rc = switch_off(c, &p, &o, e);
     project_done(&p);
@@ -164,12 +149,8 @@ rc_t delete_monitoring_functions(struct call *c, struct err *e)
 {
     struct project p = {0};
     const struct str *names;
-    size_t n = 0;
+    size_t n = call_list(c, "function", &names);
     rc_t rc = call_project(c, &p, e);
-    if (rc == OK)
-        rc = call_list(c, "function", &names, &n, e);
-    if (rc == OK && n == 0)
-        rc = err_set(e, E_INVALID, "function: the name of an application is wanted");
     if (rc == OK)
         rc = db_begin(c->db, e);
     if (rc == OK) {

@@ -87,7 +87,7 @@ rc_t object_read(struct call *c, const struct project *p, const struct object_ki
                  struct object *ret, struct err *e)
 {
     struct json *body = NULL;
-    rc_t rc = call_json(c, true, &body, e);
+    rc_t rc = call_json(c, &body, e);
     return rc == OK ? object_take(p, kind, name, body, ret, e) : rc;
 }
 

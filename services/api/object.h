@@ -61,8 +61,8 @@ rc_t object_missing(const struct project *p, const struct object_kind *kind, con
 typedef rc_t object_more_fn(struct call *c, struct document_filter *f, struct err *e);
 /* A list route: {"artifacts": […], "pagination": {…}}. page and page-size, or page-token, which has the other filters in it. */
 rc_t object_list(struct call *c, const struct object_kind *kind, object_more_fn *more, struct err *e) MUST_CHECK;
-/* days_ago=N of the query: N days before now; 0 or not there: *ret stays. */
-rc_t object_days_ago(struct call *c, int64_t *ret_us, struct err *e) MUST_CHECK;
+/* days_ago=N of the query: N days before now; 0 or not there: def_us. */
+int64_t object_days_ago(struct call *c, int64_t def_us);
 /* Deletes all that fit: 204. */
 rc_t object_delete(struct call *c, const struct document_filter *f, struct err *e) MUST_CHECK;
 /* All that object_list would list. */

@@ -5,37 +5,22 @@
 #include "list_page.h"
 
 /* ---- filters ---- */
-static rc_t read_partitions(struct call *c, struct document_filter *f, struct err *e)
-{
-    struct str by = call_str(c, "partition-by", NULL), sort = call_str(c, "partition-sort-by", NULL),
-               order = call_str(c, "partition-order", NULL);
-    if (by.n == 0)
-        return OK;
-    if (!str_eqz(by, "name") && !str_eqz(by, "project_and_name"))
-        return err_set(e, E_INVALID, "partition-by: name or project_and_name is wanted");
-    if ((sort.n && !str_eqz(sort, "updated")) || (order.n && !str_eqz(order, "desc")))
-        return err_set(e, E_INVALID, "partition-sort-by: updated is wanted, and desc as partition-order");
-    f->newest_of_each = 1;
-    return call_i64(c, "rows-per-partition", 1, API_LIST_MAX, &f->newest_of_each, e);
-}
-
 static rc_t read_filter(struct call *c, const struct project *p, const struct object_kind *kind, object_more_fn *more,
                         struct document_filter *ret, struct err *e)
 {
     struct document_filter f = {.project_id = p->id, .kind = kind->kind, .iter = DOCUMENT_ITER_ANY};
-    f.name = call_str(c, "name", NULL);
-    f.tag = call_str(c, "tag", NULL);
+    f.name = call_str(c, "name");
+    f.tag = call_str(c, "tag");
     if (f.name.n && *f.name.p == '~') {
         f.name_part = true;
         f.name = (struct str){f.name.p + 1, f.name.n - 1};
     }
     if (str_eqz(f.tag, "*"))
         f.tag = (struct str){0};
-    rc_t rc = call_list(c, "label", &f.labels, &f.n_labels, e);
-    if (rc == OK)
-        rc = read_partitions(c, &f, e);
-    if (rc == OK && more)
-        rc = more(c, &f, e);
+    f.n_labels = call_list(c, "label", &f.labels);
+    if (call_choice(c, "partition-by", -1) >= 0)
+        f.newest_of_each = call_i64(c, "rows-per-partition", 1);
+    rc_t rc = more ? more(c, &f, e) : OK;
     if (rc == OK)
         *ret = f;
     return rc;
@@ -91,13 +76,10 @@ rc_t object_list(struct call *c, const struct object_kind *kind, object_more_fn 
     return rc;
 }
 
-rc_t object_days_ago(struct call *c, int64_t *ret_us, struct err *e)
+int64_t object_days_ago(struct call *c, int64_t def_us)
 {
-    int64_t days = 0;
-    rc_t rc = call_i64(c, "days_ago", 0, 36500, &days, e);
-    if (rc == OK && days)
-        *ret_us = clock_now_us() - days * API_DAY_US;
-    return rc;
+    int64_t days = call_i64(c, "days_ago", 0);
+    return days ? clock_now_us() - days * API_DAY_US : def_us;
 }
 
 rc_t object_delete(struct call *c, const struct document_filter *f, struct err *e)

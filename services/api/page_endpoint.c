@@ -290,10 +290,8 @@ static void draw(struct call *c, struct buf *b, const struct view *v)
 rc_t page_endpoint(struct call *c, struct err *e)
 {
     struct view v = {.latency = NAN};
-    int64_t refresh = REFRESH_S;
-    rc_t rc = call_i64(c, "refresh", 0, 3600, &refresh, e);
-    if (rc == OK)
-        rc = view_read(c, &v, e);
+    int64_t refresh = call_i64(c, "refresh", REFRESH_S);
+    rc_t rc = view_read(c, &v, e);
     if (rc == OK) {
         const struct crumb crumbs[] = {
             {v.project.name, arena_printf(c->arena, "/ui/p/%s", v.project.name)}, {v.ep.name, NULL}, {NULL, NULL}};

@@ -286,8 +286,7 @@ rc_t page_project(struct call *c, struct err *e)
     struct endpoint_filter f = {.mode = -1, .limit = SHOWN + 1};
     rc_t rc = call_project(c, &p, e);
     f.project_id = p.id;
-    if (rc == OK)
-        rc = call_i64(c, "after", 0, INT64_MAX, &f.after_id, e);
+    f.after_id = call_i64(c, "after", 0);
     if (rc == OK)
         rc = endpoints_list(c->db, &f, &eps, &n, e);
     if (rc == OK)

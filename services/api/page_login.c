@@ -79,12 +79,12 @@ rc_t page_moved(struct call *c, struct err *e)
 rc_t page_login(struct call *c, struct err *e)
 {
     static const struct crumb crumbs[] = {{"sign in", NULL}, {NULL, NULL}};
-    struct str next = call_str(c, "next", NULL);
+    struct str next = call_str(c, "next");
     (void)e;
     http_add_header(c->r, "Cache-Control", "no-store");
     page_open(&c->out, "Sign in", crumbs, 0);
     buf_addz(&c->out, "<section class=\"empty\"><h1>Sign in</h1>");
-    if (call_str(c, "unknown", NULL).n)
+    if (call_str(c, "unknown").n)
         buf_addz(&c->out, "<p role=\"alert\">That token is not known here, has expired or was revoked.</p>");
     buf_addz(
         &c->out,

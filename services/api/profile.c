@@ -141,7 +141,7 @@ rc_t put_profile(struct call *c, struct err *e)
     struct profile profile = {0};
     rc_t rc = call_project(c, &p, e);
     if (rc == OK)
-        rc = call_json(c, false, &body, e);
+        rc = call_json(c, &body, e);
     if (rc == OK)
         rc = read_given(c, &p, body, &g, e);
     if (rc == OK) {

@@ -285,6 +285,6 @@ rc_t project_store(struct call *c, struct str name, struct json *body, struct er
 rc_t put_project(struct call *c, struct err *e)
 {
     CLEANUP(json_freep) struct json *body = NULL;
-    rc_t rc = call_json(c, false, &body, e);
+    rc_t rc = call_json(c, &body, e);
     return rc == OK ? project_store(c, http_param(c->r, "project"), body, e) : rc;
 }

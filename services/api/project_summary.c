@@ -85,7 +85,7 @@ rc_t list_project_summaries(struct call *c, struct err *e)
 {
     struct project *p = NULL;
     struct json_writer w;
-    struct str name = call_str(c, "name", NULL);
+    struct str name = call_str(c, "name");
     size_t n = 0;
     rc_t rc = projects_list(c->db, &p, &n, e);
     jw_init(&w, &c->out, JSON_NAN_NULL);

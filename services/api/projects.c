@@ -28,22 +28,7 @@ static bool fits(const struct json *shown, struct str name, const struct str *la
     return true;
 }
 
-enum format { FORMAT_FULL, FORMAT_MINIMAL, FORMAT_NAME };
-
-static rc_t read_format(struct call *c, enum format *ret, struct err *e)
-{
-    static const struct {
-        const char *name;
-        enum format format;
-    } known[] = {{"full", FORMAT_FULL}, {"leader", FORMAT_FULL}, {"minimal", FORMAT_MINIMAL}, {"name_only", FORMAT_NAME}};
-    struct str s = call_str(c, "format", NULL);
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (s.n == 0 || str_eqz(s, known[i].name)) {
-            *ret = known[i].format;
-            return OK;
-        }
-    return err_set(e, E_INVALID, "format: full, leader, minimal or name_only is wanted");
-}
+enum format { FORMAT_FULL, FORMAT_LEADER, FORMAT_MINIMAL, FORMAT_NAME }; /* as the row of format has them */
 
 static void add_project(struct json *list, const struct project *p, struct json *shown, enum format format)
 {
@@ -61,14 +46,10 @@ static void add_project(struct json *list, const struct project *p, struct json 
 rc_t list_projects(struct call *c, struct err *e)
 {
     struct project *all = NULL;
-    size_t n = 0, n_labels = 0;
-    const struct str *labels = NULL, name = call_str(c, "name", NULL);
-    enum format format = FORMAT_FULL;
-    rc_t rc = read_format(c, &format, e);
-    if (rc == OK)
-        rc = call_list(c, "label", &labels, &n_labels, e);
-    if (rc == OK)
-        rc = projects_list(c->db, &all, &n, e);
+    const struct str *labels, name = call_str(c, "name");
+    size_t n = 0, n_labels = call_list(c, "label", &labels);
+    enum format format = (enum format)call_choice(c, "format", FORMAT_FULL);
+    rc_t rc = projects_list(c->db, &all, &n, e);
     if (rc == OK) {
         CLEANUP(json_freep) struct json *j = json_new_object();
         struct json *list = json_set_array(j, "projects");
@@ -91,7 +72,7 @@ rc_t post_project(struct call *c, struct err *e)
     struct json *metadata = NULL;
     struct str name = {0};
     struct project p = {0};
-    rc_t rc = call_json(c, false, &body, e);
+    rc_t rc = call_json(c, &body, e);
     if (rc == OK)
         rc = json_need_object(body, "metadata", &metadata, e);
     if (rc == OK)
@@ -113,7 +94,7 @@ rc_t patch_project(struct call *c, struct err *e)
 {
     CLEANUP(json_freep) struct json *update = NULL;
     struct project p = {0};
-    rc_t rc = call_json(c, false, &update, e);
+    rc_t rc = call_json(c, &update, e);
     if (rc == OK)
         rc = call_project(c, &p, e);
     if (rc == OK)

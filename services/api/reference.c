@@ -271,17 +271,11 @@ rc_t get_reference(struct call *c, struct err *e)
 {
     struct project p = {0};
     struct endpoint ep = {0};
-    int64_t version = 0;
-    bool padded = false;
     rc_t rc = call_project(c, &p, e);
     if (rc == OK)
         rc = call_endpoint(c, &p, &ep, e);
     if (rc == OK)
-        rc = call_i64(c, "version", 1, INT32_MAX, &version, e);
-    if (rc == OK)
-        rc = call_bool(c, "padded", NULL, &padded, e);
-    if (rc == OK)
-        rc = write_reference(c, &ep, version, padded, e);
+        rc = write_reference(c, &ep, call_i64(c, "version", 0), call_bool(c, "padded", false), e);
     endpoint_done(&ep);
     project_done(&p);
     return rc;

@@ -7,12 +7,12 @@
 
 static rc_t one(struct call *c, const struct project *p, struct document_filter *ret, struct err *e)
 {
-    struct document_filter f = {.project_id = p->id, .kind = object_run.kind, .uid = http_param(c->r, "uid")};
+    struct document_filter f = {
+        .project_id = p->id, .kind = object_run.kind, .uid = http_param(c->r, "uid"), .iter = call_i64(c, "iter", 0)};
     if (!name_is_uid(f.uid))
         return err_set(e, E_INVALID, "a run's uid: 1 to %d letters, digits, - and _", NAME_UID_MAX);
-    rc_t rc = call_i64(c, "iter", 0, INT32_MAX, &f.iter, e);
     *ret = f;
-    return rc;
+    return OK;
 }
 
 rc_t post_run(struct call *c, struct err *e)
@@ -61,7 +61,7 @@ rc_t patch_run(struct call *c, struct err *e)
     if (rc == OK)
         rc = one(c, &p, &f, e);
     if (rc == OK)
-        rc = call_json(c, true, &updates, e);
+        rc = call_json(c, &updates, e);
     if (rc == OK)
         rc = db_begin(c->db, e);
     if (rc == OK)
@@ -97,35 +97,25 @@ rc_t delete_run(struct call *c, struct err *e)
 
 static rc_t read_times(struct call *c, struct document_filter *f, struct err *e)
 {
-    const struct {
-        const char *name;
-        int64_t *us;
-    } times[] = {{"start_time_from", &f->created_from_us},
-                 {"start_time_to", &f->created_to_us},
-                 {"last_update_time_from", &f->updated_from_us},
-                 {"last_update_time_to", &f->updated_to_us}};
-    rc_t rc = call_str(c, "end_time_from", "end_time_to").n
-                  ? err_set(e, E_INVALID, "end_time_from and end_time_to: runs are found by start_time and last_update_time")
-                  : OK;
-    for (size_t i = 0; rc == OK && i < sizeof times / sizeof *times; i++)
-        rc = call_time_naive(c, times[i].name, times[i].us, e);
-    return rc == OK ? object_days_ago(c, &f->created_from_us, e) : rc;
+    f->created_from_us = object_days_ago(c, call_time(c, "start_time_from", 0));
+    f->created_to_us = call_time(c, "start_time_to", 0);
+    f->updated_from_us = call_time(c, "last_update_time_from", 0);
+    f->updated_to_us = call_time(c, "last_update_time_to", 0);
+    return call_str(c, "end_time_from").n
+               ? err_set(e, E_INVALID, "end_time_from and end_time_to: runs are found by start_time and last_update_time")
+               : OK;
 }
 
 /* Iterations are shown when they are asked for. */
 static rc_t read_more(struct call *c, struct document_filter *f, struct err *e)
 {
-    bool iterations = true;
-    rc_t rc = call_bool(c, "iter", NULL, &iterations, e);
-    if (rc == OK)
-        rc = call_list(c, "uid", &f->uids, &f->n_uids, e);
-    if (rc == OK)
-        rc = call_list(c, "states", &f->states, &f->n_states, e);
-    if (rc == OK && f->n_states == 0)
-        rc = call_list(c, "state", &f->states, &f->n_states, e);
-    if (rc == OK && !iterations)
+    f->n_uids = call_list(c, "uid", &f->uids);
+    f->n_states = call_list(c, "states", &f->states);
+    if (f->n_states == 0)
+        f->n_states = call_list(c, "state", &f->states);
+    if (!call_bool(c, "iter", true))
         f->iter = 0;
-    return rc == OK ? read_times(c, f, e) : rc;
+    return read_times(c, f, e);
 }
 
 rc_t list_runs(struct call *c, struct err *e)

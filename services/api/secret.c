@@ -9,14 +9,6 @@
 #define SECRETS_MAX 1000 /* of a project */
 #define OWN_NAMES "mlrun."
 
-static rc_t check_provider(struct str provider, struct err *e)
-{
-    if (provider.n && !str_eqz(provider, "kubernetes"))
-        return err_set(e, E_INVALID,
-                       "provider: kubernetes is wanted: secrets are kept here, sealed; there is no Vault behind it");
-    return OK;
-}
-
 static bool begins(struct str s, const char *with)
 {
     size_t n = strlen(with);
@@ -84,15 +76,10 @@ rc_t post_secrets(struct call *c, struct err *e)
 {
     CLEANUP(json_freep) struct json *body = NULL;
     struct json *secrets = NULL;
-    struct str provider = {0};
     struct project p = {0};
     rc_t rc = call_project(c, &p, e);
     if (rc == OK)
-        rc = call_json(c, false, &body, e);
-    if (rc == OK)
-        rc = json_opt_str(body, "provider", &provider, e);
-    if (rc == OK)
-        rc = check_provider(provider, e);
+        rc = call_json(c, &body, e);
     if (rc == OK)
         rc = json_opt_object(body, "secrets", &secrets, e);
     if (rc == OK)
@@ -122,8 +109,6 @@ rc_t list_secret_keys(struct call *c, struct err *e)
     char **names = NULL;
     size_t n = 0;
     rc_t rc = call_project(c, &p, e);
-    if (rc == OK)
-        rc = check_provider(call_str(c, "provider", NULL), e);
     if (rc == OK)
         rc = secret_names(c->db, p.id, &names, &n, e);
     if (rc == OK) {
@@ -166,13 +151,9 @@ static rc_t delete_some(struct call *c, const struct project *p, const struct st
 rc_t delete_secrets(struct call *c, struct err *e)
 {
     struct project p = {0};
-    const struct str *names = NULL;
-    size_t n = 0;
+    const struct str *names;
+    size_t n = call_list(c, "secret", &names);
     rc_t rc = call_project(c, &p, e);
-    if (rc == OK)
-        rc = check_provider(call_str(c, "provider", NULL), e);
-    if (rc == OK)
-        rc = call_list(c, "secret", &names, &n, e);
     if (rc == OK)
         rc = db_begin(c->db, e);
     if (rc == OK)

@@ -92,12 +92,12 @@ rc_t serving_text(struct call *c, const struct project *p, struct str name, stru
 rc_t get_serving_spec(struct call *c, struct err *e)
 {
     struct project p = {0};
-    struct str brokers = call_str(c, "brokers", NULL);
+    struct str brokers = call_str(c, "brokers");
     rc_t rc = call_project(c, &p, e);
     if (brokers.n == 0)
         brokers = str_of(c->api->nuclio.brokers);
     if (rc == OK)
-        rc = serving_text(c, &p, http_param(c->r, "name"), call_str(c, "tag", NULL), brokers, &c->out, e);
+        rc = serving_text(c, &p, http_param(c->r, "name"), call_str(c, "tag"), brokers, &c->out, e);
     project_done(&p);
     return rc;
 }

@@ -42,12 +42,8 @@ static bool is_there(const struct several *s, struct str uid)
 static rc_t read_several(struct call *c, struct several *s, struct err *e)
 {
     const struct str *uids;
-    size_t n = 0;
-    rc_t rc = call_list(c, "endpoint-id", &uids, &n, e);
-    if (rc == OK && n == 0)
-        rc = err_set(e, E_INVALID, "endpoint-id: at least one is wanted");
-    if (rc != OK)
-        return rc;
+    size_t n = call_list(c, "endpoint-id", &uids);
+    rc_t rc = OK;
     s->of = mem_array(n, sizeof *s->of);
     for (size_t i = 0; rc == OK && i < n; i++) {
         struct endpoint ep = {0};
@@ -109,13 +105,9 @@ rc_t get_metrics_of_several(struct call *c, struct err *e)
 {
     struct several s = {0};
     struct json_writer w;
-    struct str format = call_str(c, "events-format", NULL);
-    bool separate = format.n == 0 || str_eqz(format, "separation");
-    if (!separate && !str_eqz(format, "intersection"))
-        return err_set(e, E_INVALID, "events-format: separation or intersection is wanted");
-    rc_t rc = metric_types_read(c, s.wanted, e);
-    if (rc == OK)
-        rc = call_project(c, &s.p, e);
+    bool separate = call_choice(c, "events-format", 0) == 0;
+    metric_types_read(c, s.wanted);
+    rc_t rc = call_project(c, &s.p, e);
     if (rc == OK)
         rc = read_several(c, &s, e);
     if (rc == OK) {
@@ -173,16 +165,14 @@ static rc_t read_endpoints(struct call *c, const struct project *p, const struct
 rc_t delete_metrics(struct call *c, struct err *e)
 {
     struct project p = {0};
-    struct str name = call_str(c, "application-name", NULL);
+    struct str name = call_str(c, "application-name");
     const struct str *uids;
     int64_t *ids = NULL;
-    size_t n = 0;
+    size_t n = call_list(c, "endpoint-id", &uids);
     int32_t app_id = 0;
-    rc_t rc = call_list(c, "endpoint-id", &uids, &n, e);
-    if (rc == OK && !name_is_app(name))
-        rc = err_set(e, E_INVALID, "application-name: the name of an application is wanted");
-    if (rc == OK)
-        rc = call_project(c, &p, e);
+    if (!name_is_app(name))
+        return call_complain(c, "application-name", e, "the name of an application is wanted");
+    rc_t rc = call_project(c, &p, e);
     if (rc == OK)
         rc = read_endpoints(c, &p, uids, n, &ids, e);
     if (rc == OK) {

@@ -317,18 +317,12 @@ static rc_t show_all(struct call *c, struct json_writer *w, const struct known *
 
 rc_t list_summaries(struct call *c, struct err *e)
 {
-    struct summary_query q = {.infra = true};
+    struct summary_query q = {.infra = call_bool(c, "include-infra", true), .stats = call_bool(c, "include-stats", false)};
     struct known k = {0};
     struct json_writer w;
-    rc_t rc = call_bool(c, "include-infra", NULL, &q.infra, e);
-    if (rc == OK)
-        rc = call_bool(c, "include-stats", NULL, &q.stats, e);
-    if (rc == OK)
-        rc = call_list(c, "name", &q.names, &q.n_names, e);
-    if (rc == OK)
-        rc = call_list(c, "label", &q.labels, &q.n_labels, e);
-    if (rc == OK)
-        rc = call_span(c, &q.start_us, &q.end_us, e);
+    q.n_names = call_list(c, "name", &q.names);
+    q.n_labels = call_list(c, "label", &q.labels);
+    rc_t rc = call_span(c, &q.start_us, &q.end_us, e);
     if (rc == OK)
         rc = read_known(c, &q, &k, e);
     if (rc == OK) {
@@ -344,12 +338,10 @@ rc_t list_summaries(struct call *c, struct err *e)
 
 rc_t get_summary(struct call *c, struct err *e)
 {
-    struct summary_query q = {.infra = true, .stats = true};
+    struct summary_query q = {.infra = true, .stats = true, .metrics = call_bool(c, "include-latest-metrics", false)};
     struct known k = {0};
     struct json_writer w;
-    rc_t rc = call_bool(c, "include-latest-metrics", NULL, &q.metrics, e);
-    if (rc == OK)
-        rc = call_span(c, &q.start_us, &q.end_us, e);
+    rc_t rc = call_span(c, &q.start_us, &q.end_us, e);
     if (rc == OK)
         rc = read_known(c, &q, &k, e);
     if (rc == OK) {

@@ -135,7 +135,7 @@ rc_t post_token(struct call *c, struct err *e)
     char secret[ACCESS_TOKEN_TEXT];
     struct json_writer w;
     struct token t = {.created_us = clock_now_us(), .created_by = caller(c)};
-    rc_t rc = call_json(c, false, &body, e);
+    rc_t rc = call_json(c, &body, e);
     if (rc == OK)
         rc = read_token(body, c, &t, e);
     if (rc)
@@ -160,10 +160,7 @@ rc_t list_tokens(struct call *c, struct err *e)
     struct token *tokens = NULL;
     struct json_writer w;
     size_t n = 0;
-    bool all = false;
-    rc_t rc = call_bool(c, "all", NULL, &all, e);
-    if (rc == OK)
-        rc = tokens_list(c->db, all, &tokens, &n, e);
+    rc_t rc = tokens_list(c->db, call_bool(c, "all", false), &tokens, &n, e);
     if (rc)
         return rc;
     jw_init(&w, &c->out, JSON_NAN_NULL);

@@ -73,7 +73,7 @@ def test_drift_is_told_as_1_7_does(client, api):
 @pytest.mark.parametrize("method, query, body, words", [
     ("POST", {}, {"metadata": {"uid": "other"}, "spec": {"model": "m"}}, "metadata.uid"), ("POST", {}, {}, "spec"), ("POST", {}, {"spec": {}}, "spec.model"),
     ("POST", {}, {"metadata": {"project": "other"}, "spec": {"model": "m"}}, "metadata.project"),
-    ("POST", {}, {"spec": {"model": "m", "function_uri": ":"}}, "spec.function_uri"), ("POST", {}, {"spec": {"model": ""}}, "metadata.name"),
+    ("POST", {}, {"spec": {"model": "m", "function_uri": ":"}}, "spec.function_uri"), ("POST", {}, {"spec": {"model": ""}}, "spec.model"),
     ("PATCH", {}, None, "attributes"), ("PATCH", {"attributes": "{}"}, None, "attributes"), ("PATCH", {"attributes": "[1]"}, None, "attributes"),
     ("PATCH", {"attributes": '{"drift_status": "NO_DRIFT"}'}, None, "drift_status"),
     ("PATCH", {"attributes": '{"monitoring_mode": "x"}'}, None, "monitoring_mode")])

@@ -27,12 +27,9 @@ LEAKS = re.compile(rb"syntax error|sqlite_|PG::|psql|relation \"|column \"|SELEC
 
 def table():
     """(method, pattern, names of what may stand in the query): as the program tells it."""
-    printed = subprocess.run([os.path.join(mm.BIN, "api"), "--routes-markdown"], stdout=subprocess.PIPE, check=True, timeout=20).stdout.decode()
-    rows = []
-    for line in printed.splitlines()[2:]:
-        method, pattern, _, summary = [cell.strip() for cell in line.strip("|").split(" | ", 3)]
-        rows.append((method, pattern.strip("`"), re.findall(r"`([a-z][a-z_-]+)`", summary)))
-    return rows
+    printed = subprocess.run([os.path.join(mm.BIN, "api"), "--openapi"], stdout=subprocess.PIPE, check=True, timeout=20).stdout
+    return [(method.upper(), pattern, [p["name"] for p in operation["parameters"] if p["in"] == "query"])
+            for pattern, methods in json.loads(printed)["paths"].items() for method, operation in methods.items()]
 
 
 def fill(pattern, which=None, text=""):

@@ -177,7 +177,7 @@ def test_feature_sets_and_vectors(api, project, kind):
     ("PUT", "artifacts/RF", '{"metadata": {"project": "x"}}', "metadata.project: the path names"),
     ("PUT", "artifacts/RF", '{"metadata": {"key": 1}}', "metadata.key: a string is wanted"),
     ("PUT", "artifacts/RF?iter=-1", "{}", "iter: a whole number"), ("PUT", "artifacts/RF", '{"metadata": {"iter": -1}}', "iter"),
-    ("PUT", "artifacts/RF?tag=" + "t" * 300, "{}", "tag: at most"), ("PUT", "artifacts/" + "k" * 300, "{}", "1 to 255"),
+    ("PUT", "artifacts/RF?tag=" + "t" * 300, "{}", "tag: at most"), ("PUT", "artifacts/" + "k" * 300, "{}", "key: at most 255"),
     ("DELETE", "artifacts/RF?deletion_strategy=data-force", "", "metadata-only")])
 def test_what_cannot_be_is_refused_with_words(api, project, method, path, body, words):
     answer = api.request(method, v2(project, path), body)
