@@ -108,10 +108,12 @@ static const struct bus *bus_of(const struct bus_config *cfg)
     return &buses[cfg->kind];
 }
 
-rc_t bus_ping(const struct bus_config *cfg, int64_t timeout_us, struct err *e)
+rc_t bus_ping(const struct bus_config *cfg, int64_t timeout_us, char ret_cluster[BUS_CLUSTER_MAX + 1], struct err *e)
 {
     const struct bus *bus = bus_of(cfg);
-    return bus->ping ? bus->ping(cfg, timeout_us, e) : OK;
+    if (!bus->ping)
+        ret_cluster[0] = '\0';
+    return bus->ping ? bus->ping(cfg, timeout_us, ret_cluster, e) : OK;
 }
 
 rc_t bus_producer_open(struct bus_producer **ret, const struct bus_config *cfg, struct err *e)

@@ -31,8 +31,11 @@ extern const size_t bus_keys_n;
 
 /* Whether the text can be the addresses of brokers (brokers.c); the check of KAFKA_BROKERS. */
 rc_t bus_check_brokers(const char *text, struct err *e) MUST_CHECK;
-/* Connects and asks for nothing: E_AGAIN with the library's words when no broker has let us in by then. A local bus needs no connection. */
-rc_t bus_ping(const struct bus_config *cfg, int64_t timeout_us, struct err *e) MUST_CHECK;
+/* Connects and asks which cluster it is, by whatever address: E_AGAIN with the library's words when no broker has let us in by then. A
+ * local bus needs no connection, and has no name: "". */
+#define BUS_CLUSTER_MAX 64
+rc_t bus_ping(const struct bus_config *cfg, int64_t timeout_us, char ret_cluster[BUS_CLUSTER_MAX + 1],
+              struct err *e) MUST_CHECK;
 
 #define BUS_MESSAGE_MAX (2u << 20) /* key, value and headers; topics made here take as much */
 

@@ -50,14 +50,15 @@ struct bus {
     const struct bus_consumer_ops *consumer;
     const struct bus_assign_ops *assign;
     bool alone; /* its topics are this process's while it is open */
-    rc_t (*ping)(const struct bus_config *cfg, int64_t timeout_us, struct err *e); /* NULL: there is nothing to connect to */
+    rc_t (*ping)(const struct bus_config *cfg, int64_t timeout_us, char *ret_cluster,
+                 struct err *e); /* NULL: there is nothing to connect to */
 };
 
 extern const struct bus_producer_ops kafka_producer_ops;
 extern const struct bus_topic_ops kafka_topic_ops;
 extern const struct bus_consumer_ops kafka_consumer_ops;
 extern const struct bus_assign_ops kafka_assign_ops;
-rc_t kafka_ping(const struct bus_config *cfg, int64_t timeout_us, struct err *e) MUST_CHECK;
+rc_t kafka_ping(const struct bus_config *cfg, int64_t timeout_us, char *ret_cluster, struct err *e) MUST_CHECK;
 
 const char *local_folder(const char *brokers); /* behind "local:"; "": it is none */
 rc_t local_look(const char *folder, const struct bus_partition *parts, size_t n, int64_t *ret_ends,

@@ -258,14 +258,18 @@ rc_t ledger_list(struct db *db, int32_t project_id, const char *pipeline, struct
     return OK;
 }
 
+/* A pipeline's rows of a project, and those of what feeds its topic. */
+#define FEEDS                                                                                                          \
+    " FROM ledger WHERE project_id = $1 AND pipeline IN ($2, (SELECT bridge FROM monitoring_credentials WHERE "        \
+    "project_id = $1))"
+
 /* Locked in the order of the key, as every sink locks its own. */
 rc_t ledger_frontier(struct db *db, int32_t project_id, const char *pipeline, bool share, int64_t *ret_us, struct err *e)
 {
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
     rc_t rc = db_exec(db,
-                      share ? "SELECT frontier_us FROM ledger WHERE project_id = $1 AND pipeline = $2 "
-                              "ORDER BY topic, partition FOR SHARE"
-                            : "SELECT frontier_us FROM ledger WHERE project_id = $1 AND pipeline = $2",
+                      share ? "SELECT frontier_us" FEEDS " ORDER BY pipeline, topic, partition FOR SHARE"
+                            : "SELECT frontier_us" FEEDS,
                       DB_PARAMS(DBV_I64(project_id), DBV_TEXTZ(pipeline)), &rows, e);
     if (rc)
         return rc;
@@ -274,4 +278,14 @@ rc_t ledger_frontier(struct db *db, int32_t project_id, const char *pipeline, bo
         least = db_i64(rows, i, 0) < least ? db_i64(rows, i, 0) : least;
     *ret_us = least;
     return OK;
+}
+
+rc_t ledger_slowest(struct db *db, int32_t project_id, const char *pipeline, struct ledger_row *ret, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    rc_t rc = db_one(db, "SELECT " ROW FEEDS " ORDER BY COALESCE(frontier_us, 0), pipeline, topic, partition LIMIT 1",
+                     DB_PARAMS(DBV_I64(project_id), DBV_TEXTZ(pipeline)), &rows, e);
+    if (!rc)
+        *ret = row_read(rows, 0);
+    return rc;
 }

@@ -79,7 +79,9 @@ rc_t ledger_get(struct db *db, const char *pipeline, const char *topic, int32_t 
 rc_t ledger_list(struct db *db, int32_t project_id, const char *pipeline, struct ledger_row **ret, size_t *n,
                  struct err *e) MUST_CHECK;
 void ledger_rows_free(struct ledger_row *r, size_t n);
-/* A project's frontier: the minimum over its rows of that pipeline; 0 when any has none or there are no rows.
- * share: also takes FOR SHARE on the rows (inside a transaction). */
+/* A project's frontier: the minimum over its rows of that pipeline and of the bridge that feeds its topic, if it has one
+ * (profile.h); 0 when any has none or there are no rows. share: also takes FOR SHARE on the rows (inside a transaction). */
 rc_t ledger_frontier(struct db *db, int32_t project_id, const char *pipeline, bool share, int64_t *ret_us,
                      struct err *e) MUST_CHECK;
+/* The row that the frontier is of. E_NOTFOUND: there is none. */
+rc_t ledger_slowest(struct db *db, int32_t project_id, const char *pipeline, struct ledger_row *ret, struct err *e) MUST_CHECK;

@@ -103,3 +103,38 @@ rc_t credentials_put(struct db *db, const struct credentials *c, struct err *e)
         "tsdb_profile = EXCLUDED.tsdb_profile, updated_us = EXCLUDED.updated_us",
         DB_PARAMS(DBV_I64(c->project_id), DBV_TEXTZ(c->stream), DBV_TEXTZ(c->tsdb), DBV_I64(clock_now_us())), NULL, e);
 }
+
+rc_t stream_wishes_list(struct db *db, struct stream_wish **ret, size_t *n, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    rc_t rc = db_exec(
+        db,
+        "SELECT p.id, p.name, c.stream_profile, c.updated_us FROM monitoring_credentials c "
+        "JOIN projects p ON p.id = c.project_id WHERE p.monitoring AND c.stream_profile <> '' ORDER BY p.id",
+        NULL, 0, &rows, e);
+    if (rc)
+        return rc;
+    *n = db_rows_n(rows);
+    *ret = mem_array(*n + 1, sizeof **ret);
+    for (size_t i = 0; i < *n; i++)
+        (*ret)[i] = (struct stream_wish){.project_id = DB_I32(rows, i, 0),
+                                         .project = db_dup(rows, i, 1),
+                                         .profile = db_dup(rows, i, 2),
+                                         .updated_us = db_i64(rows, i, 3)};
+    return OK;
+}
+
+void stream_wishes_free(struct stream_wish *w, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        mem_free(w[i].project);
+        mem_free(w[i].profile);
+    }
+    mem_free(w);
+}
+
+rc_t credentials_bridge(struct db *db, int32_t project_id, const char *pipeline, struct err *e)
+{
+    return db_run(db, "UPDATE monitoring_credentials SET bridge = $2 WHERE project_id = $1 AND bridge <> $2",
+                  DB_PARAMS(DBV_I64(project_id), DBV_TEXTZ(pipeline)), NULL, e);
+}

@@ -27,3 +27,14 @@ struct credentials {
 void credentials_done(struct credentials *c);
 rc_t credentials_get(struct db *db, int32_t project_id, struct credentials *ret, struct err *e) MUST_CHECK; /* E_NOTFOUND */
 rc_t credentials_put(struct db *db, const struct credentials *c, struct err *e) MUST_CHECK; /* updated_us: now */
+
+/* A project whose stream is on the Kafka of a profile. */
+struct stream_wish {
+    int32_t project_id;
+    char *project, *profile;
+    int64_t updated_us; /* another one: the profile has changed */
+};
+rc_t stream_wishes_list(struct db *db, struct stream_wish **ret, size_t *n, struct err *e) MUST_CHECK; /* those that are monitored */
+void stream_wishes_free(struct stream_wish *w, size_t n);
+/* What carries the project's events; "": nothing, it is the same Kafka. */
+rc_t credentials_bridge(struct db *db, int32_t project_id, const char *pipeline, struct err *e) MUST_CHECK;

@@ -176,6 +176,22 @@ void apps_free(struct app_row *a, size_t n)
     mem_free(a);
 }
 
+rc_t apps_elsewhere(struct db *db, int32_t project_id, char ***ret, size_t *n, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
+    rc_t rc = db_exec(db,
+                      "SELECT name FROM apps WHERE project_id = $1 AND active AND NOT EXISTS (SELECT 1 FROM ledger l "
+                      "WHERE l.project_id = $1 AND l.pipeline = 'app:' || apps.name) ORDER BY id",
+                      DB_PARAMS(DBV_I64(project_id)), &rows, e);
+    if (rc)
+        return rc;
+    *n = db_rows_n(rows);
+    *ret = mem_array(*n + 1, sizeof **ret);
+    for (size_t i = 0; i < *n; i++)
+        (*ret)[i] = db_dup(rows, i, 0);
+    return OK;
+}
+
 rc_t app_register(struct db *db, const struct app_row *in, int32_t *ret_id, struct err *e)
 {
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;

@@ -34,6 +34,8 @@ struct app_row {
 };
 rc_t apps_list(struct db *db, int32_t project_id, struct app_row **ret, size_t *n, struct err *e) MUST_CHECK; /* project 0: all */
 void apps_free(struct app_row *a, size_t n);
+/* Names of active apps whose topic no pipeline of ours reads (the ledger has none); each is for mem_free, and the array. */
+rc_t apps_elsewhere(struct db *db, int32_t project_id, char ***ret, size_t *n, struct err *e) MUST_CHECK;
 /* Insert-or-read; what in says (id apart) is brought up to date. */
 rc_t app_register(struct db *db, const struct app_row *in, int32_t *ret_id, struct err *e) MUST_CHECK;
 /* The same for an app that wants no empty windows. */

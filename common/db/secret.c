@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -29,20 +30,24 @@ const struct config_key secret_keys[] = {
 };
 const size_t secret_keys_n = sizeof secret_keys / sizeof *secret_keys;
 
+/* It is there whole or not at all: other services of the machine may be looking for it. */
 static rc_t make_key(const char *path, struct err *e)
 {
-    CLEANUP(buf_done) struct buf text = {0};
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    CLEANUP(buf_done) struct buf text = {0}, temporary = {0};
+    if (access(path, F_OK) == 0)
+        return OK;
+    buf_addf(&temporary, "%s.XXXXXX", path);
+    int fd = mkostemp(temporary.data, O_CLOEXEC); /* 0600 */
     if (fd < 0)
-        return errno == EEXIST ? OK : err_set(e, E_FATAL, "SECRETS_KEY_MADE: cannot make %s: %s", path, strerror(errno));
+        return err_set(e, E_FATAL, "SECRETS_KEY_MADE: cannot make %s: %s", path, strerror(errno));
     seal_key_make(&text);
     buf_addc(&text, '\n');
-    bool whole = write(fd, text.data, text.len) == (ssize_t)text.len && fsync(fd) == 0;
+    bool whole = write(fd, text.data, text.len) == (ssize_t)text.len && fsync(fd) == 0 &&
+                 (link(temporary.data, path) == 0 || errno == EEXIST);
     int why = errno;
     explicit_bzero(text.data, text.cap);
-    (void)close(fd); /* it is synced, or goes */
-    if (!whole)
-        (void)unlink(path); /* without it there is no key, with half of it neither */
+    (void)close(fd);              /* it is synced, or goes */
+    (void)unlink(temporary.data); /* a name of its own: nobody else's */
     return whole ? OK : err_set(e, E_FATAL, "SECRETS_KEY_MADE: cannot write %s: %s", path, strerror(why));
 }
 

@@ -60,6 +60,8 @@ static struct str text_of(const struct json *values, const char *key)
 
 /* ---- Kafka ---- */
 
+#define TOPIC_COUNT_MAX 1000 /* partitions, replicas */
+
 /* "a", or "['a', 'b']": its texts with commas between them. */
 static rc_t join(const struct json *values, const char *key, struct buf *out, struct err *e)
 {
@@ -122,6 +124,16 @@ static bool find_true(const struct more *m, const char *outer, const char *key)
     return found && json_bool(found, &v, &ignored) == OK && v;
 }
 
+/* As new topics are to be, where it is said. */
+static void read_count(const struct more *m, const char *key, int64_t *inout)
+{
+    struct err ignored = {0};
+    int64_t v = 0;
+    const struct json *found = find(m, "new_topic", key);
+    if (found && json_i64(found, &v, &ignored) == OK && v > 0 && v <= TOPIC_COUNT_MAX)
+        *inout = v;
+}
+
 static void add_option(struct buf *out, const char *name, struct str value)
 {
     buf_addf(out, "%s%s=", out->len ? ";" : "", name);
@@ -171,6 +183,8 @@ rc_t connection_kafka(const struct json *values, struct arena *a, struct bus_con
         ret->kind = 0;
         ret->brokers = arena_dup(a, brokers.data, brokers.len);
         ret->extra = arena_dup(a, extra.data, extra.len);
+        read_count(&m, "num_partitions", &ret->partitions);
+        read_count(&m, "replication_factor", &ret->replication);
         *ret_topic = arena_str(a, (struct str){topics.data, topics.data ? strcspn(topics.data, ",") : 0});
     }
     if (extra.data)

@@ -8,7 +8,8 @@
  * empty. E_INVALID names the field. */
 rc_t connection_values(struct str object, struct str private_part, struct json **ret, struct err *e) MUST_CHECK;
 
-/* kafka_stream: brokers, SASL and TLS as they are said into *ret, whose other fields stay; *ret_topic empty: none is named. */
+/* kafka_stream: brokers, SASL and TLS as they are said into *ret, partitions and replication of new topics where they are; its other
+ * fields stay. *ret_topic empty: none is named. */
 rc_t connection_kafka(const struct json *values, struct arena *a, struct bus_config *ret, struct str *ret_topic,
                       struct err *e) MUST_CHECK;
 /* postgresql: a URL for db_open. It has the password in it. *ret_place: "HOST:PORT". */

@@ -25,11 +25,12 @@ static rc_t try_kafka(struct call *c, const struct profile *p, const struct json
     static char name[] = "modelmon-api";
     struct bus_config cfg = {.client_id = name};
     struct str topic;
+    char cluster[BUS_CLUSTER_MAX + 1];
     struct err why = {0};
     rc_t rc = connection_kafka(values, c->arena, &cfg, &topic, e);
     if (rc != OK)
         return err_prefix(e, rc, "%s: profile %s: ", field, p->name);
-    return bus_ping(&cfg, TRY_US, &why) == OK ? OK : refused(p, field, cfg.brokers, &why, e);
+    return bus_ping(&cfg, TRY_US, cluster, &why) == OK ? OK : refused(p, field, cfg.brokers, &why, e);
 }
 
 static rc_t try_postgres(struct call *c, const struct profile *p, const struct json *values, const char *field,
@@ -55,9 +56,14 @@ static rc_t try_postgres(struct call *c, const struct profile *p, const struct j
 static const struct kind {
     const char *type, *field;
     rc_t (*try)(struct call *c, const struct profile *p, const struct json *values, const char *field, struct err *e);
+    const char *use;
 } kinds[] = {
-    {"kafka_stream", "stream_profile_name", try_kafka},
-    {"postgresql", "tsdb_profile_name", try_postgres},
+    {"kafka_stream", "stream_profile_name", try_kafka,
+     "events and results are read from it, windows of applications that run elsewhere are written to it; nothing has "
+     "to be "
+     "carried when it is the Kafka that modelmon runs on"},
+    {"postgresql", "tsdb_profile_name",
+     try_postgres, "it was connected to and is kept for clients; results are in modelmon's own database, which this API shows them from"},
 };
 
 rc_t credentials_try(struct call *c, const struct profile *p, struct str private_part, const char *field, struct err *e)
@@ -135,10 +141,18 @@ static rc_t read_old(struct call *c, const struct project *p, struct credentials
     return rc == E_NOTFOUND ? OK : rc;
 }
 
-static void answer_null(struct call *c)
+/* MLRun's clients read none of it; people do. */
+static void answer_use(struct call *c, const struct credentials *now)
 {
+    CLEANUP(json_freep) struct json *j = json_new_object();
+    const char *const names[] = {now->stream, now->tsdb};
+    for (size_t i = 0; i < 2; i++) {
+        struct json *part = json_set_object(j, kinds[i].field);
+        json_set_strz(part, "name", names[i]);
+        json_set_strz(part, "use", !*names[i] ? "none: it is not named" : kinds[i].use);
+    }
     buf_clear(&c->out);
-    buf_addz(&c->out, "null");
+    json_print(j, JSON_NAN_TOKEN, &c->out);
 }
 
 static struct credentials named(const struct project *p, struct str stream, struct str tsdb)
@@ -165,6 +179,8 @@ static rc_t set_named(struct call *c, const struct project *p, struct err *e)
         rc = use(c, p, &kinds[i], names[i], e);
     if (rc == OK)
         rc = credentials_put(c->db, &new, e);
+    if (rc == OK)
+        answer_use(c, &new);
     credentials_done(&old);
     credentials_done(&new);
     return rc;
@@ -176,8 +192,6 @@ rc_t put_credentials(struct call *c, struct err *e)
     rc_t rc = call_project(c, &p, e);
     if (rc == OK)
         rc = set_named(c, &p, e);
-    if (rc == OK)
-        answer_null(c);
     project_done(&p);
     return rc;
 }
@@ -226,6 +240,8 @@ static rc_t set_texts(struct call *c, const struct project *p, const struct conn
             rc = keep_text(c, p, store, e);
         rc = call_commit(c, rc == OK ? credentials_put(c->db, &new, e) : rc, e);
     }
+    if (rc == OK)
+        answer_use(c, &new);
     credentials_done(&old);
     credentials_done(&new);
     return rc;
@@ -249,8 +265,6 @@ rc_t post_credentials(struct call *c, struct err *e)
         rc = connection_text_store(c, records, "endpoint_store_connection", &endpoints, e);
     if (rc == OK) /* records and results are in one place here */
         rc = set_texts(c, &p, &stream, tsdb.n ? &store : &endpoints, replace, e);
-    if (rc == OK)
-        answer_null(c);
     connection_text_done(&stream);
     connection_text_done(&store);
     connection_text_done(&endpoints);

@@ -38,6 +38,8 @@ static void tell_row(struct frontiers *f, const struct ledger_row *r)
 {
     double silent = (double)(clock_now_us() - r->updated_us) / (double)USEC_PER_SEC;
     buf_addf(&f->words, "partition %d of %s ", (int)r->partition, r->topic);
+    if (strcmp(r->pipeline, PIPELINE_STATISTICS) != 0)
+        buf_addf(&f->words, "(%s) ", r->pipeline);
     if (r->owner_epoch == 0)
         buf_addz(&f->words, "has no owner");
     else if (clock_now_us() - r->updated_us > STILL_US)
@@ -48,22 +50,16 @@ static void tell_row(struct frontiers *f, const struct ledger_row *r)
 
 static rc_t tell_why(struct frontiers *f, struct db *db, const struct project *p, struct err *e)
 {
-    struct ledger_row *rows = NULL;
-    size_t n = 0, least = 0;
+    struct ledger_row row = {0};
     if (!tell(f, p))
         return OK;
-    rc_t rc = ledger_list(db, p->id, PIPELINE_STATISTICS, &rows, &n, e);
-    if (rc)
-        return rc;
-    for (size_t i = 1; i < n; i++)
-        if (rows[i].frontier_us < rows[least].frontier_us)
-            least = i;
-    if (n)
-        tell_row(f, &rows[least]);
-    else
+    rc_t rc = ledger_slowest(db, p->id, PIPELINE_STATISTICS, &row, e);
+    if (rc == OK)
+        tell_row(f, &row);
+    else if (rc == E_NOTFOUND)
         buf_addz(&f->words, "no partition of its stream is known yet: is the stream service up?");
-    ledger_rows_free(rows, n);
-    return OK;
+    ledger_row_done(&row);
+    return rc == E_NOTFOUND ? OK : rc;
 }
 
 rc_t frontiers_note(struct frontiers *f, struct db *db, const struct project *p, int64_t frontier_us, struct err *e)

@@ -397,9 +397,8 @@ static void part_free(void *self, struct pipeline_part *part)
 
 static void stopped(void *self)
 {
-    struct sink *s = self;
-    if (atomic_fetch_sub(&s->st->running, 1) == 1)
-        service_drained(s->st->service);
+    const struct sink *s = self;
+    stream_part_stopped(s->st);
 }
 
 static void failed(void *self, const char *words)

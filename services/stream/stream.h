@@ -11,6 +11,7 @@
 #include "bus/bus.h"
 #include "cache/cache.h"
 #include "db/project.h"
+#include "db/secret.h"
 #include "event/inference.h"
 #include "lake/lake.h"
 #include "pipeline/identity.h"
@@ -55,6 +56,7 @@ struct stream {
     struct db_config db;
     struct cache_config cache;
     struct lake_config lake;
+    struct secret_config secrets;
 
     struct service *service;
     struct bus_producer *producer;
@@ -64,8 +66,10 @@ struct stream {
     struct form form;
     struct sink *sinks[2]; /* statistics, lake: those that run */
     struct alone *alone;   /* when none does */
-    atomic_int running;    /* pipelines that have not stopped */
+    struct bridges *bridges;
+    atomic_int running; /* of sinks and bridges: what has not stopped */
 };
+void stream_part_stopped(struct stream *st); /* one of those that run; any thread */
 
 /* projects.c */
 void projects_init(struct projects *p);
@@ -83,6 +87,12 @@ void trigger_open(struct stream *st); /* fills in st->form */
 struct alone;
 rc_t alone_start(struct alone **ret, struct stream *st, struct err *e) MUST_CHECK;
 void alone_free(struct alone *a);
+
+/* bridges.c: bridge.h says what for */
+struct bridges;
+rc_t bridges_start(struct bridges **ret, struct stream *st, struct err *e) MUST_CHECK;
+void bridges_ask_stop(struct bridges *b); /* NULL is fine */
+void bridges_free(struct bridges *b);
 
 /* statistics.c, lake.c */
 struct sink;

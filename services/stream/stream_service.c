@@ -120,7 +120,15 @@ static rc_t open_sinks(struct stream *st, struct err *e)
     for (size_t i = 0; rc == OK && i < 2; i++)
         if (st->sinks[i])
             rc = sink_start(st->sinks[i], e);
+    if (rc == OK && st->options.sinks & SINK_STATISTICS)
+        rc = bridges_start(&st->bridges, st, e);
     return rc || st->options.sinks ? rc : alone_start(&st->alone, st, e);
+}
+
+void stream_part_stopped(struct stream *st)
+{
+    if (atomic_fetch_sub(&st->running, 1) == 1)
+        service_drained(st->service);
 }
 
 static rc_t open_stream(struct service *s, void *self, struct err *e)
@@ -143,6 +151,7 @@ static void drain_stream(struct service *s, void *self)
     struct stream *st = self;
     form_drain(&st->form);
     bus_producer_end_by(st->producer, clock_mono_us() + DRAIN_US);
+    bridges_ask_stop(st->bridges);
     for (size_t i = 0; i < 2; i++)
         if (st->sinks[i])
             sink_ask_stop(st->sinks[i]);
@@ -153,6 +162,7 @@ static void drain_stream(struct service *s, void *self)
 static void close_stream(void *self)
 {
     struct stream *st = self;
+    bridges_free(st->bridges);
     for (size_t i = 0; i < 2; i++)
         sink_stop(st->sinks[i]);
     bus_producer_free(st->producer); /* before the sinks: its last reports go to their dead letters */
@@ -166,9 +176,13 @@ struct service_def *stream_service(struct arena *a)
 {
     struct stream *st = arena_alloc(a, sizeof *st);
     const struct config_table tables[] = {
-        CONFIG_TABLE("Stream", keys, &st->options),      {"Names", identity_keys, IDENTITY_GROUPS, &st->options.id},
-        {"Kafka", bus_keys, bus_keys_n, &st->bus},       {"Database", db_keys, db_keys_n, &st->db},
-        {"Cache", cache_keys, cache_keys_n, &st->cache}, {"Lake", lake_keys, lake_keys_n, &st->lake},
+        CONFIG_TABLE("Stream", keys, &st->options),
+        {"Names", identity_keys, IDENTITY_GROUPS, &st->options.id},
+        {"Kafka", bus_keys, bus_keys_n, &st->bus},
+        {"Database", db_keys, db_keys_n, &st->db},
+        {"Cache", cache_keys, cache_keys_n, &st->cache},
+        {"Lake", lake_keys, lake_keys_n, &st->lake},
+        {"Secrets", secret_keys, secret_keys_n, &st->secrets},
     };
     const struct http_routes routes[] = {{.rows = form_routes_ingest, .count = FORM_ROUTES, .arg = &st->form}};
     return service_def_dup(a, &(struct service_def){.name = "stream",

@@ -137,7 +137,8 @@ def test_credentials_are_profiles_that_were_connected_to(api):
     assert put(api, project, kafka()).status == 200 and put(api, project, postgres()).status == 200
     for _ in range(2):
         answer = credentials(api, project, tsdb_profile_name="pg-p", stream_profile_name="kafka-p", replace_creds=False)
-        assert answer.status == 200 and answer.text == "null", answer.text
+        assert answer.status == 200 and [answer.json[k]["name"] for k in ("stream_profile_name", "tsdb_profile_name")] == ["kafka-p", "pg-p"]
+        assert "events and results are read from it" in answer.text and "modelmon's own database" in answer.text
     assert api.delete(v1(project, "/datastore-profiles/pg-p")).status == 409
     assert put(api, project, kafka("k2", [os.environ["MM_TEST_KAFKA"]])).status == 200
     answer = credentials(api, project, stream_profile_name="k2", tsdb_profile_name="pg-p", replace_creds=False)
@@ -185,7 +186,7 @@ def test_connection_strings_of_1_7(api):
 
     url = f"postgresql://{at.username}:{urllib.parse.quote(PASSWORD + '@/')}@{at.hostname}:{at.port}/postgres"
     answer = post(stream_path=f"kafka://{os.environ['MM_TEST_KAFKA']}", tsdb_connection=url, endpoint_store_connection="sqlite:////tmp/x.db")
-    assert answer.status == 200 and answer.text == "null", answer.text
+    assert answer.status == 200 and answer.json["stream_profile_name"]["name"] == "model-monitoring-stream", answer.text
     assert [p["name"] for p in api.get(v1(project, "/datastore-profiles")).json] == ["model-monitoring-stream", "model-monitoring-tsdb"]
     assert "'model-monitoring-stream', 'model-monitoring-tsdb'" in kept(api, "monitoring_credentials")
     assert post(endpoint_store_connection="sqlite:////tmp/x.db", replace_creds=True).status == 200

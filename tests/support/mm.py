@@ -9,6 +9,7 @@
 The servers' addresses come from the environment (KAFKA_BROKERS, DATABASE_URL, REDIS_URL, as scripts/stack gives them). Nothing here
 sleeps for a time: everything waits for a condition, and gives up loudly.
 """
+import contextlib
 import json
 import os
 import re
@@ -82,6 +83,28 @@ def stack(command, server):
     """Faults of the servers that tests/run started: stop kill9 start pause resume."""
     subprocess.run([os.path.join(ROOT, "scripts/stack"), command, need("MM_STACK_DIR"), server], check=True, timeout=150,
                    env={k: v for k, v in os.environ.items() if k != "MM_TEST_RUN"}, stdin=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def another_kafka(world):
+    """A second Kafka with the topics of the same installation's names: a World of which the bus alone is used; `stack` stops and starts it."""
+    folder = os.path.join(world.folder, "another-kafka")
+    env = dict({k: v for k, v in os.environ.items() if k not in ("MM_TEST_RUN", "STACK_PORT_BASE")}, STACK_SERVERS="kafka", KAFKA_HEAP="200m", DURABLE="0")
+
+    def run(command, *more):
+        subprocess.run([os.path.join(ROOT, "scripts/stack"), command, folder, *more], check=True, timeout=150, env=env, stdin=subprocess.DEVNULL)
+    run("up")
+    there = World()
+    try:
+        with open(os.path.join(folder, "env")) as f:
+            there.brokers = re.search(r"^KAFKA_BROKERS=(.*)$", f.read(), re.M)[1]
+        there.id, there.stack = world.id, run
+        yield there
+    finally:
+        if there._producer:
+            there._producer.close(2)
+        there._folder.cleanup()
+        run("wipe")
 
 
 class Service:
