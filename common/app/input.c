@@ -185,7 +185,7 @@ static rc_t load_shape(struct input_loader *l, struct db *db, int64_t endpoint_i
         }
         training_layout(&s->layout, &s->schema, ref);
         map_put(&l->shapes, key, s);
-        l->held += 2 * s->layout.mem.total; /* and the schema, of the same names */
+        l->held += s->schema.mem.total + (s->layout.n_features + s->layout.n_labels) * sizeof *s->layout.columns;
     }
     *ret = s;
     return OK;

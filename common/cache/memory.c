@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "cache/driver.h"
 
-#define MAX_BYTES ((size_t)16 << 20) /* keys, values and what holds them */
+#define MAX_BYTES ((size_t)8 << 20) /* keys, values and what holds them */
 #define OVERHEAD 128
 #define MAX_LISTENERS 8
 #define MAX_WAITING 1024 /* messages of a listener; more, and it is told that it has missed some */

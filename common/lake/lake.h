@@ -53,6 +53,7 @@ struct schema {
     bool named;
     size_t n_features, n_labels;
     struct column *features, *labels;
+    struct arena mem; /* of them; the maker's elsewhere: nothing */
 };
 /* The name a column of this feature or label has in Parquet: normalised, "feature_" before a metadata column's name.
  * out has room for name.n + 9 bytes; returns the length, terminated. */
@@ -60,7 +61,8 @@ size_t column_name(char *out, struct str name);
 /* endpoint_schema.document: {"features":[{"name":…,"type":"number|string|bool|json|unknown"}],"labels":[…]}. version and named
  * are not in it: they stay 0 and false. */
 rc_t schema_parse(struct str document, struct schema *ret, struct err *e) MUST_CHECK;
-void schema_print(const struct schema *s, struct buf *ret); /* canonical: equal columns, equal bytes */
+void schema_print(const struct schema *s, struct buf *ret);   /* canonical: equal columns, equal bytes */
+void schema_copy(struct schema *ret, const struct schema *s); /* in one piece of memory */
 void schema_done(struct schema *s);
 /* Names of features, then labels, as they stand in a file: unique without regard to case. Free with lake_names_free. */
 char **lake_file_names(const struct schema *s);

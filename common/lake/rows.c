@@ -9,14 +9,6 @@
     ((size_t)64 << 20) /* bytes of one event's: long names are repeated in each row; beyond it they are missing */
 #define OTHERS_ROW (32u << 20) /* what one row may go beyond it: its values, and all names of a schema */
 
-static struct column *copy_columns(const struct column *from, size_t n)
-{
-    struct column *to = mem_array(n + 1, sizeof *to);
-    for (size_t i = 0; i < n; i++)
-        to[i] = (struct column){mem_dupz(from[i].name), from[i].type};
-    return to;
-}
-
 static char *copy_str(struct str s)
 {
     return mem_dup(s.n ? s.p : "", s.n);
@@ -35,9 +27,7 @@ struct lake_file *lake_file_new(const struct lake_endpoint *ep, int64_t hour_us)
     f->name = copy_str(ep->name);
     f->function_uri = copy_str(ep->function_uri);
     f->model_class = copy_str(ep->model_class);
-    f->schema = *s;
-    f->schema.features = copy_columns(s->features, s->n_features);
-    f->schema.labels = copy_columns(s->labels, s->n_labels);
+    schema_copy(&f->schema, s);
     f->n_cols = s->n_features + s->n_labels;
     return f;
 }
@@ -62,7 +52,7 @@ void lake_file_free(struct lake_file *f)
 
 int64_t lake_file_bytes(const struct lake_file *f)
 {
-    size_t own = sizeof *f + 256 + f->n_cols * (sizeof(struct column) + 32);
+    size_t own = sizeof *f + 256 + f->schema.mem.total;
     size_t row = f->n_cols * sizeof *f->cells + (f->others ? sizeof *f->others : 0);
     return (int64_t)(own + f->cap_events * sizeof *f->events + f->cap_rows * row + f->text.cap);
 }

@@ -85,19 +85,20 @@ static rc_t parse_type(struct json *j, enum column_type *ret, struct err *e)
     return json_complain(json_get(j, "type"), e, "not a column's type");
 }
 
-static rc_t parse_columns(struct json *doc, const char *key, struct column **ret, size_t *ret_n, struct err *e)
+static rc_t parse_columns(struct json *doc, const char *key, struct arena *a, struct column **ret, size_t *ret_n,
+                          struct err *e)
 {
     struct json *list = NULL;
     rc_t rc = json_need_array(doc, key, &list, e);
     if (rc)
         return rc;
-    *ret = mem_array(json_len(list) + 1, sizeof **ret);
+    *ret = arena_array(a, json_len(list), sizeof **ret);
     for (struct json *j = json_first(list); j && !rc; j = json_next(j)) {
         struct str name;
         struct column *c = &(*ret)[*ret_n];
         if ((rc = json_need_str(j, "name", &name, e)) || (rc = parse_type(j, &c->type, e)))
             break;
-        c->name = mem_alloc(name.n + 9);
+        c->name = arena_alloc(a, name.n + 9);
         (*ret_n)++;
         if (column_name(c->name, name) == 0)
             rc = json_complain(j, e, "a column without a name");
@@ -112,15 +113,13 @@ rc_t schema_parse(struct str document, struct schema *ret, struct err *e)
     const struct json_limits limits = {.bytes = 8u << 20, .values = 100000}; /* 2 × 8192 columns, and more */
     rc_t rc = json_parse(&doc, document.p, document.n, &limits, e);
     if (!rc)
-        rc = parse_columns(doc, "features", &s.features, &s.n_features, e);
+        rc = parse_columns(doc, "features", &s.mem, &s.features, &s.n_features, e);
     if (!rc)
-        rc = parse_columns(doc, "labels", &s.labels, &s.n_labels, e);
-    if (rc) {
-        schema_done(&s);
-        return rc;
-    }
-    *ret = s;
-    return OK;
+        rc = parse_columns(doc, "labels", &s.mem, &s.labels, &s.n_labels, e);
+    if (!rc)
+        schema_copy(ret, &s);
+    schema_done(&s);
+    return rc;
 }
 
 static void print_columns(struct json_writer *w, const char *key, const struct column *cols, size_t n)
@@ -150,17 +149,35 @@ void schema_print(const struct schema *s, struct buf *ret)
     jw_object_end(&w);
 }
 
-static void free_columns(struct column *cols, size_t n)
+static size_t columns_bytes(const struct column *cols, size_t n)
 {
+    size_t bytes = arena_rounded(n * sizeof *cols);
     for (size_t i = 0; i < n; i++)
-        mem_free(cols[i].name);
-    mem_free(cols);
+        bytes += arena_rounded(strlen(cols[i].name) + 1);
+    return bytes;
+}
+
+static struct column *copy_columns(struct arena *a, const struct column *from, size_t n)
+{
+    struct column *to = arena_array(a, n, sizeof *to);
+    for (size_t i = 0; i < n; i++)
+        to[i] = (struct column){arena_dup(a, from[i].name, strlen(from[i].name)), from[i].type};
+    return to;
+}
+
+void schema_copy(struct schema *ret, const struct schema *s)
+{
+    struct schema copy = *s;
+    copy.mem = (struct arena){0};
+    arena_reserve(&copy.mem, columns_bytes(s->features, s->n_features) + columns_bytes(s->labels, s->n_labels));
+    copy.features = copy_columns(&copy.mem, s->features, s->n_features);
+    copy.labels = copy_columns(&copy.mem, s->labels, s->n_labels);
+    *ret = copy;
 }
 
 void schema_done(struct schema *s)
 {
-    free_columns(s->features, s->n_features);
-    free_columns(s->labels, s->n_labels);
+    arena_done(&s->mem);
     *s = (struct schema){0};
 }
 

@@ -26,8 +26,8 @@ bool feature_has_codes(const struct feature_ref *f)
         return false;
     if (f->is_bool)
         return true;
-    low = isfinite(f->min) ? f->min : f->edges[0];
-    high = isfinite(f->max) ? f->max : f->edges[f->n_bins];
+    low = isfinite(f->stats->min) ? f->stats->min : f->edges[0];
+    high = isfinite(f->stats->max) ? f->stats->max : f->edges[f->n_bins];
     if (low != floor(low) || high != floor(high) || high - low > CODES_MAX)
         return false;
     for (uint32_t i = 0; i < f->n_bins; i++)
@@ -90,7 +90,7 @@ static void compare_texts(struct lists *l, const struct feature_ref *f, const st
 {
     for (uint32_t i = 0; i < f->n_categories; i++)
         compare(l, f->categories[i].text, (double)f->categories[i].count, c->cells[i]);
-    if (f->other == 0 && !f->partial && c->text)
+    if (f->stats->other == 0 && !f->partial && c->text)
         l->values += c->text->other;
 }
 
@@ -109,7 +109,7 @@ bool drift_news_json(const struct feature_ref *f, const struct feature_counts *c
     if (!c || c->kind != f->kind || c->n_cells != counts_cells(f) || !(texts || feature_has_codes(f)))
         return false;
     uint64_t used = texts ? counts_texts(c) : counts_numbers(c);
-    l.ratio = f->count > 0 ? (double)used / f->count : 0;
+    l.ratio = f->stats->count > 0 ? (double)used / f->stats->count : 0;
     if (texts)
         compare_texts(&l, f, c);
     else

@@ -78,24 +78,24 @@ void counts_clear(struct feature_counts *c)
     c->moments = (struct moments){0};
 }
 
-/* How many of the sorted edges are <= x. */
-static int32_t edges_below(const double *edges, int32_t n, double x)
+/* How many of the edges are <= x. */
+static int32_t edges_below(const struct feature_ref *f, double x)
 {
-    const double *base = edges;
+    uint32_t base = 0, n = f->n_bins + 1;
     while (n > 1) {
-        int32_t half = n / 2;
-        base += base[half - 1] <= x ? half : 0;
+        uint32_t half = n / 2;
+        base += feature_edge(f, base + half - 1) <= x ? half : 0;
         n -= half;
     }
-    return (int32_t)(base - edges) + (*base <= x);
+    return (int32_t)base + (feature_edge(f, base) <= x);
 }
 
 int32_t feature_bin(const struct feature_ref *f, double x)
 {
     if (!f->uniform)
-        return edges_below(f->edges, (int32_t)f->n_bins + 1, x) - 1;
+        return edges_below(f, x) - 1;
     int32_t i = feature_guess_bin(f, x);
-    return i + (x >= f->edges[i + 1]) - (x < f->edges[i]);
+    return i + (x >= feature_edge(f, (uint32_t)i + 1)) - (x < feature_edge(f, (uint32_t)i));
 }
 
 static void add_number(struct feature_counts *c, const struct feature_ref *f, double x)
@@ -105,7 +105,7 @@ static void add_number(struct feature_counts *c, const struct feature_ref *f, do
         c->under++;
     else if (i < (int32_t)f->n_bins)
         c->cells[i]++;
-    else if (x == f->edges[f->n_bins])
+    else if (x == f->last)
         c->at_max++;
     else
         c->over++;

@@ -60,7 +60,7 @@ void counts_add_f64(struct feature_counts *c, const struct feature_ref *f, doubl
 void counts_add_text(struct feature_counts *c, const struct feature_ref *f, struct str s); /* numeric: wrong type */
 void counts_add_bool(struct feature_counts *c, const struct feature_ref *f, bool b); /* categorical "True"/"False"; else 0/1 */
 void counts_add_value(struct feature_counts *c, const struct feature_ref *f, const struct stat_value *v);
-/* A column at once, the hot path; the same counts as n times counts_add_f64, moments equal up to rounding. */
+/* A column at once, the hot path; the same counts as n times counts_add_f64, moments equal up to rounding. f is not trimmed. */
 void counts_add_column(struct feature_counts *c, const struct feature_ref *f, const double *x, size_t n);
 
 /* E_INVALID: other kind or other number of cells; dst is then untouched. */

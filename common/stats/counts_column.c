@@ -35,7 +35,7 @@ struct column_tables {
 INLINE void scan_block(const struct feature_ref *f, const double *x, size_t n, struct column_tables *t,
                        struct moments *ret, int32_t *guess)
 {
-    const vec lo = SPLAT(f->edges[0]), top = SPLAT(f->edges[f->n_bins]), inv = SPLAT(f->inv_width);
+    const vec lo = SPLAT(f->first), top = SPLAT(f->last), inv = SPLAT(f->inv_width);
     const vec bins = SPLAT((double)f->n_bins), zero = SPLAT(0), big = SPLAT(DBL_MAX), inf = SPLAT(INFINITY);
     vec sum = zero, min = inf, max = -inf;
     mask finite = {0}, nan = {0}, neg = {0}, pos = {0}, at_top = {0};
@@ -182,7 +182,7 @@ void counts_add_column(struct feature_counts *c, const struct feature_ref *f, co
             counts_add_f64(c, f, x[i]);
         return;
     }
-    assert(f->n_bins <= REFERENCE_BINS_MAX);
+    assert(f->edges && f->n_bins <= REFERENCE_BINS_MAX);
     for (; n > CHUNK; x += CHUNK, n -= CHUNK)
         count_numeric(c, f, x, CHUNK);
     count_numeric(c, f, x, n);

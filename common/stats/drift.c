@@ -101,31 +101,31 @@ static void numeric_shares(const struct feature_ref *f, const struct feature_cou
     uint64_t at_max_over = outer && !closed ? c->at_max : 0;
     double sum = 0;
     if (outer)
-        add_share(s, (double)(c->under + (closed ? c->neg_inf : 0)), f->under);
+        add_share(s, (double)(c->under + (closed ? c->neg_inf : 0)), f->stats->under);
     for (uint32_t i = 0; i < f->n_bins; i++)
         add_share(s, (double)c->cells[i], f->counts[i]);
     if (at_max_over == 0)
         s->t[s->n - 1] += (double)c->at_max;
     if (outer)
-        add_share(s, (double)(c->over + at_max_over + (closed ? c->pos_inf : 0)), f->over);
+        add_share(s, (double)(c->over + at_max_over + (closed ? c->pos_inf : 0)), f->stats->over);
     for (size_t i = 0; i < s->n; i++)
         sum += s->u[i];
     s->t_total = (double)counts_numbers(c);
-    s->u_total = closed || !(f->count > 0) ? sum : f->count;
+    s->u_total = closed || !(f->stats->count > 0) ? sum : f->stats->count;
 }
 
 static void categorical_shares(const struct feature_ref *f, const struct feature_counts *c, struct shares *s)
 {
     static const struct counts_text none;
     const struct counts_text *text = c->text ? c->text : &none;
-    double other = (double)text->other, ref_other = (double)f->other;
+    double other = (double)text->other, ref_other = (double)f->stats->other;
     for (uint32_t i = 0; i < f->n_categories; i++)
         add_share(s, (double)c->cells[i], (double)f->categories[i].count);
     for (unsigned i = 0; i < LONG_CLASSES; i++) {
         if (f->partial)
             other += (double)text->longs[i];
         else
-            add_share(s, (double)text->longs[i], (double)f->longs[i]);
+            add_share(s, (double)text->longs[i], (double)f->stats->longs[i]);
     }
     add_share(s, other, ref_other);
     s->t_total = (double)counts_texts(c);
@@ -137,13 +137,13 @@ static void categorical_shares(const struct feature_ref *f, const struct feature
 static bool has_too_many_values(const struct feature_ref *f)
 {
     double kept = 0, of_rows = 0.5;
-    if (f->kind != FEATURE_CATEGORICAL || f->partial || f->other == 0)
+    if (f->kind != FEATURE_CATEGORICAL || f->partial || f->stats->other == 0)
         return false;
     for (uint32_t i = 0; i < f->n_categories; i++)
         kept += (double)f->categories[i].count;
     for (unsigned i = 0; i < LONG_CLASSES; i++)
-        kept += (double)f->longs[i];
-    return (double)f->other > of_rows * (kept + (double)f->other);
+        kept += (double)f->stats->longs[i];
+    return (double)f->stats->other > of_rows * (kept + (double)f->stats->other);
 }
 
 static enum drift_outcome outcome_of(const struct feature_ref *f, const struct feature_counts *c,
@@ -294,7 +294,7 @@ struct drift_quality drift_quality(const struct feature_ref *f, const struct fea
     uint64_t used = used_of(f, c);
     if (f->kind == FEATURE_NUMERIC)
         q.out_of_range = share_of(c->under + c->over + c->neg_inf + c->pos_inf, used);
-    else if (f->kind == FEATURE_CATEGORICAL && !f->partial && f->other == 0)
+    else if (f->kind == FEATURE_CATEGORICAL && !f->partial && f->stats->other == 0)
         q.out_of_range = share_of(c->text ? c->text->other : 0, used);
     return q;
 }
@@ -365,7 +365,7 @@ void drift_columns_of(const struct slot_layout *l, const struct slot *s, struct 
     for (size_t i = 0; i < n; i++)
         ret[i] = (struct drift_column){0};
     for (size_t i = 0; i < l->n_features + l->n_labels; i++) {
-        size_t at = l->ref_index[i];
+        size_t at = l->columns[i].ref_index;
         if (at >= n)
             continue;
         ret[at].counts = &s->columns[i];

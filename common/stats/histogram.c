@@ -96,14 +96,14 @@ void describe(struct feature_ref *f, double *x, size_t n)
     double sum = 0, m2 = 0;
     for (size_t i = 0; i < n; i++)
         sum += x[i];
-    f->mean = sum / (double)n;
+    f->stats->mean = sum / (double)n;
     for (size_t i = 0; i < n; i++)
-        m2 += (x[i] - f->mean) * (x[i] - f->mean);
-    f->std = n > 1 ? sqrt(m2 / (double)(n - 1)) : NAN;
+        m2 += (x[i] - f->stats->mean) * (x[i] - f->stats->mean);
+    f->stats->std = n > 1 ? sqrt(m2 / (double)(n - 1)) : NAN;
     qsort(x, n, sizeof *x, ascending_f64);
-    f->min = x[0];
-    f->max = x[n - 1];
-    f->p25 = percentile(x, n, 0.25);
-    f->p50 = percentile(x, n, 0.50);
-    f->p75 = percentile(x, n, 0.75);
+    f->stats->min = x[0];
+    f->stats->max = x[n - 1];
+    f->stats->p25 = percentile(x, n, 0.25);
+    f->stats->p50 = percentile(x, n, 0.50);
+    f->stats->p75 = percentile(x, n, 0.75);
 }

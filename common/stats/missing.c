@@ -9,14 +9,14 @@ static const struct {
 
 static double there(const struct feature_ref *f)
 {
-    return f->count + (double)f->wrong_type;
+    return f->stats->count + (double)f->stats->wrong_type;
 }
 
 double missing_rows(const struct reference *r)
 {
     double rows = NAN;
     for (size_t i = 0; i < r->n; i++)
-        rows = fmax(rows, there(&r->features[i]) + (double)r->features[i].missing); /* passes over NaN */
+        rows = fmax(rows, there(&r->features[i]) + (double)r->features[i].stats->missing); /* passes over NaN */
     return rows;
 }
 
@@ -24,7 +24,7 @@ struct missing_move missing_move_of(const struct feature_ref *f, double rows, co
 {
     struct missing_move m = {NAN, NAN, false};
     double n = c ? (double)counts_total(c) : 0;
-    if (!(n > 0) || !(rows > 0) || isnan(f->count))
+    if (!(n > 0) || !(rows > 0) || isnan(f->stats->count))
         return m;
     m.before = fmax(0, 1 - there(f) / rows);
     m.now = (double)c->missing / n;

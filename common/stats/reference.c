@@ -29,20 +29,15 @@ size_t reference_bytes(const struct reference *r)
     return sizeof *r + r->mem.total + r->cap * sizeof *r->features;
 }
 
-static size_t rounded(size_t n)
-{
-    return (n + 15) / 16 * 16;
-}
-
 static size_t trimmed_bytes(const struct feature_ref *f)
 {
-    size_t n = rounded(f->name.n + 1);
-    if (f->edges)
-        n += rounded((f->n_bins + 2) * sizeof *f->edges);
+    size_t n = arena_rounded(f->name.n + 1);
+    if (f->edges && !f->even)
+        n += arena_rounded((f->n_bins + 2) * sizeof *f->edges);
     if (f->n_categories)
-        n += rounded(f->n_categories * sizeof *f->categories);
+        n += arena_rounded(f->n_categories * sizeof *f->categories);
     for (uint32_t i = 0; i < f->n_categories; i++)
-        n += rounded(f->categories[i].text.n + 1);
+        n += arena_rounded(f->categories[i].text.n + 1);
     return n;
 }
 
@@ -51,6 +46,9 @@ static void trim_feature(struct feature_ref *f, struct arena *to)
     const struct ref_category *from = f->categories;
     f->name = arena_str(to, f->name);
     f->counts = NULL;
+    f->stats = NULL;
+    if (f->even)
+        f->edges = NULL;
     if (f->edges) { /* with what stops the search */
         double *edges = arena_array(to, f->n_bins + 2, sizeof *edges);
         memcpy(edges, f->edges, (f->n_bins + 2) * sizeof *edges);
@@ -132,7 +130,9 @@ rc_t reference_add_feature(struct reference *r, struct str name, struct feature_
     }
     struct feature_ref *f = &r->features[r->n++];
     *f = (struct feature_ref){.name = arena_str(&r->mem, name), .padded = true};
-    f->count = f->mean = f->std = f->min = f->p25 = f->p50 = f->p75 = f->max = NAN;
+    f->stats = arena_array(&r->mem, 1, sizeof *f->stats);
+    f->stats->count = f->stats->mean = f->stats->std = f->stats->min = f->stats->p25 = f->stats->p50 = f->stats->p75 =
+        f->stats->max = NAN;
     *ret = f;
     return OK;
 }
@@ -146,13 +146,27 @@ void feature_ref_bins(struct reference *r, struct feature_ref *f, uint32_t n_bin
     f->edges[n_bins + 1] = NAN;
 }
 
+static bool are_even(const struct feature_ref *f)
+{
+    struct feature_ref computed = *f;
+    computed.edges = NULL;
+    for (uint32_t i = 0; i < f->n_bins; i++)
+        if (f->edges[i] != feature_edge(&computed, i))
+            return false;
+    return true;
+}
+
 /* The guess never falls as x grows, so it is enough to look at both ends of every bin. */
 void feature_ref_finish(struct feature_ref *f)
 {
     uint32_t n = f->n_bins;
     f->edges[n + 1] = NAN;
+    f->first = f->edges[0];
+    f->last = f->edges[n];
+    f->step = (f->last - f->first) / n;
+    f->even = are_even(f);
     f->uniform = false;
-    f->inv_width = n / (f->edges[n] - f->edges[0]);
+    f->inv_width = n / (f->last - f->first);
     if (!isfinite(f->inv_width) || !(f->inv_width > 0))
         return;
     for (uint32_t k = 0; k < n; k++) {
@@ -170,13 +184,13 @@ void feature_ref_bool_stats(struct feature_ref *f, double n_true, double n_false
 {
     double n = n_true + n_false, p = n_true / n;
     f->is_bool = true;
-    f->count = n;
-    f->mean = p;
-    f->std = n > 1 ? sqrt(n * p * (1 - p) / (n - 1)) : NAN;
-    f->min = n_false > 0 ? 0 : 1;
-    f->max = n_true > 0 ? 1 : 0;
-    f->unique = (n_true > 0 ? 1u : 0u) + (n_false > 0 ? 1u : 0u);
-    f->p25 = f->p50 = f->p75 = NAN;
+    f->stats->count = n;
+    f->stats->mean = p;
+    f->stats->std = n > 1 ? sqrt(n * p * (1 - p) / (n - 1)) : NAN;
+    f->stats->min = n_false > 0 ? 0 : 1;
+    f->stats->max = n_true > 0 ? 1 : 0;
+    f->stats->unique = (n_true > 0 ? 1u : 0u) + (n_false > 0 ? 1u : 0u);
+    f->stats->p25 = f->stats->p50 = f->stats->p75 = NAN;
 }
 
 /* x holds n values, missing ones as NaN; it is sorted in place. */
@@ -185,18 +199,18 @@ static void add_numbers(struct reference *r, struct feature_ref *f, double *x, s
     size_t n_finite = 0;
     for (size_t i = 0; i < n; i++) {
         if (isnan(x[i]))
-            f->missing++;
+            f->stats->missing++;
         else if (isinf(x[i]))
-            *(x[i] < 0 ? &f->neg_inf : &f->pos_inf) += 1;
+            *(x[i] < 0 ? &f->stats->neg_inf : &f->stats->pos_inf) += 1;
         else
             x[n_finite++] = x[i];
     }
     if (n_finite == 0)
         return;
     bool numpy = histogram_make(r, f, x, n_finite);
-    f->mlrun_hist = numpy && f->missing + f->wrong_type + f->neg_inf + f->pos_inf == 0;
-    f->under = (double)f->neg_inf;
-    f->over = (double)f->pos_inf;
+    f->mlrun_hist = numpy && f->stats->missing + f->stats->wrong_type + f->stats->neg_inf + f->stats->pos_inf == 0;
+    f->stats->under = (double)f->stats->neg_inf;
+    f->stats->over = (double)f->stats->pos_inf;
     if (is_bool) {
         double n_true = 0;
         for (size_t i = 0; i < n_finite; i++)
@@ -206,7 +220,7 @@ static void add_numbers(struct reference *r, struct feature_ref *f, double *x, s
     }
     if (percentiles)
         describe(f, x, n_finite);
-    f->count = (double)(n_finite + f->neg_inf + f->pos_inf);
+    f->stats->count = (double)(n_finite + f->stats->neg_inf + f->stats->pos_inf);
 }
 
 rc_t reference_add_f64(struct reference *r, struct str name, bool is_label, const double *x, size_t n, struct err *e)
@@ -265,7 +279,7 @@ void feature_ref_categories(struct reference *r, struct feature_ref *f, struct r
         if (i < f->n_categories)
             f->categories[i] = (struct ref_category){arena_str(&r->mem, all[i].text), all[i].count};
         else
-            f->other += all[i].count;
+            f->stats->other += all[i].count;
     }
     qsort(f->categories, f->n_categories, sizeof *f->categories, category_by_bytes);
 }
@@ -279,13 +293,13 @@ static void add_texts(struct reference *r, struct feature_ref *f, struct str *te
     for (size_t i = 0, end; i < n; i = end) {
         for (end = i + 1; end < n && str_eq(texts[i], texts[end]);)
             end++;
-        f->unique++;
+        f->stats->unique++;
         if (texts[i].n > CATEGORY_BYTES_MAX)
-            f->longs[long_class(texts[i].n)] += end - i;
+            f->stats->longs[long_class(texts[i].n)] += end - i;
         else
             all[n_all++] = (struct ref_category){texts[i], end - i};
     }
-    f->count = (double)n;
+    f->stats->count = (double)n;
     feature_ref_categories(r, f, all, n_all);
     mem_free(all);
 }
@@ -304,20 +318,20 @@ rc_t reference_add_values(struct reference *r, struct str name, bool is_label, c
     for (size_t i = 0; i < n; i++) {
         bool nan = v[i].kind == STAT_NUMBER && isnan(v[i].num);
         if (v[i].kind == STAT_MISSING || nan)
-            f->missing++;
+            f->stats->missing++;
         else if (v[i].kind == STAT_NUMBER || v[i].kind == STAT_BOOL)
             x[n_x++] = v[i].num;
         else if (v[i].kind == STAT_TEXT)
             texts[n_texts++] = v[i].text.p ? v[i].text : STR("");
         else
-            f->wrong_type++;
+            f->stats->wrong_type++;
         n_bools += v[i].kind == STAT_BOOL;
     }
     if (n_texts > n_x) {
-        f->wrong_type += n_x;
+        f->stats->wrong_type += n_x;
         add_texts(r, f, texts, n_texts);
     } else if (n_x) {
-        f->wrong_type += n_texts;
+        f->stats->wrong_type += n_texts;
         add_numbers(r, f, x, n_x, n_bools == n_x, true);
     }
     mem_free(texts);

@@ -12,6 +12,7 @@
  * bins too narrow for doubles, and MLRun then has no `hist`; here the finite values are binned and the others are
  * counted, and `mlrun_hist` is false. Values are doubles: whole numbers past 2^53 are the nearest double. */
 #pragma once
+#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -38,6 +39,16 @@ struct ref_category {
     uint64_t count;
 };
 
+/* What only comparing and telling need. NaN: not known. */
+struct ref_stats {
+    double under, over; /* of the histogram, outside its bins */
+    double count, mean, std, min, p25, p50, p75,
+        max; /* describe()'s; count is of the non-missing values, std has n - 1 below it */
+    uint64_t missing, wrong_type, neg_inf, pos_inf; /* of the training rows, where those were seen */
+    uint64_t other, unique;                         /* categorical */
+    uint64_t longs[LONG_CLASSES];
+};
+
 struct feature_ref {
     struct str name;        /* as sent; terminated */
     enum feature_kind kind; /* FEATURE_NONE: known by name, but nothing to compare with */
@@ -47,20 +58,14 @@ struct feature_ref {
     bool mlrun_hist;        /* MLRun itself would have this histogram */
     bool partial;           /* categorical known by its most frequent value alone (MLRun's top and freq) */
     bool uniform;           /* bin_guess applies (see counts.h) */
+    bool even;              /* edges[i] is first + i * step to the bit, but for the last */
 
-    uint32_t n_bins;
-    double *edges;  /* n_bins + 1, never descending, first < last; then a NaN that stops the search */
-    double *counts; /* n_bins */
-    double under, over, inv_width;
-
-    /* describe()'s numbers; NaN where not known. count is of the non-missing values, std has n - 1 below it. */
-    double count, mean, std, min, p25, p50, p75, max;
-    uint64_t missing, wrong_type, neg_inf, pos_inf; /* of the training rows, where those were seen */
-
-    uint32_t n_categories;
+    uint32_t n_bins, n_categories;
+    double *edges; /* n_bins + 1, never descending, first < last; then a NaN that stops the search. Trimmed and even: NULL */
+    double first, last, step, inv_width; /* of the edges */
     struct ref_category *categories;
-    uint64_t other, unique;
-    uint64_t longs[LONG_CLASSES];
+    double *counts;          /* n_bins; trimmed: NULL */
+    struct ref_stats *stats; /* trimmed: NULL */
 };
 
 struct reference {
@@ -102,8 +107,8 @@ rc_t reference_from_record(struct reference **ret, struct str record, struct err
  * back gives an equal reference. */
 void reference_to_json(const struct reference *r, bool padded, struct buf *out);
 
-/* Gives back what counting does not need, for those who hold many: the counts of bins (then NULL) and memory to spare. Pointers
- * to features and into them are void. */
+/* Gives back what counting does not need, for those who hold many: counts of bins and statistics, edges that can be computed, memory
+ * to spare. Pointers to features and into them are void. */
 void reference_trim(struct reference *r);
 
 size_t reference_bytes(const struct reference *r); /* of memory */
@@ -117,9 +122,16 @@ void feature_ref_finish(struct feature_ref *f);
 /* The bin of x by its guess alone, right to within one bin when uniform is set. Any x but NaN; 0 .. n_bins. */
 static inline int32_t feature_guess_bin(const struct feature_ref *f, double x)
 {
-    double at = (x - f->edges[0]) * f->inv_width, last = (double)f->n_bins;
+    double at = (x - f->first) * f->inv_width, last = (double)f->n_bins;
     at = at > 0 ? at : 0;
     at = at < last ? at : last;
     return (int32_t)at;
+}
+/* edges[i], also where those were given back; i up to n_bins + 1, which is the NaN. */
+static inline double feature_edge(const struct feature_ref *f, uint32_t i)
+{
+    if (f->edges)
+        return f->edges[i];
+    return i < f->n_bins ? (double)i * f->step + f->first : i == f->n_bins ? f->last : (double)NAN;
 }
 unsigned long_class(size_t n_bytes); /* of a string with more than CATEGORY_BYTES_MAX bytes: 0 .. LONG_CLASSES - 1 */

@@ -76,8 +76,8 @@ static rc_t set_hist(struct reference *r, struct feature_ref *f, const struct js
         f->counts[i] = counts[i + skip];
     for (size_t i = 0; i <= bins; i++)
         f->edges[i] = edges[i + skip];
-    f->under = f->padded ? counts[0] : 0;
-    f->over = f->padded ? counts[n - 1] : 0;
+    f->stats->under = f->padded ? counts[0] : 0;
+    f->stats->over = f->padded ? counts[n - 1] : 0;
     f->mlrun_hist = true;
     feature_ref_finish(f);
     return OK;
@@ -104,7 +104,7 @@ static rc_t read_hist(struct reference *r, struct feature_ref *f, const struct j
 /* Counts that are no whole numbers, or so large that a mean does not give them back, are not those of two values. */
 static void read_bool(struct feature_ref *f, const struct json *j, struct str top)
 {
-    double count = f->count, freq = stat_of(j, "freq");
+    double count = f->stats->count, freq = stat_of(j, "freq");
     if (!(count > 0 && count < 0x1p50) || !(freq >= 0) || freq > count || freq != floor(freq) || count != floor(count))
         return;
     if (str_eqz(top, "True"))
@@ -117,13 +117,13 @@ static void read_bool(struct feature_ref *f, const struct json *j, struct str to
 static rc_t read_categories(struct reference *r, struct feature_ref *f, const struct json *j, struct str top, struct err *e)
 {
     const struct json *extra = json_get(j, EXTRA), *list = json_get(extra, "categories");
-    f->unique = count_of(j, "unique");
+    f->stats->unique = count_of(j, "unique");
     if (json_type(list) != JSON_OBJECT) {
         uint64_t freq = count_of(j, "freq"), count = count_of(j, "count");
         if (top.n > CATEGORY_BYTES_MAX || freq == 0 || freq > count)
             return OK;
         f->partial = true;
-        f->other = count - freq;
+        f->stats->other = count - freq;
         feature_ref_categories(r, f, &(struct ref_category){top, freq}, 1);
         return OK;
     }
@@ -141,9 +141,9 @@ static rc_t read_categories(struct reference *r, struct feature_ref *f, const st
             return json_complain(m, e, "a category has at most %u bytes and a count", CATEGORY_BYTES_MAX);
         all[n++] = (struct ref_category){key, (uint64_t)count};
     }
-    f->other = count_of(extra, "other");
+    f->stats->other = count_of(extra, "other");
     for (unsigned i = 0; i < LONG_CLASSES; i++)
-        f->longs[i] = count_of(json_get(extra, "longs"), long_names[i]);
+        f->stats->longs[i] = count_of(json_get(extra, "longs"), long_names[i]);
     f->partial = flag_of(extra, "partial", false);
     feature_ref_categories(r, f, all, n);
     return OK;
@@ -151,14 +151,14 @@ static rc_t read_categories(struct reference *r, struct feature_ref *f, const st
 
 static void read_stats(struct feature_ref *f, const struct json *j)
 {
-    f->count = stat_of(j, "count");
-    f->mean = stat_of(j, "mean");
-    f->std = stat_of(j, "std");
-    f->min = stat_of(j, "min");
-    f->p25 = stat_of(j, "25%");
-    f->p50 = stat_of(j, "50%");
-    f->p75 = stat_of(j, "75%");
-    f->max = stat_of(j, "max");
+    f->stats->count = stat_of(j, "count");
+    f->stats->mean = stat_of(j, "mean");
+    f->stats->std = stat_of(j, "std");
+    f->stats->min = stat_of(j, "min");
+    f->stats->p25 = stat_of(j, "25%");
+    f->stats->p50 = stat_of(j, "50%");
+    f->stats->p75 = stat_of(j, "75%");
+    f->stats->max = stat_of(j, "max");
 }
 
 static void read_extra(struct feature_ref *f, const struct json *extra)
@@ -168,13 +168,13 @@ static void read_extra(struct feature_ref *f, const struct json *extra)
     f->is_label = f->is_label || flag_of(extra, "label", false);
     f->mlrun_hist = f->mlrun_hist && flag_of(extra, "mlrun_hist", true);
     f->padded = flag_of(extra, "padded", f->padded);
-    f->missing = count_of(extra, "missing");
-    f->wrong_type = count_of(extra, "wrong_type");
-    f->neg_inf = count_of(extra, "neg_inf");
-    f->pos_inf = count_of(extra, "pos_inf");
+    f->stats->missing = count_of(extra, "missing");
+    f->stats->wrong_type = count_of(extra, "wrong_type");
+    f->stats->neg_inf = count_of(extra, "neg_inf");
+    f->stats->pos_inf = count_of(extra, "pos_inf");
     double under = stat_of(extra, "under"), over = stat_of(extra, "over");
-    f->under = under > 0 ? under : f->under;
-    f->over = over > 0 ? over : f->over;
+    f->stats->under = under > 0 ? under : f->stats->under;
+    f->stats->over = over > 0 ? over : f->stats->over;
 }
 
 static rc_t read_feature(struct reference *r, const struct json *j, struct err *e)
@@ -247,11 +247,11 @@ static void put_hist(struct json_writer *w, const struct feature_ref *f, bool pa
     jw_array(w);
     jw_array(w);
     if (padded)
-        jw_f64(w, f->under);
+        jw_f64(w, f->stats->under);
     for (uint32_t i = 0; i < f->n_bins; i++)
         jw_f64(w, f->counts[i]);
     if (padded)
-        jw_f64(w, f->over);
+        jw_f64(w, f->stats->over);
     jw_array_end(w);
     jw_array(w);
     if (padded)
@@ -266,20 +266,20 @@ static void put_hist(struct json_writer *w, const struct feature_ref *f, bool pa
 
 static void put_numeric(struct json_writer *w, const struct feature_ref *f, bool padded)
 {
-    put_stat(w, "count", f->count);
+    put_stat(w, "count", f->stats->count);
     if (f->is_bool) {
-        double n_true = round(f->mean * f->count), n_false = f->count - n_true;
-        put_count(w, "unique", f->unique);
+        double n_true = round(f->stats->mean * f->stats->count), n_false = f->stats->count - n_true;
+        put_count(w, "unique", f->stats->unique);
         jw_kv_strz(w, "top", n_true >= n_false ? "True" : "False");
         jw_kv_f64(w, "freq", n_true >= n_false ? n_true : n_false);
     } else {
-        put_stat(w, "mean", f->mean);
-        put_stat(w, "std", f->std);
-        put_stat(w, "min", f->min);
-        put_stat(w, "25%", f->p25);
-        put_stat(w, "50%", f->p50);
-        put_stat(w, "75%", f->p75);
-        put_stat(w, "max", f->max);
+        put_stat(w, "mean", f->stats->mean);
+        put_stat(w, "std", f->stats->std);
+        put_stat(w, "min", f->stats->min);
+        put_stat(w, "25%", f->stats->p25);
+        put_stat(w, "50%", f->stats->p50);
+        put_stat(w, "75%", f->stats->p75);
+        put_stat(w, "max", f->stats->max);
     }
     if (f->kind == FEATURE_NUMERIC)
         put_hist(w, f, padded);
@@ -291,8 +291,8 @@ static void put_categorical(struct json_writer *w, const struct feature_ref *f)
     for (uint32_t i = 1; i < f->n_categories; i++)
         if (f->categories[i].count > f->categories[top].count)
             top = i;
-    put_stat(w, "count", f->count);
-    put_count(w, "unique", f->unique);
+    put_stat(w, "count", f->stats->count);
+    put_count(w, "unique", f->stats->unique);
     if (f->n_categories) {
         jw_kv_str(w, "top", f->categories[top].text);
         put_count(w, "freq", f->categories[top].count);
@@ -308,19 +308,19 @@ static void put_extra_categories(struct json_writer *w, const struct feature_ref
         jw_u64(w, f->categories[i].count);
     }
     jw_object_end(w);
-    put_some(w, "other", f->other);
+    put_some(w, "other", f->stats->other);
     if (f->partial)
         jw_kv_bool(w, "partial", true);
     jw_key(w, "longs");
     jw_object(w);
     for (unsigned i = 0; i < LONG_CLASSES; i++)
-        put_some(w, long_names[i], f->longs[i]);
+        put_some(w, long_names[i], f->stats->longs[i]);
     jw_object_end(w);
 }
 
 static bool outside(const struct feature_ref *f, bool padded)
 {
-    return f->kind == FEATURE_NUMERIC && !padded && (f->under > 0 || f->over > 0);
+    return f->kind == FEATURE_NUMERIC && !padded && (f->stats->under > 0 || f->stats->over > 0);
 }
 
 static void put_extra(struct json_writer *w, const struct feature_ref *f, bool padded)
@@ -328,7 +328,7 @@ static void put_extra(struct json_writer *w, const struct feature_ref *f, bool p
     bool numeric = f->kind == FEATURE_NUMERIC, hidden = numeric && !f->mlrun_hist;
     bool other_form = numeric && f->padded != padded;
     if (!f->is_label && !hidden && !other_form && !outside(f, padded) && f->kind != FEATURE_CATEGORICAL &&
-        f->missing + f->wrong_type + f->neg_inf + f->pos_inf == 0)
+        f->stats->missing + f->stats->wrong_type + f->stats->neg_inf + f->stats->pos_inf == 0)
         return;
     jw_key(w, EXTRA);
     jw_object(w);
@@ -338,13 +338,13 @@ static void put_extra(struct json_writer *w, const struct feature_ref *f, bool p
         jw_kv_bool(w, "mlrun_hist", false);
     if (other_form)
         jw_kv_bool(w, "padded", f->padded);
-    put_some(w, "missing", f->missing);
-    put_some(w, "wrong_type", f->wrong_type);
-    put_some(w, "neg_inf", f->neg_inf);
-    put_some(w, "pos_inf", f->pos_inf);
+    put_some(w, "missing", f->stats->missing);
+    put_some(w, "wrong_type", f->stats->wrong_type);
+    put_some(w, "neg_inf", f->stats->neg_inf);
+    put_some(w, "pos_inf", f->stats->pos_inf);
     if (outside(f, padded)) {
-        jw_kv_f64(w, "under", f->under);
-        jw_kv_f64(w, "over", f->over);
+        jw_kv_f64(w, "under", f->stats->under);
+        jw_kv_f64(w, "over", f->stats->over);
     }
     if (f->kind == FEATURE_CATEGORICAL)
         put_extra_categories(w, f);

@@ -10,29 +10,17 @@
 
 static void bind(struct slot_layout *l, size_t at, struct str name)
 {
-    l->names[at] = arena_str(&l->mem, name);
-    l->ref_index[at] = SIZE_MAX;
-    if (l->reference == NULL)
-        return;
-    size_t i = reference_index(l->reference, name);
-    if (i == l->reference->n)
-        return;
-    l->ref_index[at] = i;
-    l->refs[at] = &l->reference->features[i];
-    l->n_cells += counts_cells(l->refs[at]);
+    struct slot_column *c = &l->columns[at];
+    size_t i = l->reference ? reference_index(l->reference, name) : 0;
+    *c = (struct slot_column){name, l->reference && i < l->reference->n ? (uint32_t)i : SLOT_NO_REF};
+    l->n_cells += counts_cells(slot_ref(l, at));
 }
 
 void slot_layout_init(struct slot_layout *l, const struct str *features, size_t n_features, const struct str *labels,
                       size_t n_labels, const struct reference *ref)
 {
     *l = (struct slot_layout){.n_features = n_features, .n_labels = n_labels, .reference = ref};
-    size_t n = n_features + n_labels, bytes = n * (sizeof *l->names + sizeof *l->refs + sizeof *l->ref_index) + 3 * 16;
-    for (size_t i = 0; i < n; i++)
-        bytes += (i < n_features ? features[i] : labels[i - n_features]).n + 1 + 16;
-    arena_reserve(&l->mem, bytes); /* there is one of these for each endpoint */
-    l->names = arena_array(&l->mem, n, sizeof *l->names);
-    l->refs = arena_array(&l->mem, n, sizeof *l->refs);
-    l->ref_index = arena_array(&l->mem, n, sizeof *l->ref_index);
+    l->columns = mem_array(n_features + n_labels + 1, sizeof *l->columns);
     for (size_t i = 0; i < n_features; i++)
         bind(l, i, features[i]);
     for (size_t i = 0; i < n_labels; i++)
@@ -43,7 +31,7 @@ void slot_layout_done(struct slot_layout *l)
 {
     if (l == NULL)
         return;
-    arena_done(&l->mem);
+    mem_free(l->columns);
     *l = (struct slot_layout){0};
 }
 
@@ -63,7 +51,7 @@ struct slot *slot_new(const struct slot_layout *l)
     s->cells = l->n_cells ? mem_array(l->n_cells, sizeof *s->cells) : NULL;
     uint64_t *at = s->cells;
     for (size_t i = 0; i < n; i++) {
-        counts_init(&s->columns[i], l->refs[i], at);
+        counts_init(&s->columns[i], slot_ref(l, i), at);
         at = at ? at + s->columns[i].n_cells : NULL;
     }
     return s;
@@ -106,7 +94,7 @@ void slot_clear(struct slot *s)
 
 static const struct feature_ref *ref_of(const struct slot *s, size_t column)
 {
-    return s->layout ? s->layout->refs[column] : NULL;
+    return s->layout ? slot_ref(s->layout, column) : NULL;
 }
 
 void slot_add(struct slot *s, size_t column, const struct stat_value *v)

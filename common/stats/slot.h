@@ -15,15 +15,21 @@
 #define SLOT_COLUMNS_MAX (2u * REFERENCE_FEATURES_MAX)
 
 /* The columns of one schema version against one reference version. Read-only once made, may be shared by threads.
- * Borrows the reference, which must outlive it; copies the names. */
+ * Borrows names and reference, which must outlive it. There is one of these for each endpoint. */
 struct slot_layout {
     size_t n_features, n_labels, n_cells;
-    struct str *names;                 /* n_features + n_labels */
-    const struct feature_ref **refs;   /* the same; NULL: the reference does not know the column (or there is none) */
-    size_t *ref_index;                 /* the same; index in the reference, or SIZE_MAX */
     const struct reference *reference; /* may be NULL */
-    struct arena mem;
+    struct slot_column {
+        struct str name;
+        uint32_t ref_index; /* in the reference, or SLOT_NO_REF: it does not know the column (or there is none) */
+    } * columns;            /* n_features + n_labels */
 };
+#define SLOT_NO_REF UINT32_MAX
+static inline const struct feature_ref *slot_ref(const struct slot_layout *l, size_t column) /* NULL: none */
+{
+    uint32_t i = l->columns[column].ref_index;
+    return i == SLOT_NO_REF ? NULL : &l->reference->features[i];
+}
 void slot_layout_init(struct slot_layout *l, const struct str *features, size_t n_features, const struct str *labels,
                       size_t n_labels, const struct reference *ref);
 void slot_layout_done(struct slot_layout *l); /* NULL and {0} are fine */

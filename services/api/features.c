@@ -52,8 +52,8 @@ static void fill_numeric(const struct feature_ref *f, const struct json *now, st
     if (!read_counts(hist, n, current))
         return;
     if (padded) {
-        before[0] = f->under;
-        before[n - 1] = f->over;
+        before[0] = f->stats->under;
+        before[n - 1] = f->stats->over;
     }
     for (size_t i = 0; i < f->n_bins; i++)
         before[i + padded] = f->counts[i];
@@ -77,7 +77,7 @@ static void fill_categorical(const struct feature_ref *f, const struct json *now
         current[i] = c >= 0 ? c : 0;
     }
     double other = number(now, "other");
-    before[n - 1] = (double)f->other;
+    before[n - 1] = (double)f->stats->other;
     current[n - 1] = other >= 0 ? other : 0;
     v->n_cells = n;
     v->before = before;
@@ -100,7 +100,7 @@ static void fill(const struct feature_ref *f, const struct json *measures, const
                                .tvd = number(m, "tvd"),
                                .hellinger = number(m, "hellinger"),
                                .kld = number(m, "kld"),
-                               .mean_before = f->mean,
+                               .mean_before = f->stats->mean,
                                .mean_now = number(now, "mean")};
     v->score = (v->tvd + v->hellinger) / 2;
     const struct json *said = find(outcomes, f->name);

@@ -271,14 +271,14 @@ rc_t record_names(const struct endpoint *ep, const char *key, struct arena *a, s
     return OK;
 }
 
-static struct column *columns_of(const struct record_column *columns, size_t n, bool labels, size_t *ret_n)
+static struct column *columns_of(struct arena *a, const struct record_column *columns, size_t n, bool labels, size_t *ret_n)
 {
-    struct column *c = mem_array(n + 1, sizeof *c);
+    struct column *c = arena_array(a, n, sizeof *c);
     size_t count = 0;
     for (size_t i = 0; i < n; i++) {
         if (columns[i].is_label != labels)
             continue;
-        char *name = mem_alloc(columns[i].name.n + 10);
+        char *name = arena_alloc(a, columns[i].name.n + 10);
         (void)column_name(name, columns[i].name);
         c[count++] = (struct column){.name = name, .type = COLUMN_UNKNOWN};
     }
@@ -289,8 +289,8 @@ static struct column *columns_of(const struct record_column *columns, size_t n, 
 bool record_schema(const struct record_column *columns, size_t n, struct buf *out)
 {
     struct schema s = {.named = true};
-    s.features = columns_of(columns, n, false, &s.n_features);
-    s.labels = columns_of(columns, n, true, &s.n_labels);
+    s.features = columns_of(&s.mem, columns, n, false, &s.n_features);
+    s.labels = columns_of(&s.mem, columns, n, true, &s.n_labels);
     bool any = s.n_features > 0;
     if (any)
         schema_print(&s, out);

@@ -257,7 +257,7 @@ static rc_t track(const void *opts, const struct app_input *in, struct app_outpu
     size_t n = l->n_features + l->n_labels;
     const char **columns = arena_array(in->arena, n + 2, sizeof *columns);
     for (size_t i = 0; i < n; i++)
-        columns[i] = l->names[i].p;
+        columns[i] = l->columns[i].name.p;
     columns[n] = "latency";
     columns[n + 1] = "metrics";
     split_phrases(&t, ((const struct llm_options *)opts)->refusals);

@@ -4,10 +4,10 @@
  *   embedded_cpu:      CPU per event of that process, all services in it, against the stream service over Kafka and PostgreSQL
  *                      in the same run, whose servers are not counted; both to the same end
  *   embedded_rss_idle: VmRSS after ten seconds without a request
- *   embedded_rss_10k:  VmHWM over a load of 10 000 endpoints of MODELS models, each with columns and a reference of its own, until
+ *   embedded_rss_10k:  VmHWM over a load of 10 000 endpoints, each a model with columns and a reference of its own, until
  *                      every event is in slots and in the lake
  * Rounds of the two paths take turns; a line has their medians. With the argument `memory` the two of memory alone are measured;
- * a number behind it is how many models there are. */
+ * a number behind it is how many models they are of. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@
 #include "load.h"
 #include "scene.h"
 
-enum { CONNECTIONS = 64, LINES = 100, FEW = 10, MANY = 10000, MODELS = 100, ID_DIGITS = 16 };
+enum { CONNECTIONS = 64, LINES = 100, FEW = 10, MANY = 10000, ID_DIGITS = 16 };
 #define DRAIN_US (600 * USEC_PER_SEC)
 #define IDLE_S 10
 
@@ -320,7 +320,7 @@ int main(int argc, char **argv)
     make_lines(&b);
     make_head(&b);
     bool alone = argc > 1 && strcmp(argv[1], "memory") == 0, ok = alone || throughput(&b);
-    ok = memory(&b, alone && argc > 2 ? strtoul(argv[2], NULL, 10) : MODELS) && ok;
+    ok = memory(&b, alone && argc > 2 ? strtoul(argv[2], NULL, 10) : MANY) && ok;
     buf_done(&b.head);
     buf_done(&b.lines);
     scene_close(&b.scene);

@@ -41,13 +41,13 @@ static void ok(rc_t rc, const struct err *e)
 static const char *const all_names[] = {"a", "A", "age", "word", "flag", "doc", "we\"ird'", "a__2", "new"};
 #define NAMES (sizeof all_names / sizeof *all_names)
 
-static struct column *random_columns(size_t *ret_n)
+static struct column *random_columns(struct arena *a, size_t *ret_n)
 {
-    struct column *cols = mem_array(NAMES, sizeof *cols);
+    struct column *cols = arena_array(a, NAMES, sizeof *cols);
     size_t n = 0, first = pick(NAMES);
     for (size_t i = 0; i < NAMES; i++)
         if (n == 0 || pick(4))
-            cols[n++] = (struct column){mem_dupz(all_names[(first + i) % NAMES]), (enum column_type)pick(5)};
+            cols[n++] = (struct column){arena_printf(a, "%s", all_names[(first + i) % NAMES]), (enum column_type)pick(5)};
     *ret_n = n;
     return cols;
 }
@@ -55,8 +55,8 @@ static struct column *random_columns(size_t *ret_n)
 static struct schema random_schema(int version)
 {
     struct schema s = {.version = version, .named = true};
-    s.features = random_columns(&s.n_features);
-    s.labels = random_columns(&s.n_labels);
+    s.features = random_columns(&s.mem, &s.n_features);
+    s.labels = random_columns(&s.mem, &s.n_labels);
     return s;
 }
 

@@ -210,12 +210,12 @@ static void test_rounding_above_one_is_cut(void **state)
     assert_int_equal(reference_add_feature(r, STR("x"), &f, &e), OK);
     feature_ref_bins(r, f, 20);
     f->mlrun_hist = true;
-    f->count = 172;
+    f->stats->count = 172;
     for (uint32_t i = 0; i <= 20; i++)
         f->edges[i] = i;
     feature_ref_finish(f);
     for (uint32_t i = 0; i < 17; i++)
-        *(i < 16 ? &f->counts[i + 4] : &f->over) = train[i];
+        *(i < 16 ? &f->counts[i + 4] : &f->stats->over) = train[i];
     counts_init(&c, f, NULL);
     c.under = sample[0];
     for (uint32_t i = 1; i < 5; i++)

@@ -78,8 +78,9 @@ static void test_rows_make_features(void **state)
     const struct feature_ref *f = reference_find(r, STR("dirty"));
     assert_int_equal(f->kind, FEATURE_NUMERIC);
     assert_false(f->mlrun_hist);
-    assert_true(f->missing == 1 && f->pos_inf == 2 && f->neg_inf == 1 && f->over == 2 && f->under == 1);
-    assert_true(f->count == 6 && f->mean == 2 && f->min == 1 && f->max == 3);
+    assert_true(f->stats->missing == 1 && f->stats->pos_inf == 2 && f->stats->neg_inf == 1 && f->stats->over == 2 &&
+                f->stats->under == 1);
+    assert_true(f->stats->count == 6 && f->stats->mean == 2 && f->stats->min == 1 && f->stats->max == 3);
     assert_true(f->counts[0] == 1 && f->counts[10] == 1 && f->counts[19] == 1);
     assert_int_equal(reference_find(r, STR("nothing"))->kind, FEATURE_NONE);
     assert_int_equal(reference_find(r, STR("empty"))->kind, FEATURE_NONE);
@@ -92,10 +93,11 @@ static void test_rows_make_features(void **state)
     assert_int_equal(f->kind, FEATURE_CATEGORICAL);
     assert_int_equal(f->n_categories, 3);
     assert_true(str_eqz(f->categories[0].text, "") && str_eqz(f->categories[2].text, "b"));
-    assert_true(f->categories[2].count == 2 && f->longs[1] == 1 && f->wrong_type == 1 && f->missing == 1);
-    assert_true(f->count == 5 && f->unique == 4);
+    assert_true(f->categories[2].count == 2 && f->stats->longs[1] == 1 && f->stats->wrong_type == 1 &&
+                f->stats->missing == 1);
+    assert_true(f->stats->count == 5 && f->stats->unique == 4);
     f = reference_find(r, STR("mixed"));
-    assert_true(f->kind == FEATURE_NUMERIC && f->wrong_type == 2 && !f->mlrun_hist);
+    assert_true(f->kind == FEATURE_NUMERIC && f->stats->wrong_type == 2 && !f->mlrun_hist);
     assert_true(reference_find(r, STR("plain"))->mlrun_hist && reference_find(r, STR("plain"))->uniform);
     reference_free(r);
 }
@@ -141,7 +143,7 @@ static void test_text_and_back(void **state)
             assert_int_equal(a->uniform, b->uniform);
             if (a->kind == FEATURE_NUMERIC) {
                 assert_int_equal(a->padded, b->padded);
-                assert_true(a->under == b->under && a->over == b->over);
+                assert_true(a->stats->under == b->stats->under && a->stats->over == b->stats->over);
                 assert_memory_equal(a->edges, b->edges, (a->n_bins + 1) * sizeof *a->edges);
                 assert_memory_equal(a->counts, b->counts, a->n_bins * sizeof *a->counts);
             }
@@ -163,7 +165,7 @@ static void test_padding(void **state)
                                  "1.7976931348623157e308]]}}");
     assert_false(r->features[0].padded);
     assert_true(r->features[1].padded && r->features[1].n_bins == 2);
-    assert_true(r->features[1].under == 1 && r->features[1].over == 2 && r->features[1].edges[2] == 2);
+    assert_true(r->features[1].stats->under == 1 && r->features[1].stats->over == 2 && r->features[1].edges[2] == 2);
     struct buf b = printed(r, true);
     assert_non_null(strstr(b.data, "[[0,1,2,0],[-1.7976931348623157e308,0,1,2,1.7976931348623157e308]]"));
     assert_non_null(strstr(b.data, "[[1,1,2,2],[-1.7976931348623157e308,0,1,2,1.7976931348623157e308]]"));
@@ -179,7 +181,7 @@ static void test_mlruns_text_columns_are_known_by_their_top(void **state)
                                  "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"},"
                                  "\"odd\":{\"count\":2,\"top\":\"a\",\"freq\":3},\"bare\":{}}");
     assert_true(r->features[0].kind == FEATURE_CATEGORICAL && r->features[0].partial);
-    assert_true(r->features[0].categories[0].count == 20 && r->features[0].other == 40);
+    assert_true(r->features[0].categories[0].count == 20 && r->features[0].stats->other == 40);
     for (size_t i = 1; i < 4; i++)
         assert_int_equal(r->features[i].kind, FEATURE_NONE);
     reference_free(r);
@@ -194,7 +196,7 @@ static void test_labels_and_words_for_numbers(void **state)
     assert_int_equal(parse(&r, "{\"x\":{\"count\":1,\"mean\":\"Infinity\",\"std\":\"NaN\",\"min\":null},\"y_(out)\":{}}",
                            labels, 2, &e),
                      OK);
-    assert_true(isinf(r->features[0].mean) && isnan(r->features[0].std) && isnan(r->features[0].min));
+    assert_true(isinf(r->features[0].stats->mean) && isnan(r->features[0].stats->std) && isnan(r->features[0].stats->min));
     assert_true(!r->features[0].is_label && r->features[1].is_label);
     reference_free(r);
 }
@@ -317,8 +319,8 @@ static void test_categories_are_bounded_and_private(void **state)
             assert_true(strcmp(f->categories[i - 1].text.p, f->categories[i].text.p) < 0);
     }
     assert_int_equal(kept, 50 * 3 + 14);
-    assert_int_equal(f->other, 200 - 64);
-    assert_true(f->unique == 201 && f->longs[0] == 1);
+    assert_int_equal(f->stats->other, 200 - 64);
+    assert_true(f->stats->unique == 201 && f->stats->longs[0] == 1);
     struct buf b = printed(r, true);
     assert_null(strstr(b.data, "sssss"));
     buf_done(&b);
@@ -365,10 +367,43 @@ static void a_trimmed_reference_counts_alike(void **state)
     reference_free(r);
 }
 
+/* Whoever holds ten thousand references pays for what a histogram is made of, not for each edge. */
+static void even_edges_are_given_back(void **state)
+{
+    (void)state;
+    double x[50], kept[6][REFERENCE_BINS + 1];
+    struct err e;
+    struct reference *r = reference_new();
+    for (size_t f = 0; f < 6; f++) {
+        for (size_t i = 0; i < 50; i++)
+            x[i] = pow(10, 3.0 * (double)f - 6) * ((double)(i * 7919 % 101) / 3 - 11);
+        char name[8];
+        (void)snprintf(name, sizeof name, "f%zu", f);
+        assert_int_equal(reference_add_f64(r, str_of(name), false, x, 50, &e), OK);
+        assert_true(r->features[f].even);
+        memcpy(kept[f], r->features[f].edges, sizeof kept[f]);
+    }
+    reference_trim(r);
+    for (size_t f = 0; f < 6; f++) {
+        assert_null(r->features[f].edges);
+        for (uint32_t i = 0; i <= REFERENCE_BINS; i++)
+            assert_memory_equal(&(double){feature_edge(&r->features[f], i)}, &kept[f][i], sizeof(double));
+        assert_true(isnan(feature_edge(&r->features[f], REFERENCE_BINS + 1)));
+    }
+    assert_true(reference_bytes(r) < sizeof *r + 6 * 144);
+    reference_free(r);
+    r = parsed("{\"x\":{\"count\":6,\"hist\":[[1,2,3],[0,1,2,5]]}}");
+    assert_false(r->features[0].even);
+    reference_trim(r);
+    assert_true(r->features[0].edges[3] == 5);
+    reference_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_trimmed_reference_counts_alike),
+        cmocka_unit_test(even_edges_are_given_back),
         cmocka_unit_test(test_rows_make_features),
         cmocka_unit_test(test_constants),
         cmocka_unit_test(test_text_and_back),

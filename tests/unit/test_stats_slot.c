@@ -27,6 +27,8 @@ static double unit(uint64_t *state)
 }
 
 struct world {
+    char text[COLUMNS + 2][8];
+    struct str names[COLUMNS + 2];
     struct reference *reference;
     struct slot_layout layout, bare; /* bare: the same columns without a reference */
 };
@@ -34,14 +36,13 @@ struct world {
 static int set_up(void **state)
 {
     struct world *w = mem_alloc(sizeof *w);
-    struct str names[COLUMNS + 2];
-    char text[COLUMNS + 2][8];
+    struct str *names = w->names;
     double x[100];
     struct err e;
     uint64_t seed = 3;
     w->reference = reference_new();
     for (size_t c = 0; c < COLUMNS + 2; c++) {
-        names[c] = (struct str){text[c], (size_t)snprintf(text[c], sizeof text[c], "f%zu", c)};
+        names[c] = (struct str){w->text[c], (size_t)snprintf(w->text[c], sizeof w->text[c], "f%zu", c)};
         for (size_t i = 0; i < 100; i++)
             x[i] = unit(&seed);
         struct stat_value v[] = {{STAT_TEXT, 0, STR("a")}, {STAT_TEXT, 0, STR("b")}, {STAT_TEXT, 0, STR("b")}};
@@ -140,7 +141,7 @@ static void test_one_row_is_small(void **state)
     struct world *w = *state;
     struct slot_layout l;
     uint64_t seed = 11;
-    slot_layout_init(&l, w->layout.names, COLUMNS, NULL, 0, w->reference);
+    slot_layout_init(&l, w->names, COLUMNS, NULL, 0, w->reference);
     struct slot *s = slot_of(&l, seed, 1);
     struct buf b = {0};
     slot_encode(s, &b);
@@ -207,7 +208,7 @@ static void test_other_columns_are_refused_and_change_nothing(void **state)
     struct world *w = *state;
     struct slot_layout fewer;
     struct err e;
-    slot_layout_init(&fewer, w->layout.names, COLUMNS - 1, w->layout.names + COLUMNS, 2, w->reference);
+    slot_layout_init(&fewer, w->names, COLUMNS - 1, w->names + COLUMNS, 2, w->reference);
     struct slot *mine = slot_of(&w->layout, 1, 5), *before = slot_of(&w->layout, 1, 5);
     const struct slot_layout *others[] = {&fewer, &w->bare};
     for (size_t i = 0; i < 2; i++) {

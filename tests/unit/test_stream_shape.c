@@ -299,7 +299,7 @@ static void test_equal_columns_are_held_once(void **state)
         columns_of(&all, "{\"features\":[{\"name\":\"a\",\"type\":\"number\"}],\"labels\":[]}", values, 4), c);
     assert_int_equal(all.len, 3);
     assert_int_equal(c->layout.n_features, 2);
-    assert_int_equal(feature_bin(c->layout.refs[0], 2.99), 19);
+    assert_int_equal(feature_bin(slot_ref(&c->layout, 0), 2.99), 19);
     columns_done(&all);
 }
 
