@@ -121,7 +121,7 @@ static rc_t memory_set(void *self, struct str key, struct str value, int64_t ttl
     (void)self;
     int64_t now = clock_mono_us();
     struct entry *en = NULL;
-    if (key.n + value.n + OVERHEAD <= MAX_BYTES / 8) { /* one giant must not push all others out */
+    if (key.n + value.n + OVERHEAD <= MAX_BYTES / 4) { /* one giant must not push all others out */
         en = mem_grow(NULL, 1, sizeof *en + key.n + value.n);
         *en = (struct entry){.expires_us = now + ttl_us, .n_key = key.n, .n_value = value.n};
         if (key.n)
