@@ -101,10 +101,14 @@ struct lake_range {
     int64_t start_offset, end_offset;
     bool again; /* a flush of it was begun before: what that put in place under other names goes */
 };
-/* Writes everything held of these partitions: all files under temporary names, one syncfs, renames, one syncfs. Rows stay held
- * until lake_forget, so a repeat writes the same files again. ret: manifest rows (the writer's until its next flush or
+/* Writes everything held of these partitions under temporary names; lake_place then puts the files in place: one syncfs, renames, one
+ * syncfs. Rows stay held until lake_forget, so a repeat writes the same files again. ret: manifest rows (the writer's until its next flush or
  * forget), paths relative to LAKE_DIR. What is held of other partitions stays.
  * E_AGAIN: disk full or read-only (temporaries are gone); E_FATAL: fsync or rename failed (what is on disk is not known: exit). */
+rc_t lake_write(struct lake_writer *w, const struct lake_range *ranges, size_t n, struct manifest_row **ret,
+                size_t *ret_n, struct err *e) MUST_CHECK;
+rc_t lake_place(struct lake_writer *w, const struct lake_range *ranges, size_t n, struct err *e) MUST_CHECK;
+/* Both. */
 rc_t lake_flush(struct lake_writer *w, const struct lake_range *ranges, size_t n, struct manifest_row **ret,
                 size_t *ret_n, struct err *e) MUST_CHECK;
 /* part NULL: everything. */

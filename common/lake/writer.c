@@ -1,7 +1,8 @@
 /* Holding rows until a flush, and the flush.
  *
  *   lake_add → files by (partition, endpoint, hour, schema)
- *   lake_flush: write each to the temporary folder ─ syncfs ─ rename into place ─ syncfs ─ manifest rows
+ *   lake_write: write each to the temporary folder
+ *   lake_place: syncfs ─ rename into place ─ syncfs; then the manifest rows are the caller's to keep
  *
  * Nothing of a flush can be seen before the first syncfs made its bytes durable; what a rename shows is whole. A flush that
  * is cut off at any place is repeated over the same range (the ledger pins it) and puts the same rows there. Its names may be others:
@@ -38,7 +39,8 @@ struct part {
 
 struct lake_writer {
     struct lake_config cfg;
-    bool opened; /* export and tmp */
+    bool opened;   /* export and tmp */
+    bool unplaced; /* there are temporary files that nobody has put in place */
     struct export export;
     struct lake_tmp tmp;
     struct part *parts, *last_part;
@@ -402,7 +404,20 @@ void lake_unlink(const struct lake_writer *w, struct str path)
     mem_free(name);
 }
 
-rc_t lake_flush(struct lake_writer *w, const struct lake_range *ranges, size_t n, struct manifest_row **ret,
+static rc_t end_flush(struct lake_writer *w, rc_t rc)
+{
+    w->unplaced = false;
+    if (rc == OK)
+        return OK;
+    manifest_clear(w);
+    if (w->opened && !lake_tmp_there(&w->tmp))
+        close_disk(w); /* the next flush makes a new one */
+    else if (w->opened)
+        lake_tmp_clear(&w->tmp);
+    return rc;
+}
+
+rc_t lake_write(struct lake_writer *w, const struct lake_range *ranges, size_t n, struct manifest_row **ret,
                 size_t *ret_n, struct err *e)
 {
     manifest_clear(w);
@@ -412,27 +427,35 @@ rc_t lake_flush(struct lake_writer *w, const struct lake_range *ranges, size_t n
         any = any || ranges[i].again; /* what was put in place before goes, whether rows are left or not */
     rc_t rc = any ? open_disk(w, e) : OK;
     if (any && !rc) {
+        if (w->unplaced)
+            lake_tmp_clear(&w->tmp);
         w->manifest = mem_array(files + 1, sizeof *w->manifest);
         for (size_t i = 0; i < n && !rc; i++) {
             const struct part *p = part_find(w, &ranges[i].part);
             if (p)
                 rc = write_files(w, &ranges[i], p, e);
         }
-        if (!rc)
-            rc = make_folders(w, e);
-        CRASH_POINT(lake_folders);
-        if (!rc)
-            rc = publish(w, ranges, n, e);
     }
-    if (rc) {
-        manifest_clear(w);
-        if (w->opened && !lake_tmp_there(&w->tmp))
-            close_disk(w); /* the next flush makes a new one */
-        else if (w->opened)
-            lake_tmp_clear(&w->tmp);
-        return rc;
-    }
+    if (rc)
+        return end_flush(w, rc);
+    w->unplaced = any;
     *ret = w->manifest;
     *ret_n = w->n_manifest;
     return OK;
+}
+
+rc_t lake_place(struct lake_writer *w, const struct lake_range *ranges, size_t n, struct err *e)
+{
+    if (!w->unplaced)
+        return OK;
+    rc_t rc = make_folders(w, e);
+    CRASH_POINT(lake_folders);
+    return end_flush(w, rc ? rc : publish(w, ranges, n, e));
+}
+
+rc_t lake_flush(struct lake_writer *w, const struct lake_range *ranges, size_t n, struct manifest_row **ret,
+                size_t *ret_n, struct err *e)
+{
+    rc_t rc = lake_write(w, ranges, n, ret, ret_n, e);
+    return rc ? rc : lake_place(w, ranges, n, e);
 }

@@ -84,6 +84,23 @@ static rc_t intend(struct pipeline *p, size_t n, struct err *e)
     return rc;
 }
 
+/* The transaction's lock is the fence; this one is for what cannot be in it. */
+static rc_t place(struct pipeline *p, size_t n, struct err *e)
+{
+    rc_t rc = OK;
+    for (size_t i = 0; rc == OK && p->cfg.ops->place && i < n; i++) {
+        struct part *part = full(p->flushing[i]);
+        struct ledger_row row = {0};
+        rc = ledger_get(p->db, p->cfg.name, part->pub.topic, part->pub.partition, &row, e);
+        if (rc == OK && row.owner_epoch != part->epoch) {
+            fenced(p, part);
+            rc = err_set(e, E_CONFLICT, "%s/%d has another owner", part->pub.topic, part->pub.partition);
+        }
+        ledger_row_done(&row);
+    }
+    return rc == OK && p->cfg.ops->place ? p->cfg.ops->place(p->cfg.self, p->flushing, n, e) : rc;
+}
+
 static rc_t transact(struct pipeline *p, size_t n, struct err *e)
 {
     rc_t rc = db_begin(p->db, e);
@@ -198,6 +215,8 @@ rc_t pipeline_flush(struct pipeline *p, bool *ret_more, struct err *e)
     if (rc == OK)
         rc = dead_letters_prepare(p->dead, p->db, p->flushing, n, e);
     CRASH_POINT(flush_prepare);
+    if (rc == OK)
+        rc = place(p, n, e);
     if (rc == OK)
         rc = transact(p, n, e);
     CRASH_POINT(flush_commit);

@@ -1,7 +1,7 @@
 /* Effectively once from a bus topic to a store (the heart of stream, writer and apps).
  *
- *   bus ──▶ record() … record() ──▶ prepare() ──▶ BEGIN ─ lock ledger ─ write() ─ move ledger ─ COMMIT ──▶ done()
- *            decode, accumulate     outside tx      the fence             effects   the only way back
+ *   bus ──▶ record() … record() ──▶ prepare() ─ place() ──▶ BEGIN ─ lock ledger ─ write() ─ move ledger ─ COMMIT ──▶ done()
+ *            decode, accumulate     outside tx                the fence             effects   the only way back
  *
  * A pipeline is one thread with one consumer group and one database connection. Offsets live in the ledger, in the
  * transaction that writes the effects; an owner epoch fences zombies; a COMMIT whose answer was lost is settled by
@@ -66,6 +66,9 @@ struct pipeline_ops {
     /* The record is a dead letter of the pipeline's (REJECT_INTERNAL), and was not given to record(): record(), prepare() or
      * write() said E_INVALID for it, a flush of it alone. What had been accumulated was dropped in between. NULL: nothing to do. */
     void (*refused)(void *self, const struct pipeline_record *r);
+    /* After prepare() and another look at the ledger: what was prepared is shown to others who do not ask the ledger. A process that
+     * slept while it prepared does not come here, so it leaves alone what the new owner has shown. NULL: nothing to do. */
+    rc_t (*place)(void *self, struct pipeline_part *const *parts, size_t n, struct err *e);
 };
 
 struct pipeline_topic {

@@ -24,6 +24,8 @@ struct lake {
     struct lake_writer *writer;
     struct manifest_row *files; /* of the prepared flush; the writer's memory */
     size_t n_files;
+    struct lake_range *ranges; /* of it too */
+    size_t n_ranges;
     int64_t flushed_mono_us;
 };
 
@@ -94,24 +96,34 @@ static rc_t prepare(void *self, struct db *db, struct pipeline_part *const *part
     struct lake *l = s->own;
     if (atomic_load(&s->stopping) && lake_held(l->writer).files > LAST_FILES_MAX)
         return err_set(e, E_LIMIT, "too many files for a last flush: they are written in the next life");
-    struct lake_range *ranges = mem_array(n, sizeof *ranges);
-    size_t n_ranges = 0;
+    mem_free(l->ranges);
+    l->ranges = mem_array(n, sizeof *l->ranges);
+    l->n_ranges = l->n_files = 0;
     for (size_t i = 0; i < n; i++)
         if (parts[i]->position > parts[i]->next_offset)
-            ranges[n_ranges++] = (struct lake_range){part_of(parts[i]), parts[i]->next_offset, parts[i]->position,
-                                                     parts[i]->schema_seq != 0};
-    l->n_files = 0;
+            l->ranges[l->n_ranges++] = (struct lake_range){part_of(parts[i]), parts[i]->next_offset, parts[i]->position,
+                                                           parts[i]->schema_seq != 0};
     metric_set(metrics_at(&metrics, M_HELD, 0, 0), (double)lake_held(l->writer).bytes);
-    rc_t rc = n_ranges ? drop_deleted(s, db, e) : OK;
-    if (rc == OK && n_ranges)
-        rc = lake_flush(l->writer, ranges, n_ranges, &l->files, &l->n_files, e);
-    mem_free(ranges);
+    rc_t rc = l->n_ranges ? drop_deleted(s, db, e) : OK;
+    if (rc == OK && l->n_ranges)
+        rc = lake_write(l->writer, l->ranges, l->n_ranges, &l->files, &l->n_files, e);
     int64_t *days = mem_array(l->n_files ? l->n_files : 1, sizeof *days);
     for (size_t i = 0; i < l->n_files; i++)
         days[i] = time_floor(l->files[i].hour_us, USEC_PER_DAY);
     if (rc == OK && l->n_files)
         rc = db_days_ensure(db, days, l->n_files, e);
     mem_free(days);
+    return rc;
+}
+
+static rc_t place(void *self, struct pipeline_part *const *parts, size_t n, struct err *e)
+{
+    struct sink *s = self;
+    struct lake *l = s->own;
+    (void)parts, (void)n; /* those of prepare */
+    rc_t rc = l->n_ranges ? lake_place(l->writer, l->ranges, l->n_ranges, e) : OK;
+    if (rc)
+        l->n_files = 0;
     return rc;
 }
 
@@ -165,10 +177,11 @@ static void free_own(struct sink *s)
 {
     struct lake *l = s->own;
     lake_writer_free(l->writer);
+    mem_free(l->ranges);
     mem_free(l);
 }
 
-static const struct pipeline_ops ops = {sink_record, due, prepare, write_all, done, sink_refused};
+static const struct pipeline_ops ops = {sink_record, due, prepare, write_all, done, sink_refused, place};
 
 rc_t lake_open(struct sink **ret, struct stream *st, struct err *e)
 {

@@ -361,7 +361,7 @@ static void free_own(struct sink *s)
     mem_free(t);
 }
 
-static const struct pipeline_ops ops = {sink_record, due, prepare, write_all, done, sink_refused};
+static const struct pipeline_ops ops = {sink_record, due, prepare, write_all, done, sink_refused, NULL};
 
 rc_t statistics_open(struct sink **ret, struct stream *st, struct err *e)
 {

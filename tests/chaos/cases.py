@@ -3,6 +3,7 @@ import subprocess
 import time
 
 import mm
+from brokers import KillLeader
 from disk import Full, Power, Refuse
 from groups import Backlog, Clocks, Leaders, Order, Rebalance
 from malformed import Requests, Texts
@@ -106,7 +107,8 @@ class KillRedis(ServerKill):
 
 
 class Freeze(Case):
-    """SIGSTOP of a service, 1 to 20 s, while the others go on: its partitions and its leadership may be another's when it wakes."""
+    """SIGSTOP of a service, 1 to 20 s, while the others go on: its partitions and its leadership may be another's when it wakes. One
+    that ends itself for that, with code 1 (Kafka calls it fenced), is started again, as a supervisor does."""
     name = "K7"
     default_n = 3
     longest_s = 20
@@ -119,7 +121,15 @@ class Freeze(Case):
             r.injections += 1
             r.pause(1, self.longest_s)
             s.signal(18)
-        r.pause(2, 3)
+            self.supervise(r)
+        for _ in range(4):
+            r.pause(0.5, 0.75)
+            self.supervise(r)
+
+    def supervise(self, r):
+        for name in r.t.names:
+            if r.t.services[name].child.poll() == 1:
+                r.t.restart(name)
 
 
 class Stop(Case):
@@ -178,8 +188,26 @@ class Poison(Case):
         r.injections = r.load.poisoned
 
 
-CASES = {c.name: c for c in (Clean(), Tamper(), Kill(), Points(), KillKafka(), KillPostgres(), KillRedis(), KillAll(), Freeze(),
-                             Stop(), Memory(), Poison(), Cuts(), Full(), Refuse(), Power(), Rebalance(), Leaders(), Clocks(), Order(),
+class Rare(Poison):
+    """One record in a thousand is poisonous: n of them among n thousand good ones."""
+    name = "P2"
+    kinds = ("stack",)
+    default_n = 5
+
+    def load(self, kind):
+        return dict(poisonous=0.2, batch=200, pause_s=0.0, give_up=0.0, late=0.01, twice=0.0, strange=0.0)
+
+    def run(self, r):
+        end = time.monotonic() + 900
+        while (r.load.poisoned < r.n or r.load.j.acked < 1000 * r.n) and time.monotonic() < end:
+            time.sleep(0.05)
+        r.injections = r.load.poisoned
+        if r.load.j.acked < 1000 * r.n:
+            r.faults.append(f"{r.load.j.acked} events in 15 minutes")
+
+
+CASES = {c.name: c for c in (Clean(), Tamper(), Kill(), Points(), KillKafka(), KillLeader(), KillPostgres(), KillRedis(), KillAll(), Freeze(),
+                             Stop(), Memory(), Poison(), Rare(), Cuts(), Full(), Refuse(), Power(), Rebalance(), Leaders(), Clocks(), Order(),
                              Backlog(), Requests(), Texts())}
 # What `make test` runs in its four minutes: test, target, injections.
 SMOKE = (("C1", "embedded", 0), ("K1", "stack", 4), ("K1", "embedded", 3), ("K2", "embedded", 12), ("K2", "stack", 5), ("K4", "stack", 1),

@@ -120,7 +120,7 @@ class Load:
 
     def _poison(self, rng, marker, send):
         """One record that is refused; sent until it is acknowledged, each attempt journaled."""
-        kind = rng.choice(poison.OVER_HTTP if send == self._post else list(poison.KINDS))
+        kind = rng.choice(poison.OVER_HTTP) if send == self._post else self._next_kind(rng)
         reason, make = poison.KINDS[kind]
         body, uid = make(rng.choice(self.uids), f"bad-{marker}"), rng.choice(self.uids)
         item = [body.decode(errors="replace"), reason]
@@ -131,6 +131,12 @@ class Load:
         if self._until_acked(None, attempt, False):
             self.j.note("poisoned", [item])
             self.poisoned += 1
+
+    def _next_kind(self, rng):
+        """Each has its turn before one comes again."""
+        if not getattr(self._session, "kinds", None):
+            self._session.kinds = rng.sample(list(poison.KINDS), len(poison.KINDS))
+        return self._session.kinds.pop()
 
     # --- two ways; True: acknowledged, all of them ---
     def _post(self, events):

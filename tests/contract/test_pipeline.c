@@ -40,7 +40,8 @@ struct flags {              /* shared with the child */
     atomic_llong odd_at;                   /* in place of this number goes a text; 0: none */
     atomic_bool fatal, failed;             /* the next write() says E_FATAL; the pipeline has said that it failed */
     atomic_int project;                    /* the child's topic is of this one now; 0: of the fixture's */
-    atomic_int told_refused, dropped;      /* refused() and done(dropped) were called so often */
+    atomic_bool steal, stolen, placed; /* another claims partition 0 while it is prepared; and has; it was placed all the same */
+    atomic_int told_refused, dropped; /* refused() and done(dropped) were called so often */
 };
 
 struct fixture {
@@ -101,9 +102,8 @@ static bool due(void *self, int64_t mono_us)
 
 static rc_t prepare(void *self, struct db *db, struct pipeline_part *const *parts, size_t n, struct err *e)
 {
-    (void)db;
-    (void)e;
     struct handler *h = self;
+    rc_t rc = OK;
     atomic_fetch_add(&h->f->flags->prepares, 1);
     for (size_t i = 0; i < n; i++) {
         if (parts[i]->partition != 0)
@@ -111,7 +111,23 @@ static rc_t prepare(void *self, struct db *db, struct pipeline_part *const *part
         atomic_store(&h->f->flags->range_end, parts[i]->position);
         if (atomic_exchange(&h->f->flags->die_after_prepare, false))
             _exit(137);
+        if (atomic_exchange(&h->f->flags->steal, false)) {
+            struct ledger_row row = {0};
+            rc = ledger_claim(db, h->f->pipeline, parts[i]->topic, 0, "another", &row, e);
+            ledger_row_done(&row);
+            atomic_store(&h->f->flags->stolen, true);
+        }
     }
+    return rc;
+}
+
+static rc_t place(void *self, struct pipeline_part *const *parts, size_t n, struct err *e)
+{
+    struct handler *h = self;
+    (void)e;
+    for (size_t i = 0; i < n; i++)
+        if (parts[i]->partition == 0 && atomic_load(&h->f->flags->stolen))
+            atomic_store(&h->f->flags->placed, true);
     return OK;
 }
 
@@ -156,6 +172,8 @@ static void done(void *self, const struct pipeline_part *part, bool committed)
     struct handler *h = self;
     size_t kept = 0;
     atomic_fetch_add(&h->f->flags->dropped, !committed);
+    if (!committed)
+        atomic_store(&h->f->flags->stolen, false);
     for (size_t i = 0; i < h->n; i++)
         if (part && h->items[i].part != part)
             h->items[kept++] = h->items[i];
@@ -202,7 +220,7 @@ static void send_numbers(struct fixture *f, struct bus_producer *producer, int64
 
 static struct pipeline *child_pipeline(struct fixture *f, struct bus_producer *producer, struct health *health)
 {
-    static const struct pipeline_ops ops = {record, due, prepare, write_items, done, refused};
+    static const struct pipeline_ops ops = {record, due, prepare, write_items, done, refused, place};
     struct handler *h = mem_alloc(sizeof *h);
     h->f = f;
     h->topic = (struct pipeline_topic){f->topic, f->project};
@@ -675,6 +693,19 @@ static void test_an_owner_that_slept_is_fenced(void **state)
     assert_each_once(f, 130);
 }
 
+static void test_what_was_prepared_for_another_owner_is_not_placed(void **state)
+{
+    struct fixture *f = *state;
+    f->intent = true;
+    atomic_store(&f->flags->steal, true);
+    produce(f, 0, 100);
+    start(f);
+    assert_each_once(f, 100); /* it claims again after a session: nobody else does anything */
+    assert_false(atomic_load(&f->flags->steal));
+    assert_false(atomic_load(&f->flags->placed));
+    assert_int_equal(stop(f, SIGTERM), 0);
+}
+
 static void test_a_replay_covers_the_intended_range(void **state)
 {
     struct fixture *f = *state;
@@ -978,6 +1009,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_single_record_the_database_refuses, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_record_that_cannot_be_handled_is_a_dead_letter, setup, teardown),
         cmocka_unit_test_setup_teardown(test_an_owner_that_slept_is_fenced, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_was_prepared_for_another_owner_is_not_placed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_replay_covers_the_intended_range, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_frontier_moves_when_nothing_comes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_two_pipelines_share_a_process, setup, teardown),
