@@ -174,14 +174,15 @@ rc_t alert_event_add(struct db *db, const struct alert_event *ev, struct err *e)
     return rc;
 }
 
-rc_t alert_events_list(struct db *db, int32_t project_id, struct str kind, int64_t limit, struct alert_event **ret,
-                       size_t *n, struct db_rows **ret_rows, struct err *e)
+rc_t alert_events_list(struct db *db, int32_t project_id, struct str kind, int64_t before, int64_t limit,
+                       struct alert_event **ret, size_t *n, struct db_rows **ret_rows, struct err *e)
 {
     struct db_rows *rows = NULL;
-    rc_t rc = db_exec(db,
-                      "SELECT kind, entity_kind, entity_id, value, at_us, received_us FROM alert_events"
-                      " WHERE project_id = $1 AND ($2 = '' OR kind = $2) ORDER BY id DESC LIMIT $3",
-                      DB_PARAMS(DBV_I64(project_id), DBV_TEXT(kind), DBV_I64(limit)), &rows, e);
+    rc_t rc = db_exec(
+        db,
+        "SELECT kind, entity_kind, entity_id, value, at_us, received_us, id FROM alert_events"
+        " WHERE project_id = $1 AND ($2 = '' OR kind = $2) AND ($4 = 0 OR id < $4) ORDER BY id DESC LIMIT $3",
+        DB_PARAMS(DBV_I64(project_id), DBV_TEXT(kind), DBV_I64(limit), DBV_I64(before)), &rows, e);
     if (rc)
         return rc;
     *n = db_rows_n(rows);
@@ -189,7 +190,7 @@ rc_t alert_events_list(struct db *db, int32_t project_id, struct str kind, int64
     for (size_t i = 0; i < *n; i++)
         (*ret)[i] = (struct alert_event){project_id,          db_text(rows, i, 0), db_text(rows, i, 1),
                                          db_text(rows, i, 2), db_text(rows, i, 3), db_i64(rows, i, 4),
-                                         db_i64(rows, i, 5)};
+                                         db_i64(rows, i, 5),  db_i64(rows, i, 6)};
     *ret_rows = rows;
     return OK;
 }

@@ -51,8 +51,9 @@ struct alert_event {
     int32_t project_id;
     struct str kind, entity_kind, entity_id, value; /* read: borrowed from *ret_rows */
     int64_t at_us, received_us;
+    int64_t id; /* read */
 };
 rc_t alert_event_add(struct db *db, const struct alert_event *ev, struct err *e) MUST_CHECK; /* in the caller's transaction */
-/* The newest first, at most so many. kind empty: any. */
-rc_t alert_events_list(struct db *db, int32_t project_id, struct str kind, int64_t limit, struct alert_event **ret,
-                       size_t *n, struct db_rows **ret_rows, struct err *e) MUST_CHECK;
+/* The newest first, at most so many, of those before an id (0: all). kind empty: any. */
+rc_t alert_events_list(struct db *db, int32_t project_id, struct str kind, int64_t before, int64_t limit,
+                       struct alert_event **ret, size_t *n, struct db_rows **ret_rows, struct err *e) MUST_CHECK;

@@ -60,17 +60,26 @@ static struct letter_row row_read(const struct db_rows *r, size_t i, bool whole)
         .payload = whole ? db_text(r, i, 11) : (struct str){"", 0}};
 }
 
+static struct str text(struct str s)
+{
+    return s.p ? s : STR("");
+}
+
 rc_t letters_list(struct db *db, const struct letter_filter *f, struct letter_row **ret, size_t *n,
                   struct db_rows **ret_rows, struct err *e)
 {
     struct db_rows *r = NULL;
-    rc_t rc = db_exec(db,
-                      "SELECT * FROM (SELECT " HEAD ", " RETRIES " AS retries FROM dead_letters d WHERE ($1 = 0 OR "
-                      "d.project_id = $1) AND ($2 = '' OR d.pipeline = $2) AND ($3 = '' OR d.reason = $3)) AS l "
-                      "WHERE $4 = 1 OR l.retries = 0 ORDER BY at_us DESC, topic, partition, \"offset\" DESC LIMIT $5",
-                      DB_PARAMS(DBV_I64(f->project_id), DBV_TEXT(f->pipeline), DBV_TEXT(f->reason), DBV_I64(f->all),
-                                DBV_I64(f->limit)),
-                      &r, e);
+    rc_t rc = db_exec(
+        db,
+        "SELECT * FROM (SELECT " HEAD ", " RETRIES " AS retries FROM dead_letters d WHERE ($1 = 0 OR "
+        "d.project_id = $1) AND ($2 = '' OR d.pipeline = $2) AND ($3 = '' OR d.reason = $3)) AS l "
+        "WHERE ($4 = 1 OR l.retries = 0) AND ($6 = 0 OR at_us < $6 OR (at_us = $6 AND (topic > $7 OR (topic = $7 AND "
+        "(partition > $8 OR (partition = $8 AND (\"offset\" < $9 OR (\"offset\" = $9 AND pipeline > $10)))))))) "
+        "ORDER BY at_us DESC, topic, partition, \"offset\" DESC, pipeline LIMIT $5",
+        DB_PARAMS(DBV_I64(f->project_id), DBV_TEXT(f->pipeline), DBV_TEXT(f->reason), DBV_I64(f->all),
+                  DBV_I64(f->limit), DBV_I64(f->after.at_us), DBV_TEXT(text(f->after.topic)),
+                  DBV_I64(f->after.partition), DBV_I64(f->after.offset), DBV_TEXT(text(f->after.pipeline))),
+        &r, e);
     if (rc)
         return rc;
     *n = db_rows_n(r);

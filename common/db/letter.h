@@ -24,6 +24,7 @@ struct letter_filter {
     struct str pipeline, reason; /* empty: any */
     bool all;                    /* those that were sent again too */
     int64_t limit;
+    struct letter_id after; /* of the row before the first one wanted, with its at_us; 0 there: from the newest on */
 };
 /* The newest first. Strings borrowed from *ret_rows. */
 rc_t letters_list(struct db *db, const struct letter_filter *f, struct letter_row **ret, size_t *n,

@@ -241,14 +241,15 @@ rc_t post_event(struct call *c, struct err *e)
     return rc;
 }
 
-static void write_events(struct call *c, const struct alert_event *ev, size_t n)
+static void write_events(struct call *c, const struct alert_event *ev, size_t n, size_t limit)
 {
     struct json_writer w;
+    size_t shown = n < limit ? n : limit;
     jw_init(&w, &c->out, JSON_NAN_NULL);
     jw_object(&w);
     jw_key(&w, "events");
     jw_array(&w);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < shown; i++) {
         jw_object(&w);
         jw_kv_str(&w, "kind", ev[i].kind);
         write_time(&w, "timestamp", ev[i].at_us);
@@ -259,6 +260,8 @@ static void write_events(struct call *c, const struct alert_event *ev, size_t n)
         jw_object_end(&w);
     }
     jw_array_end(&w);
+    if (shown < n)
+        jw_kv_i64(&w, "next", ev[shown - 1].id);
     jw_object_end(&w);
 }
 
@@ -268,11 +271,12 @@ rc_t list_events(struct call *c, struct err *e)
     struct project p = {0};
     struct alert_event *ev = NULL;
     size_t n = 0;
+    int64_t limit = call_i64(c, "limit", 100);
     rc_t rc = call_project(c, &p, e);
     if (rc == OK)
-        rc = alert_events_list(c->db, p.id, call_str(c, "kind"), call_i64(c, "limit", 100), &ev, &n, &rows, e);
+        rc = alert_events_list(c->db, p.id, call_str(c, "kind"), call_i64(c, "cursor", 0), limit + 1, &ev, &n, &rows, e);
     if (rc == OK)
-        write_events(c, ev, n);
+        write_events(c, ev, n, (size_t)limit);
     mem_free(ev);
     project_done(&p);
     return rc;

@@ -25,6 +25,7 @@ struct nuclio_options { /* nuclio.c */
 #define API_CLIENT_VERSION "1.12.1" /* of MLRun: what client-spec answers, and whose wire forms these are */
 #define API_LIST_MAX 10000
 #define API_PAGE_MAX 1000
+#define API_LONG_MAX 7000 /* bytes of a parameter that a target of 8 KiB has room for */
 #define API_WHO_MAX 100
 #define API_OFFSET_MAX ((INT64_C(1) << 47) - 1) /* of Kafka, that the ledger can hold */
 #define API_DAY_US (INT64_C(86400) * 1000000)

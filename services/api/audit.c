@@ -61,11 +61,11 @@ static void write_row(struct json_writer *w, const struct audit_row *row)
 
 rc_t list_audit(struct call *c, struct err *e)
 {
-    const struct audit_filter f = {.who = call_str(c, "who"),
-                                   .project = call_str(c, "project"),
-                                   .since_us = call_time(c, "since", 0),
-                                   .before = call_i64(c, "before", 0),
-                                   .limit = call_i64(c, "limit", LIST_DEFAULT)};
+    struct audit_filter f = {.who = call_str(c, "who"),
+                             .project = call_str(c, "project"),
+                             .since_us = call_time(c, "since", 0),
+                             .before = call_i64(c, "cursor", 0),
+                             .limit = call_i64(c, "limit", LIST_DEFAULT) + 1}; /* one more says whether there is more */
     CLEANUP(mem_freep) struct audit_row *rows = NULL;
     CLEANUP(db_rows_freep) struct db_rows *owner = NULL;
     struct json_writer w;
@@ -77,9 +77,12 @@ rc_t list_audit(struct call *c, struct err *e)
     jw_object(&w);
     jw_key(&w, "audit");
     jw_array(&w);
-    for (size_t i = 0; i < n; i++)
+    size_t shown = n < (size_t)f.limit ? n : n - 1;
+    for (size_t i = 0; i < shown; i++)
         write_row(&w, &rows[i]);
     jw_array_end(&w);
+    if (shown < n)
+        jw_kv_i64(&w, "next", rows[shown - 1].id);
     jw_object_end(&w);
     return OK;
 }

@@ -4,8 +4,10 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <string.h>
 #include <sys/random.h>
 #include "base/clock.h"
+#include "base/map.h"
 #include "log/log.h"
 #include "page.h"
 
@@ -82,6 +84,33 @@ static void fail(struct call *c, const struct api_route *route, rc_t rc, const s
                                               .retry_after_s = a->status == 503 ? RETRY_AFTER_S : 0});
 }
 
+/* Whether a list as If-None-Match has it names the tag; a weak one is as good here. */
+static bool names_tag(struct str list, const char *tag)
+{
+    return str_eqz(list, "*") || (list.n && memmem(list.p, list.n, tag, strlen(tag)) != NULL);
+}
+
+/* By what is answered, not by what it was made of: nobody has to know when that changes. */
+static bool is_known(struct call *c)
+{
+    uint64_t hash[2];
+    hash128(c->out.data, c->out.len, hash);
+    const char *tag = arena_printf(c->arena, "\"%016" PRIx64 "%016" PRIx64 "\"", hash[0], hash[1]);
+    http_add_header(c->r, "ETag", tag);
+    return names_tag(http_header(c->r, "If-None-Match"), tag);
+}
+
+static void answer(struct call *c)
+{
+    bool tagged = (c->route->flags & API_ETAG) && c->status == 200;
+    if (tagged && is_known(c))
+        http_answer_empty(c->r, 304);
+    else if (c->out.len)
+        http_answer_take(c->r, c->status, c->type, &c->out);
+    else
+        http_answer_empty(c->r, c->status);
+}
+
 static void dispatch(struct http_request *r, void *arg)
 {
     const struct api *a = arg;
@@ -113,10 +142,8 @@ static void dispatch(struct http_request *r, void *arg)
         pool_give(a->pool, c.item);
     if (rc != OK)
         fail(&c, route, rc, &e);
-    else if (c.out.len)
-        http_answer_take(r, c.status, c.type, &c.out);
     else
-        http_answer_empty(r, c.status);
+        answer(&c);
     buf_done(&c.out);
 }
 

@@ -72,7 +72,7 @@ static rc_t read_filter(struct call *c, const struct project *p, struct list_que
     f->latest_only = call_bool(c, "latest-only", false);
     read_modes(c, q);
     f->limit = (size_t)call_i64(c, "limit", API_LIST_MAX) + 1; /* one more says whether there is more */
-    f->after_id = call_i64(c, "after", 0);
+    f->after_id = call_i64(c, "cursor", 0);
     q->wanted = read_wanted(c);
     return f->created_from_us && f->created_to_us && f->created_from_us > f->created_to_us
                ? call_complain(c, "start", e, "must not be after end")
@@ -116,12 +116,12 @@ static void background_done(struct background *b)
     db_rows_free(b->schema_rows);
 }
 
-static rc_t read_background(struct call *c, int32_t project_id, int64_t endpoint_id, const struct wanted *w,
+static rc_t read_background(struct call *c, int32_t project_id, struct id_range of, const struct wanted *w,
                             struct background *ret, struct err *e)
 {
-    rc_t rc = store_schemas(c->db, project_id, endpoint_id, &ret->schemas, &ret->n_schemas, &ret->schema_rows, e);
+    rc_t rc = store_schemas(c->db, project_id, of, &ret->schemas, &ret->n_schemas, &ret->schema_rows, e);
     if (rc == OK && (w->errors || w->status))
-        rc = store_glances(c->db, project_id, endpoint_id, clock_now_us() - API_DAY_US, &ret->glances, &ret->n_glances, e);
+        rc = store_glances(c->db, project_id, of, clock_now_us() - API_DAY_US, &ret->glances, &ret->n_glances, e);
     return rc;
 }
 
@@ -161,7 +161,8 @@ static rc_t write_list(struct call *c, const struct project *p, const struct lis
     struct background b = {0};
     struct json_writer w;
     size_t shown = n < q->filter.limit ? n : q->filter.limit - 1;
-    rc_t rc = read_background(c, p->id, 0, &q->wanted, &b, e);
+    const struct id_range range = {n ? eps[0].id : 0, n ? eps[n - 1].id : 0};
+    rc_t rc = read_background(c, p->id, range, &q->wanted, &b, e);
     jw_init(&w, &c->out, JSON_NAN_NULL);
     jw_object(&w);
     jw_key(&w, "endpoints");
@@ -176,7 +177,7 @@ static rc_t write_list(struct call *c, const struct project *p, const struct lis
     }
     jw_array_end(&w);
     if (shown < n)
-        jw_kv_i64(&w, "after", eps[shown - 1].id); /* the next page's after= */
+        jw_kv_i64(&w, "next", eps[shown - 1].id);
     jw_object_end(&w);
     background_done(&b);
     return rc;
@@ -265,7 +266,7 @@ static rc_t write_record(struct call *c, const struct project *p, struct endpoin
     struct background b = {0};
     struct analysis a = {0};
     struct record_extra x;
-    rc_t rc = read_background(c, p->id, ep->id, &wanted, &b, e);
+    rc_t rc = read_background(c, p->id, IDS_ONE(ep->id), &wanted, &b, e);
     if (rc == OK) {
         take_request_times(ep, schema_find(&b, ep->id));
         rc = fill_extra(c, ep, &b, &wanted, &x, e);
@@ -296,7 +297,7 @@ rc_t answer_endpoint(struct call *c, const struct project *p, int64_t id, struct
     struct json_writer w;
     rc_t rc = endpoint_get_id(c->db, id, &ep, e);
     if (rc == OK)
-        rc = read_background(c, p->id, id, &nothing, &b, e);
+        rc = read_background(c, p->id, IDS_ONE(id), &nothing, &b, e);
     if (rc == OK)
         rc = fill_extra(c, &ep, &b, &nothing, &x, e);
     if (rc == OK) {

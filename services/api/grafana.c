@@ -194,7 +194,7 @@ static rc_t query_endpoints(const struct target *t, struct err *e)
     if (rc == OK)
         rc = find_endpoints(t, &p, &eps, &n, e);
     if (rc == OK)
-        rc = store_glances(t->c->db, p.id, 0, clock_now_us() - API_DAY_US, &g, &n_g, e);
+        rc = store_glances(t->c->db, p.id, IDS_ALL, clock_now_us() - API_DAY_US, &g, &n_g, e);
     table_begin(t->w, columns, sizeof columns / sizeof *columns);
     for (size_t i = 0; rc == OK && i < n; i++)
         if (!no_router || eps[i].endpoint_type != ROUTER)

@@ -309,6 +309,18 @@ static void write_error(struct json_writer *w, const char *status, const char *w
     jw_object_end(w);
 }
 
+static void write_empty(struct json_writer *w, const char *status, const char *words)
+{
+    open_object(w, status);
+    kv(w, "description", words);
+    jw_object_end(w);
+}
+
+static bool is_open(const struct api_route *r)
+{
+    return strcmp(r->scope, http_scopes[HTTP_OPEN]) == 0;
+}
+
 static void write_answers(struct json_writer *w, const struct api_route *r)
 {
     static const struct api_answer any = {200, "{}"};
@@ -316,11 +328,10 @@ static void write_answers(struct json_writer *w, const struct api_route *r)
     write_answer(w, r->answers[0].status ? &r->answers[0] : &any);
     if (r->answers[1].status)
         write_answer(w, &r->answers[1]);
-    if (r->flags & API_ETAG) {
-        open_object(w, "304");
-        kv(w, "description", "It is what If-None-Match names");
-        jw_object_end(w);
-    }
+    if (r->flags & API_ETAG)
+        write_empty(w, "304", "It is what If-None-Match names");
+    if ((r->flags & API_HTML) && !is_open(r))
+        write_empty(w, "303", "Somebody without a token is led to /ui/login");
     write_error(w, "4XX", "What is wrong with the request", r);
     write_error(w, "5XX", "What is wrong here; 503 has Retry-After", r);
     jw_object_end(w);
@@ -343,7 +354,7 @@ static void write_id(struct json_writer *w, const struct api_route *r)
 static void write_security(struct json_writer *w, const struct api_route *r)
 {
     open_array(w, "security");
-    if (strcmp(r->scope, http_scopes[HTTP_OPEN]) != 0) {
+    if (!is_open(r)) {
         jw_object(w);
         open_array(w, "token");
         jw_strz(w, r->scope);

@@ -121,11 +121,15 @@ rc_t post_ledger_skip(struct call *c, struct err *e)
 
 /* ---- dead letters ---- */
 
+static void print_id(const struct letter_id *id, struct buf *out)
+{
+    buf_addf(out, "%.*s/%.*s/%d/%lld", STR_FMT(id->pipeline), STR_FMT(id->topic), id->partition, (long long)id->offset);
+}
+
 static void write_letter(struct json_writer *w, const struct letter_row *l, bool whole)
 {
     CLEANUP(buf_done) struct buf id = {0};
-    buf_addf(&id, "%.*s/%.*s/%d/%lld", STR_FMT(l->id.pipeline), STR_FMT(l->id.topic), l->id.partition,
-             (long long)l->id.offset);
+    print_id(&l->id, &id);
     jw_object(w);
     jw_kv_str(w, "id", buf_str(&id));
     jw_kv_i64(w, "at_us", l->id.at_us);
@@ -153,7 +157,18 @@ static rc_t letter_filter(struct call *c, struct letter_filter *f, struct err *e
     rc_t rc = project.n ? project_get(c->db, project, &p, e) : OK;
     f->project_id = p.id;
     project_done(&p);
+    struct str cursor = call_str(c, "cursor");
+    if (!rc && cursor.n && (letter_id_parse(cursor, &f->after, e) || f->after.at_us <= 0))
+        rc = call_complain(c, "cursor", e, "one is wanted that an answer had as next");
     return rc;
+}
+
+static void write_next_letter(struct json_writer *w, const struct letter_id *last)
+{
+    CLEANUP(buf_done) struct buf next = {0};
+    print_id(last, &next);
+    buf_addf(&next, "/%lld", (long long)last->at_us);
+    jw_kv_str(w, "next", buf_str(&next));
 }
 
 rc_t list_letters(struct call *c, struct err *e)
@@ -165,6 +180,8 @@ rc_t list_letters(struct call *c, struct err *e)
     size_t n = 0;
     rc_t rc = letter_filter(c, &f, e);
     if (!rc)
+        f.limit++; /* one more says whether there is more */
+    if (!rc)
         rc = letters_list(c->db, &f, &rows, &n, &held, e);
     if (rc)
         return rc;
@@ -172,9 +189,12 @@ rc_t list_letters(struct call *c, struct err *e)
     jw_object(&w);
     jw_key(&w, "dead_letters");
     jw_array(&w);
-    for (size_t i = 0; i < n; i++)
+    size_t shown = n < (size_t)f.limit ? n : n - 1;
+    for (size_t i = 0; i < shown; i++)
         write_letter(&w, &rows[i], false);
     jw_array_end(&w);
+    if (shown < n)
+        write_next_letter(&w, &rows[shown - 1].id);
     jw_object_end(&w);
     mem_free(rows);
     db_rows_free(held);

@@ -23,8 +23,8 @@ void page_open(struct buf *b, const char *title, const struct crumb *crumbs, int
                 "<meta name=\"color-scheme\" content=\"light dark\"/>");
     if (refresh_s)
         buf_addf(b, "<meta http-equiv=\"refresh\" content=\"%d\"/>", refresh_s);
-    buf_addz(b, "<link rel=\"stylesheet\" href=\"/ui/style.css\"/><link rel=\"icon\" type=\"image/svg+xml\" "
-                "href=\"/ui/icon.svg\"/><title>");
+    buf_addz(b, "<link rel=\"stylesheet\" href=\"/ui/assets/style.css\"/><link rel=\"icon\" type=\"image/svg+xml\" "
+                "href=\"/ui/assets/icon.svg\"/><title>");
     html_textz(b, title);
     buf_addz(b, " · modelmon</title></head><body><header class=\"top\"><a class=\"brand\" href=\"/\">"
                 "<svg viewBox=\"0 0 24 24\" aria-hidden=\"true\"><path d=\"M2 15h4l3-9 5 14 3-8h5\"/></svg>modelmon</a>"

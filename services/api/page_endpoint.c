@@ -96,7 +96,7 @@ static rc_t view_read(struct call *c, struct view *v, struct err *e)
     if (rc == OK)
         rc = call_endpoint(c, &v->project, &v->ep, e);
     if (rc == OK)
-        rc = store_glances(c->db, v->project.id, v->ep.id, v->now - API_DAY_US, &v->glance, &v->n_glances, e);
+        rc = store_glances(c->db, v->project.id, IDS_ONE(v->ep.id), v->now - API_DAY_US, &v->glance, &v->n_glances, e);
     if (rc == OK)
         rc = store_latency(c->db, v->project.id, v->ep.id, v->now - API_DAY_US, &v->latency, e);
     if (rc == OK)

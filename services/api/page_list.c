@@ -77,7 +77,7 @@ static rc_t project_row(struct call *c, const struct project *p, struct err *e)
     struct glance *g = NULL;
     size_t n = 0;
     struct buf *b = &c->out;
-    rc_t rc = store_glances(c->db, p->id, 0, clock_now_us() - API_DAY_US, &g, &n, e);
+    rc_t rc = store_glances(c->db, p->id, IDS_ALL, clock_now_us() - API_DAY_US, &g, &n, e);
     if (rc != OK)
         return rc;
     struct totals t = add_up(g, n);
@@ -290,7 +290,7 @@ rc_t page_project(struct call *c, struct err *e)
     if (rc == OK)
         rc = endpoints_list(c->db, &f, &eps, &n, e);
     if (rc == OK)
-        rc = store_glances(c->db, p.id, 0, clock_now_us() - API_DAY_US, &g, &n_g, e);
+        rc = store_glances(c->db, p.id, IDS_ALL, clock_now_us() - API_DAY_US, &g, &n_g, e);
     if (rc == OK)
         rc = store_refused(c->db, p.id, NULL, clock_now_us() - API_DAY_US, c->arena, &refused, e);
     if (rc == OK) {

@@ -29,11 +29,12 @@
     }
 
 #define SPAN TIME("start", "A day before end unless given; at most 400 days before it"), TIME("end", "Now unless given")
-#define PAGES                                                                                                          \
-    INT("page", 1, API_LIST_MAX, "Pages begin at 1; without it all are in one answer"),                                \
-        INT("page-size", 1, API_PAGE_MAX, "200 unless given"),                                                         \
-    {                                                                                                                  \
-        .name = "page-token", .kind = PARAM_TEXT, .max = 8192, .help = "An answer's: the next page of its list"        \
+#define CURSOR "The next of an answer: what comes after it"
+#define PAGES                                                                                                           \
+    INT("page", 1, API_LIST_MAX, "Pages begin at 1; without it all are in one answer"),                                 \
+        INT("page-size", 1, API_PAGE_MAX, "200 unless given"),                                                          \
+    {                                                                                                                   \
+        .name = "page-token", .kind = PARAM_TEXT, .max = API_LONG_MAX, .help = "An answer's: the next page of its list" \
     }
 #define OBJECTS                                                                                                        \
     PAGES, TEXT("name", "~part: a part of the name"), TEXT("tag", "* is any"),                                         \
@@ -126,7 +127,8 @@ const struct param params_activations[] = {
     TIME("until", "Active then or before"),
     END,
 };
-const struct param params_events[] = {TEXT("kind", "One kind"), INT("limit", 1, ALERT_EVENTS_KEPT, "100 unless given"), END};
+const struct param params_events[] = {TEXT("kind", "One kind"), INT("limit", 1, ALERT_EVENTS_KEPT, "100 unless given"),
+                                      INT("cursor", 0, INT64_MAX, CURSOR), END};
 
 /* ---- endpoints ---- */
 #define OPERATIVE                                                                                                      \
@@ -151,7 +153,7 @@ const struct param params_endpoints[] = {
     FLAG("top-level", "Without those that are below a router"),
     FLAG("latest-only", "The latest of each name and function"),
     INT("limit", 1, API_LIST_MAX, "10000 unless given"),
-    INT("after", 0, INT64_MAX, "An answer's: the next page of its list"),
+    {.name = "cursor", .alias = "after", .kind = PARAM_INT, .max = INT64_MAX, .help = CURSOR},
     OPERATIVE,
     END,
 };
@@ -169,7 +171,7 @@ const struct param params_endpoint_make[] = {
 const struct param params_endpoint_patch[] = {
     NEEDED_SOME("attribute-key", "a field to change, that is in the body: ?attribute-key=monitoring_mode"), END};
 const struct param params_endpoint_patch_old[] = {
-    {.name = "attributes", .kind = PARAM_TEXT, .max = 8192, .help = "A JSON object: the fields to change"}, END};
+    {.name = "attributes", .kind = PARAM_TEXT, .max = API_LONG_MAX, .help = "A JSON object: the fields to change"}, END};
 const struct param params_endpoint_delete[] = {ENDPOINT, FUNCTION, END};
 const struct param params_reference[] = {INT("version", 1, INT32_MAX, "The newest unless given"),
                                          FLAG("padded", "As MLRun's server would serve it"), END};
@@ -259,16 +261,18 @@ const struct param params_letters[] = {TEXT("project", "One project's"),
                                        TEXT("pipeline", "One pipeline's"),
                                        TEXT("reason", "One reason"),
                                        INT("limit", 1, API_LIST_MAX, "100 unless given"),
+                                       TEXT("cursor", CURSOR),
                                        FLAG("all", "Those that were sent again too"),
                                        END};
 const struct param params_letter[] = {NEEDED("id", "Pipeline, topic, partition and offset, as lists have it"), END};
 const struct param params_tokens[] = {FLAG("all", "Those that were revoked too"), END};
-const struct param params_audit[] = {TEXT("who", "A token's name"),
-                                     TEXT("project", "One project"),
-                                     TIME("since", "Then or later"),
-                                     INT("before", 1, INT64_MAX, "An id: those before it"),
-                                     INT("limit", 1, 1000, "100 unless given"),
-                                     END};
+const struct param params_audit[] = {
+    TEXT("who", "A token's name"),
+    TEXT("project", "One project"),
+    TIME("since", "Then or later"),
+    {.name = "cursor", .alias = "before", .kind = PARAM_INT, .max = INT64_MAX, .help = CURSOR},
+    INT("limit", 1, 1000, "100 unless given"),
+    END};
 
 /* ---- pages ---- */
 const struct param params_page_project[] = {INT("after", 0, INT64_MAX, "The next page"), END};

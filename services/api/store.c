@@ -14,11 +14,13 @@
     " LEFT JOIN (SELECT endpoint_id, CAST(sum(errors) AS bigint) AS errors, CAST(sum(requests) AS bigint) AS "         \
     "requests,"                                                                                                        \
     "            CAST(sum(rows) AS bigint) AS rows FROM slots"                                                         \
-    "            WHERE project_id = $1 AND slot_start_us >= $3 AND ($2 = 0 OR endpoint_id = $2) GROUP BY "             \
+    "            WHERE project_id = $1 AND slot_start_us >= $3 AND endpoint_id BETWEEN $2 AND CAST($5 AS bigint) "     \
+    "GROUP BY "                                                                                                        \
     "endpoint_id) s"                                                                                                   \
     "        ON s.endpoint_id = e.id"                                                                                  \
     " LEFT JOIN (SELECT endpoint_id, CAST(max(status) AS bigint) AS worst FROM results"                                \
-    "            WHERE project_id = $1 AND window_end_us >= $3 AND ($2 = 0 OR endpoint_id = $2) GROUP BY "             \
+    "            WHERE project_id = $1 AND window_end_us >= $3 AND endpoint_id BETWEEN $2 AND CAST($5 AS bigint) "     \
+    "GROUP BY "                                                                                                        \
     "endpoint_id) w"                                                                                                   \
     "        ON w.endpoint_id = e.id"
 #define GLANCE_NEWEST                                                                                                  \
@@ -29,7 +31,7 @@
 /* The app writes the reason first, then which features drift. Quotes inside of names are escaped, so that no name can look like an outcome. */
 #define GLANCE_WHY "substr(r.extra, 1, 1024)"
 #define GLANCE_WRONG "CAST(CASE WHEN r.extra LIKE '%\"outcome\":\"wrong_type\"%' THEN 1 ELSE 0 END AS bigint)"
-#define GLANCE_END " WHERE e.project_id = $1 AND ($2 = 0 OR e.id = $2) ORDER BY e.id"
+#define GLANCE_END " WHERE e.project_id = $1 AND e.id BETWEEN $2 AND CAST($5 AS bigint) ORDER BY e.id"
 
 static const char glance_lateral[] =
     "SELECT e.id, s.errors, s.requests, s.rows, w.worst, d.value, d.status, d.window_end_us, d.why, d.wrong"
@@ -63,13 +65,13 @@ static void read_features(struct str head, struct glance *g)
     (void)snprintf(g->features, sizeof g->features, "%s", words.len ? words.data : ""); /* cut: it is a hint */
 }
 
-rc_t store_glances(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t since_us, struct glance **ret,
+rc_t store_glances(struct db *db, int32_t project_id, struct id_range of, int64_t since_us, struct glance **ret,
                    size_t *n, struct err *e)
 {
     CLEANUP(db_rows_freep) struct db_rows *rows = NULL;
-    const struct db_value params[] = {DBV_I64(project_id), DBV_I64(endpoint_id), DBV_I64(since_us),
-                                      DBV_TEXTZ(function_name(FUNCTION_HISTOGRAM))};
-    rc_t rc = db_exec(db, db_has_lateral(db) ? glance_lateral : glance_each, params, 4, &rows, e);
+    const struct db_value params[] = {DBV_I64(project_id), DBV_I64(of.first), DBV_I64(since_us),
+                                      DBV_TEXTZ(function_name(FUNCTION_HISTOGRAM)), DBV_I64(of.last)};
+    rc_t rc = db_exec(db, db_has_lateral(db) ? glance_lateral : glance_each, params, 5, &rows, e);
     if (rc != OK)
         return rc;
     size_t count = db_rows_n(rows);
@@ -176,17 +178,17 @@ rc_t store_latency(struct db *db, int32_t project_id, int64_t endpoint_id, int64
     return rc;
 }
 
-rc_t store_schemas(struct db *db, int32_t project_id, int64_t endpoint_id, struct schema_text **ret, size_t *n,
+rc_t store_schemas(struct db *db, int32_t project_id, struct id_range of, struct schema_text **ret, size_t *n,
                    struct db_rows **ret_rows, struct err *e)
 {
     struct db_rows *rows = NULL;
-    const struct db_value params[] = {DBV_I64(project_id), DBV_I64(endpoint_id)};
+    const struct db_value params[] = {DBV_I64(project_id), DBV_I64(of.first), DBV_I64(of.last)};
     rc_t rc = db_exec(db,
                       "SELECT e.id, s.document, s.named, e.first_request_us, e.last_request_us"
                       " FROM endpoints e LEFT JOIN endpoint_schemas s"
                       " ON s.project_id = e.project_id AND s.endpoint_id = e.id AND s.version = e.schema_version"
-                      " WHERE e.project_id = $1 AND ($2 = 0 OR e.id = $2) ORDER BY e.id",
-                      params, 2, &rows, e);
+                      " WHERE e.project_id = $1 AND e.id BETWEEN $2 AND $3 ORDER BY e.id",
+                      params, 3, &rows, e);
     if (rc != OK)
         return rc;
     size_t count = db_rows_n(rows);

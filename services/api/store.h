@@ -5,6 +5,13 @@
 #include "db/db.h"
 #include "db/endpoint.h"
 
+/* Endpoints by their ids, both included: a page of a list is one, since lists go by id. */
+struct id_range {
+    int64_t first, last;
+};
+#define IDS_ALL ((struct id_range){0, INT64_MAX})
+#define IDS_ONE(x) ((struct id_range){(x), (x)})
+
 /* What is known of each endpoint of a project since an instant; for lists. */
 struct glance {
     int64_t endpoint_id;
@@ -18,8 +25,8 @@ struct glance {
     char features[160];       /* which of its features drift, in words, cut; "": none */
     size_t lost;              /* inputs that were not compared, though the reference has them */
 };
-/* For endpoint_id > 0 that one alone. Ordered by endpoint_id; mem_free. */
-rc_t store_glances(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t since_us, struct glance **ret,
+/* Ordered by endpoint_id; mem_free. */
+rc_t store_glances(struct db *db, int32_t project_id, struct id_range of, int64_t since_us, struct glance **ret,
                    size_t *n, struct err *e) MUST_CHECK;
 const struct glance *glance_find(const struct glance *g, size_t n, int64_t endpoint_id); /* NULL: nothing known */
 
@@ -36,7 +43,7 @@ rc_t store_refused(struct db *db, int32_t project_id, const struct endpoint *ep,
 rc_t store_latency(struct db *db, int32_t project_id, int64_t endpoint_id, int64_t since_us, double *ret,
                    struct err *e) MUST_CHECK;
 
-/* Schema documents in force for the endpoints of a project (endpoint 0: all), ordered by endpoint_id, with what changes each second:
+/* Schema documents in force for the endpoints of a project, ordered by endpoint_id, with what changes each second:
  * the request times. */
 struct schema_text {
     int64_t endpoint_id;
@@ -44,7 +51,7 @@ struct schema_text {
     bool named;
     int64_t first_request_us, last_request_us;
 };
-rc_t store_schemas(struct db *db, int32_t project_id, int64_t endpoint_id, struct schema_text **ret, size_t *n,
+rc_t store_schemas(struct db *db, int32_t project_id, struct id_range of, struct schema_text **ret, size_t *n,
                    struct db_rows **ret_rows, struct err *e) MUST_CHECK;
 
 /* The newest `limit` values of a result by app and name, oldest first. */

@@ -30,10 +30,10 @@ static rc_t add_page(const struct client *api, const char *project, int64_t *ino
     int64_t next = -1;
     buf_addz(&path, "/api/v1/projects/");
     client_add_encoded(&path, str_of(project));
-    buf_addf(&path, "/model-endpoints?after=%" PRId64, *inout_after);
+    buf_addf(&path, "/model-endpoints?cursor=%" PRId64, *inout_after);
     rc_t rc = client_call(api, "GET", path.data, (struct str){0}, 0, &answer, e);
     if (rc == OK)
-        rc = json_opt_i64(answer, "after", &next, e);
+        rc = json_opt_i64(answer, "next", &next, e);
     if (rc)
         return rc;
     for (const struct json *m = json_first(json_get(answer, "endpoints")); m; m = json_next(m))

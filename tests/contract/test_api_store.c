@@ -118,7 +118,7 @@ static void glances_have_sums_and_the_newest(void **state)
     (void)state;
     struct glance *g = NULL;
     size_t n = 0;
-    ok(store_glances(t.db, project, 0, T0, &g, &n, &e));
+    ok(store_glances(t.db, project, IDS_ALL, T0, &g, &n, &e));
     assert_int_equal(n, 3);
     assert_true(g[0].endpoint_id == endpoints[0] && g[0].requests == 20 && g[0].rows == 40 && g[0].errors == 1);
     assert_true(g[0].worst_status == 2 && g[0].drift == 0.5 && g[0].drift_status == 1 && g[0].drift_end_us == T0 + 2 * MIN);
@@ -127,7 +127,7 @@ static void glances_have_sums_and_the_newest(void **state)
     assert_true(g[2].endpoint_id == endpoints[2] && g[2].requests == 0 && g[2].worst_status == -1 &&
                 isnan(g[2].drift) && g[2].drift_end_us == 0);
     mem_free(g);
-    ok(store_glances(t.db, project, endpoints[1], T0 + MIN, &g, &n, &e));
+    ok(store_glances(t.db, project, IDS_ONE(endpoints[1]), T0 + MIN, &g, &n, &e));
     assert_int_equal(n, 1);
     assert_true(g[0].endpoint_id == endpoints[1] && g[0].requests == 10);
     mem_free(g);
@@ -164,7 +164,7 @@ static void schemas_and_counts_are_read(void **state)
     endpoint_schema_done(&s);
     const struct endpoint_seen seen = {.endpoint_id = endpoints[2], .first_us = T0, .last_us = T0 + MIN};
     ok(endpoints_seen(t.db, &seen, 1, &e));
-    ok(store_schemas(t.db, project, 0, &texts, &n, &held, &e));
+    ok(store_schemas(t.db, project, IDS_ALL, &texts, &n, &held, &e));
     assert_int_equal(n, 3);
     for (size_t i = 0; i < n; i++) {
         assert_true(texts[i].endpoint_id == endpoints[i]);

@@ -290,15 +290,15 @@ def test_pages(api, project):
         api.endpoint(project, f"e{i}")
     seen, after = [], 0
     for _ in range(3):
-        page = api.get(path(project, limit=2, after=after)).json
+        page = api.get(path(project, limit=2, cursor=after)).json
         seen += [e["metadata"]["name"] for e in page["endpoints"]]
-        after = page.get("after")
+        after = page.get("next")
     assert seen == [f"e{i}" for i in range(5)] and after is None
 
 
 @pytest.mark.parametrize("query", ["top-level=maybe", "mode=7", "mode=real", "start=2025-01-01T00:00:00", "start=now",
                                    "start=2025-01-02T00:00:00Z&end=2025-01-01T00:00:00Z", "limit=0", "limit=10001",
-                                   "limit=1e3", "after=-1", "metric=nope", "tsdb-metrics=2"])
+                                   "limit=1e3", "cursor=-1", "metric=nope", "tsdb-metrics=2"])
 def test_queries_that_are_not_right(api, project, query):
     answer = api.get(path(project) + "?" + query)
     assert answer.status == 400 and query.split("=")[0] in answer.detail, answer.text

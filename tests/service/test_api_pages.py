@@ -303,15 +303,15 @@ def test_pages_that_are_not_there(api):
     name = api.project()
     for path, status in (("/ui/p/nobody", 404), ("/ui/p/UPPER", 400), (f"/ui/p/{name}/endpoints/nothing", 404),
                          (f"/ui/p/{name}/endpoints/%3Cscript%3E", 400), ("/ui/p/%3Cscript%3Ealert(1)%3C%2Fscript%3E", 400),
-                         ("/ui/nothing.css", 404), (f"/ui/p/{name}?after=x", 400)):
+                         ("/ui/assets/nothing.css", 404), (f"/ui/p/{name}?after=x", 400)):
         assert str(status) in words(page(api, path, status))
 
 
 def test_assets(api):
-    style = api.get("/ui/style.css")
+    style = api.get("/ui/assets/style.css")
     assert style.status == 200 and style.headers["Content-Type"] == "text/css; charset=utf-8"
     assert "prefers-color-scheme: dark" in style.text and style.headers["X-Content-Type-Options"] == "nosniff"
-    icon = api.get("/ui/icon.svg")
+    icon = api.get("/ui/assets/icon.svg")
     assert icon.headers["Content-Type"] == "image/svg+xml" and ET.fromstring(icon.text) is not None
     classes = set(re.findall(r"\.([a-z-]+)", style.text))
     project, uid, _ = filled(api, ["low", "high", "label"])
