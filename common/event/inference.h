@@ -77,6 +77,9 @@ struct inference_event {
     bool outputs_by_name;
 };
 
+/* The uid of an event or label that names function and model alone: 32 hex digits. Function and tag may be empty. */
+void uid_of_names(char out[UID_LEGACY_LEN + 1], struct str function, struct str tag, struct str model);
+
 /* Forms, told apart by their keys (schemas/ has a JSON Schema of each):
  *   MLRun's          class|model_class, request, resp, … and its HTTP ingest form, model_endpoint_uid, …
  *   plain            model, inputs, outputs [function, id, when, latency_us, labels, error]

@@ -132,15 +132,11 @@ rc_t plain_settle(struct inference_decoder *d, struct reject *why)
     return OK;
 }
 
-/* Of what names the endpoint in its project, whatever project that is. */
-rc_t plain_make_uid(struct inference_decoder *d, struct reject *why)
+void uid_of_names(char out[UID_LEGACY_LEN + 1], struct str function, struct str tag, struct str model)
 {
-    struct inference_event *ev = &d->ev;
-    const struct str parts[] = {ev->function.function, ev->function.tag, ev->model};
+    const struct str parts[] = {function, tag, model};
     uint64_t hash[2];
     struct buf text = {0};
-    if (ev->model.n == 0)
-        return reject_set(why, REJECT_MISSING_ENDPOINT, "model", 0, "the event names neither endpoint nor model");
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         buf_add(&text, parts[i].p, parts[i].n);
         buf_addc(&text, '\0');
@@ -148,7 +144,17 @@ rc_t plain_make_uid(struct inference_decoder *d, struct reject *why)
     hash128(text.data, text.len, hash);
     buf_done(&text);
     for (size_t i = 0; i < UID_LEGACY_LEN; i++)
-        d->legacy[i] = "0123456789abcdef"[hash[i / 16] >> (60 - 4 * (i % 16)) & 15];
+        out[i] = "0123456789abcdef"[hash[i / 16] >> (60 - 4 * (i % 16)) & 15];
+    out[UID_LEGACY_LEN] = '\0';
+}
+
+/* Of what names the endpoint in its project, whatever project that is. */
+rc_t plain_make_uid(struct inference_decoder *d, struct reject *why)
+{
+    struct inference_event *ev = &d->ev;
+    if (ev->model.n == 0)
+        return reject_set(why, REJECT_MISSING_ENDPOINT, "model", 0, "the event names neither endpoint nor model");
+    uid_of_names(d->legacy, ev->function.function, ev->function.tag, ev->model);
     ev->uid = (struct str){d->legacy, UID_LEGACY_LEN};
     ev->uid_is_made = true;
     return OK;

@@ -1,25 +1,33 @@
 /* modelmon export: the rows of a window, from the lake's files that the manifest names. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/mem.h"
 #include "base/time.h"
 #include "client.h"
 #include "db/endpoint.h"
+#include "db/label.h"
 #include "db/lakefile.h"
 #include "db/ledger.h"
 #include "db/project.h"
 #include "db/window.h"
+#include "event/inference.h"
+#include "json/write.h"
 #include "kept.h"
 #include "lake/copy.h"
 #include "pipeline/pipeline.h"
 
+#define LABELS_A_PAGE 5000
 #define STDOUT "/dev/stdout"
 
 struct export_options {
     struct kept_options kept;
     const char *start, *end, *to;
     int form;
+    bool labels;
 };
 enum { BY_NAME = -1 };
 static const struct config_value forms[] = {
@@ -42,6 +50,7 @@ static const struct config_key keys[] = {
      .values = forms,
      .offset = AT(form),
      .help = "json: an object a line; auto: as the file's name ends, else csv."},
+    {.env = "LABELS", .def = "false", .type = CONFIG_BOOL, .flags = CONFIG_FLAG, .offset = AT(labels), .help = "With what was told later of each row's request (kind: label): columns modelmon_label and modelmon_label_when."},
     KEPT_KEYS(AT(kept)),
 };
 
@@ -132,6 +141,92 @@ static rc_t no_rows(struct db *db, const struct endpoint *ep, struct err *e)
         ep->name, until);
 }
 
+/* ---- labels: into a file beside, for the lake to join ---- */
+static void add_labels(const struct label_row *rows, size_t n, struct buf *out)
+{
+    struct json_writer w;
+    for (size_t i = 0; i < n; i++) {
+        jw_init(&w, out, JSON_NAN_NULL);
+        jw_object(&w);
+        jw_kv_str(&w, "r", rows[i].request_id);
+        jw_kv_i64(&w, "w", rows[i].when_us);
+        jw_kv_str(&w, "l", rows[i].label);
+        jw_object_end(&w);
+        buf_addc(out, '\n');
+    }
+}
+
+static rc_t write_page(struct db *db, const struct endpoint *ep, const struct str *uids, struct buf *inout_after,
+                       FILE *f, size_t *ret_n, struct err *e)
+{
+    CLEANUP(db_rows_freep) struct db_rows *held = NULL;
+    CLEANUP(buf_done) struct buf text = {0};
+    struct label_row *rows = NULL;
+    rc_t rc = labels_page(db, ep->project_id, uids, buf_str(inout_after), LABELS_A_PAGE, &rows, ret_n, &held, e);
+    if (rc)
+        return rc;
+    add_labels(rows, *ret_n, &text);
+    if (*ret_n) {
+        buf_clear(inout_after);
+        buf_add(inout_after, rows[*ret_n - 1].request_id.p, rows[*ret_n - 1].request_id.n);
+    }
+    mem_free(rows);
+    if (fwrite(text.data, 1, text.len, f) != text.len)
+        return err_set(e, E_INVALID, "labels cannot be written beside: %s", strerror(errno));
+    return OK;
+}
+
+/* Those of the record, and of who named model and function alone. */
+static rc_t write_labels(struct db *db, const struct endpoint *ep, FILE *f, struct err *e)
+{
+    CLEANUP(buf_done) struct buf after = {0};
+    char named[UID_LEGACY_LEN + 1], of_function[UID_LEGACY_LEN + 1];
+    const struct str none = STR("");
+    uid_of_names(named, none, none, str_of(ep->name));
+    uid_of_names(of_function, str_of(ep->function_name), none, str_of(ep->name));
+    const struct str uids[LABEL_UIDS] = {str_of(ep->uid), str_of(named), str_of(of_function)};
+    size_t n = LABELS_A_PAGE;
+    rc_t rc = OK;
+    buf_addz(&after, "");
+    while (rc == OK && n == LABELS_A_PAGE)
+        rc = write_page(db, ep, uids, &after, f, &n, e);
+    return rc;
+}
+
+/* A file of their own that is gone when this has ended; *ret_path is the arena's. */
+static rc_t make_labels(struct db *db, const struct endpoint *ep, struct arena *a, const char **ret_path, struct err *e)
+{
+    const char *folder = getenv("TMPDIR");
+    char *path = arena_printf(a, "%s/modelmon-labels-XXXXXX", folder && *folder ? folder : "/tmp");
+    int fd = mkstemp(path);
+    FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
+    if (!f)
+        return err_set(e, E_INVALID, "%s: %s", path, strerror(errno));
+    *ret_path = path;
+    rc_t rc = write_labels(db, ep, f, e);
+    if (fclose(f) != 0 && rc == OK)
+        rc = err_set(e, E_INVALID, "%s: %s", path, strerror(errno));
+    return rc;
+}
+
+static rc_t copy_labelled(struct db *db, const struct lake_config *lake, const struct endpoint *ep,
+                          const char *const *paths, size_t n, struct span span, enum lake_form form, const char *to,
+                          struct arena *a, int64_t *ret_rows, struct err *e)
+{
+    struct lake_labels labels = {0};
+    rc_t rc = make_labels(db, ep, a, &labels.path, e);
+    if (rc == OK)
+        rc = lake_copy(lake, paths, n, span.start_us, span.end_us, &labels, form, to, ret_rows, e);
+    if (labels.path)
+        (void)unlink(labels.path); /* it is of no use to anybody */
+    if (rc == OK)
+        (void)fprintf(stderr,
+                      "%" PRId64 " of %" PRId64 " rows have a label; %" PRId64
+                      " requests with one are not among them: of another time, of another endpoint, or unknown\n",
+                      labels.rows, *ret_rows, labels.unknown);
+    return rc;
+}
+
 static rc_t copy(const struct export_options *o, struct db *db, const struct lake_config *lake,
                  const struct endpoint *ep, struct span span, struct arena *a, int64_t *ret_rows, struct err *e)
 {
@@ -145,7 +240,9 @@ static rc_t copy(const struct export_options *o, struct db *db, const struct lak
     for (size_t i = 0; rc == OK && i < n; i++)
         paths[i] = arena_dup(a, files[i].path.p, files[i].path.n);
     mem_free(files);
-    return rc ? rc : lake_copy(lake, paths, n, span.start_us, span.end_us, form_of(o), o->to, ret_rows, e);
+    if (rc == OK && o->labels)
+        return copy_labelled(db, lake, ep, paths, n, span, form_of(o), o->to, a, ret_rows, e);
+    return rc ? rc : lake_copy(lake, paths, n, span.start_us, span.end_us, NULL, form_of(o), o->to, ret_rows, e);
 }
 
 static int run(const void *opts, char *const *operands, size_t n)
@@ -181,6 +278,7 @@ const struct verb verb_export = {
     .operands = "PROJECT/ENDPOINT",
     .summary = "Writes the rows of a window as CSV, Parquet or JSON.",
     .notes = "  modelmon export shop/price > last-window.csv\n"
+             "  modelmon export shop/price --labels > with-what-was-true.csv\n"
              "  modelmon export shop/price --start 2025-01-31T00:00:00Z --end 2025-02-01T00:00:00Z --to "
              "january-31.parquet\n\n"
              "It reads DATA_DIR, or DATABASE_URL and LAKE_DIR, itself. Exit codes: 0 written, 1 failed, 2 wrong usage.",

@@ -76,6 +76,40 @@ static void labels_are_kept_once(void **state)
     db_rows_free(owner);
 }
 
+static void page_is(const char *uid, const char *after, size_t limit, size_t want, const char *first, const char *label)
+{
+    const struct str uids[LABEL_UIDS] = {str_of(uid), str_of(uid), str_of(uid)};
+    struct label_row *got = NULL;
+    struct db_rows *owner = NULL;
+    size_t n = 0;
+    ok(labels_page(t.db, 4, uids, str_of(after), limit, &got, &n, &owner, &e));
+    assert_int_equal(n, want);
+    if (n) {
+        assert_true(str_eqz(got[0].request_id, first));
+        assert_true(str_eqz(got[0].label, label));
+    }
+    mem_free(got);
+    db_rows_free(owner);
+}
+
+static void a_page_has_the_latest_of_each_request(void **state)
+{
+    (void)state;
+    const struct label_row rows[] = {
+        {4, STR("q"), STR(""), STR("1"), T0},
+        {4, STR("q"), STR("mine"), STR("2"), T0 + USEC_PER_DAY},
+        {4, STR("q"), STR("other"), STR("3"), T0 + USEC_PER_DAY + 1},
+        {4, STR("s"), STR(""), STR("4"), T0},
+    };
+    add(rows, 4);
+    page_is("mine", "", 10, 2, "q", "2");
+    page_is("mine", "", 1, 1, "q", "2");
+    page_is("mine", "q", 10, 1, "s", "4");
+    page_is("nobody", "", 10, 2, "q", "1");
+    page_is("mine", "s", 10, 0, "", "");
+    ok(db_exec(t.db, "DELETE FROM labels WHERE project_id = 4", NULL, 0, NULL, &e));
+}
+
 static void labels_leave_by_days(void **state)
 {
     (void)state;
@@ -139,6 +173,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(labels_are_kept_once),
+        cmocka_unit_test(a_page_has_the_latest_of_each_request),
         cmocka_unit_test(labels_leave_by_days),
         cmocka_unit_test(what_a_name_means),
     };

@@ -8,6 +8,7 @@ import time
 
 import pandas
 import pytest
+import requests
 
 import mm
 import test_modelmon_run as running
@@ -69,6 +70,40 @@ def test_json_has_null_for_what_is_no_number_and_history_comes_at_its_time(tmp_p
         text = mm.wait_for(lambda: (lambda t: t if t.count("\n") == 40 else None)(tool("export", "shop/price", *span, **where).stdout), 60, "rows")
         rows = [json.loads(line, parse_constant=lambda word: pytest.fail(word)) for line in text.splitlines()]
         assert [r["b"] for r in rows] == [1.5, None] * 20 and [r["a"] for r in rows] == list(range(40)) and "at" not in rows[0]
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+def test_rows_with_what_was_true(embedded, tmp_path):
+    """Labels by request alone, by model, by uid, a list of as many as rows; the latest counts; those of no row are counted apart."""
+    with mm.World() as w, running.start(w, embedded) as m:
+        m.wait_ready(60)
+        where, send = place(w, embedded), m.url("/shop")
+        (tmp_path / "train.csv").write_text("a,y\n" + "".join(f"{k},{k % 2}\n" for k in range(40)))
+        assert tool("project", "shop", API_URL=m.url("")).returncode == 0
+        assert tool("reference", "shop/price", "--csv", tmp_path / "train.csv", "--labels", "y", "--create", API_URL=m.url("")).returncode == 0
+        uid = running.call(m, "GET", "shop/model-endpoints")["endpoints"][0]["metadata"]["uid"]
+        events = [{"model": "price", "id": f"r{k}", "inputs": [[k]], "outputs": [1]} for k in range(5)]
+        events.append({"model": "price", "id": "two", "inputs": [[10], [11]], "outputs": [1, 0]})
+        label = {"kind": "label"}
+        said = [{**label, "request_id": "r0", "label": 7}, {**label, "request_id": "r0", "label": 7},  # again: one row still
+                {**label, "request_id": "r1", "label": "cat", "model": "price"},
+                {**label, "request_id": "r2", "label": 1, "when": running.iso(-60), "endpoint_id": uid},
+                {**label, "request_id": "r2", "label": 0, "when": running.iso(-3600)},
+                {**label, "request_id": "two", "label": [0, {"k": 1}]}, {**label, "request_id": "nobody", "label": 1},
+                {**label, "request_id": "r3", "label": 1, "endpoint_id": "another"}]
+        assert mm.wait_for(lambda: (lambda a: a if a.status_code == 202 else None)(requests.post(send, json=events, timeout=20)), 20)
+        answer = requests.post(send, json=said, timeout=20)
+        assert answer.status_code == 202, answer.text
+
+        def exported():
+            done = tool("export", "shop/price", "--labels", "--start", "2020-01-01", **where)
+            return done if "5 of 7 rows have a label; 1 requests with one are not among them" in done.stderr else None
+        done = mm.wait_for(exported, 40, "all rows and labels")
+        rows = pandas.read_csv(io.StringIO(done.stdout))
+        told = [(a, None if pandas.isna(v) else v) for a, v in zip(rows["a"], rows["modelmon_label"])]
+        assert told == [(0, "7"), (1, "cat"), (2, "1"), (3, None), (4, None), (10, "0"), (11, '{"k":1}')], told
+        assert (pandas.Timestamp.utcnow() - pandas.to_datetime(rows["modelmon_label_when"][2], utc=True)).seconds < 600 and "y" in rows
+        assert "modelmon_label" not in tool("export", "shop/price", "--start", "2020-01-01", **where).stdout
 
 
 def test_where_nothing_is_kept_it_says_what_to_set(tmp_path):
