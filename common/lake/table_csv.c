@@ -7,6 +7,8 @@
     "['', 'NA', 'N/A', 'n/a', 'NULL', 'null', 'None', 'NaN', 'nan', '<NA>', '#N/A', '#NA', '-NaN', '-nan', '#N/A "     \
     "N/A']"
 #define SAMPLE_ROWS 20480
+#define NO_THOUSANDS                                                                                                   \
+    "',(\\d{1,2}|\\d{4,})\\s*$'" /* 1,5 is one and a half; 1,500 may be a thousand and a half as well */
 #define COMMA_NUMBER "'\\s*[-+]?(\\d{1,3}(\\.\\d{3})+|\\d+)(,\\d+)?\\s*'"
 
 /* ---- the first line ---- */
@@ -110,32 +112,51 @@ static void add_counts(const char *name, struct buf *sql)
     duck_quote(sql, name, '"');
     buf_addz(sql, ", " COMMA_NUMBER ")), count(*) FILTER (contains(");
     duck_quote(sql, name, '"');
-    buf_addz(sql, ", ',')), ");
+    buf_addz(sql, ", ',')), count(*) FILTER (regexp_matches(");
+    duck_quote(sql, name, '"');
+    buf_addz(sql, ", " NO_THOUSANDS ")), ");
 }
 
-rc_t table_csv_commas(const struct table_csv *c, struct duck *d, const char *path, const char *const *names, size_t n,
-                      enum table_commas *ret, struct err *e)
+/* Of all rows, or of the first ones. */
+static rc_t count_commas(const struct table_csv *c, struct duck *d, const char *path, const char *const *names,
+                         size_t n, bool first, enum table_commas *ret, struct err *e)
 {
     CLEANUP(buf_done) struct buf sql = {0};
     duckdb_result res;
     rc_t rc = OK;
-    memset(ret, 0, n * sizeof *ret);
-    if (c->separator != ';' || n == 0)
-        return OK;
     buf_addz(&sql, "SELECT ");
     for (size_t i = 0; i < n; i++)
         add_counts(names[i], &sql);
-    buf_addz(&sql, "1 FROM ");
+    buf_addz(&sql, "1 FROM (SELECT * FROM ");
     table_csv_source(c, path, true, &sql);
+    if (first)
+        buf_addf(&sql, " LIMIT %d", SAMPLE_ROWS);
+    buf_addz(&sql, ")");
     if (duckdb_query(d->con, sql.data, &res) == DuckDBError)
         rc = table_complain(path, c, duckdb_result_error(&res), e);
     for (size_t i = 0; rc == OK && i < n; i++) {
-        int64_t all = duckdb_value_int64(&res, 3 * i, 0), numbers = duckdb_value_int64(&res, 3 * i + 1, 0);
-        if (duckdb_value_int64(&res, 3 * i + 2, 0) > 0 && 2 * numbers >= all)
+        int64_t all = duckdb_value_int64(&res, 4 * i, 0), numbers = duckdb_value_int64(&res, 4 * i + 1, 0),
+                commas = duckdb_value_int64(&res, 4 * i + 2, 0), sure = duckdb_value_int64(&res, 4 * i + 3, 0);
+        ret[i] = TABLE_COMMAS_NONE;
+        if (commas > 0 && 2 * numbers >= all && (c->separator == ';' || sure > 0))
             ret[i] = numbers == all ? TABLE_COMMAS_ALL : TABLE_COMMAS_MOST;
     }
     duckdb_destroy_result(&res);
     return rc;
+}
+
+/* A file that is not divided by semicolons seldom has any: its first rows tell. */
+rc_t table_csv_commas(const struct table_csv *c, struct duck *d, const char *path, const char *const *names, size_t n,
+                      enum table_commas *ret, struct err *e)
+{
+    bool any = c->separator == ';';
+    memset(ret, 0, n * sizeof *ret);
+    if (n == 0)
+        return OK;
+    rc_t rc = any ? OK : count_commas(c, d, path, names, n, true, ret, e);
+    for (size_t i = 0; i < n; i++)
+        any |= ret[i] != TABLE_COMMAS_NONE;
+    return rc == OK && any ? count_commas(c, d, path, names, n, false, ret, e) : rc;
 }
 
 /* ---- words ---- */

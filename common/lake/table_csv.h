@@ -14,8 +14,9 @@ rc_t table_csv_look(struct table_csv *ret, struct duck *d, const char *path, str
 void table_csv_source(const struct table_csv *c, const char *path, bool as_text, struct buf *sql);
 /* DuckDB guesses types but does not say which line it stumbled over: E_INVALID with the line, or OK when each line is well formed. */
 rc_t table_csv_check(const struct table_csv *c, struct duck *d, const char *path, struct err *e) MUST_CHECK;
-/* Whether a text column is numbers with decimal commas ("405.918,00"), in half of its values at least: only where the separator
- * is a semicolon, as in the files that write numbers so. ret: one a name, all: each value is one. */
+/* Whether a text column is numbers with decimal commas ("405.918,00"), in half of its values at least: where the separator is a
+ * semicolon, as in the files that write numbers so, or a value is no number with commas for thousands. ret: one a name, all: each
+ * value is one. */
 enum table_commas { TABLE_COMMAS_NONE, TABLE_COMMAS_MOST, TABLE_COMMAS_ALL };
 rc_t table_csv_commas(const struct table_csv *c, struct duck *d, const char *path, const char *const *names, size_t n,
                       enum table_commas *ret, struct err *e) MUST_CHECK;

@@ -195,12 +195,28 @@ static rc_t read_training(struct training_file *t, struct lake_table *table, con
     return rc;
 }
 
+rc_t files_open_table(struct lake_table **ret, const char *path, struct err *e)
+{
+    static const char *const index[] = {"Unnamed: 0", "column0", "__index_level_0__"}; /* column0: a CSV's without a name */
+    const struct lake_table_column *columns;
+    rc_t rc = lake_table_open(ret, path, e);
+    size_t n = rc ? 0 : lake_table_columns(*ret, &columns);
+    for (size_t i = 0; i < sizeof index / sizeof *index; i++)
+        for (size_t k = 0; k < n; k++)
+            if (strcmp(columns[k].name, index[i]) == 0 && (k == 0 || i == 2))
+                (void)fprintf(stderr,
+                              "warning: %s: the column %s looks like the index of pandas, which is no feature: "
+                              "write the file with index=False\n",
+                              path, index[i]);
+    return rc;
+}
+
 rc_t training_file_read(struct training_file *ret, const char *path, const char *labels, bool percentiles, struct err *e)
 {
     struct training_file t = {0};
     struct lake_table *table = NULL;
     files_split(labels, &t.mem, &t.labels, &t.n_labels);
-    rc_t rc = lake_table_open(&table, path, e);
+    rc_t rc = files_open_table(&table, path, e);
     for (bool again = rc == OK; again;) {
         reference_free(t.reference);
         t.reference = reference_new();
@@ -331,7 +347,7 @@ rc_t sample_file_read(struct sample_file *ret, const struct reference *ref, cons
 {
     struct sample_file s = {.n = ref->n};
     struct lake_table *table = NULL;
-    rc_t rc = lake_table_open(&table, path, e);
+    rc_t rc = files_open_table(&table, path, e);
     if (rc)
         return rc;
     s.counts = mem_array(ref->n + 1, sizeof *s.counts);

@@ -20,6 +20,9 @@ void training_file_done(struct training_file *t); /* {0} is fine */
 
 /* "a,b" → names; NULL or "": none. */
 void files_split(const char *list, struct arena *a, struct str **ret, size_t *n);
+struct lake_table;
+/* lake_table_open, and a line on stderr about a first column that pandas wrote for its index. */
+rc_t files_open_table(struct lake_table **ret, const char *path, struct err *e) MUST_CHECK;
 /* labels: "a,b", names of output columns, each must be there. percentiles: all of describe(), which takes longer. Numbers that
  * a column of text holds count as numbers in a CSV, where types are guesses. */
 rc_t training_file_read(struct training_file *ret, const char *path, const char *labels, bool percentiles,

@@ -293,7 +293,7 @@ static rc_t take_batch(void *arg, const struct lake_batch *b, struct err *e)
 static rc_t replay_rows(struct replay *r, const char *path, struct err *e)
 {
     struct lake_table *t = NULL;
-    rc_t rc = lake_table_open(&t, path, e);
+    rc_t rc = files_open_table(&t, path, e);
     if (rc)
         return rc;
     size_t n = lake_table_columns(t, &r->columns), found = 0;

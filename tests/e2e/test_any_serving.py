@@ -213,7 +213,7 @@ def test_fastapi(scene, tmp_path):
         server.terminate()
         server.wait(20)
     rows, _ = scene.taken("flowers", "iris")
-    assert [(r["f1"], r["p0"]) for r in rows] == [(2.0, 0.0), (4.0, 1.0)] and all(r["latency"] >= 0 for r in rows)
+    assert [(r["width"], r["p0"]) for r in rows] == [(2.0, 0.0), (4.0, 1.0)] and all(r["latency"] >= 0 for r in rows)
 
 
 def test_a_name_finds_the_record_that_was_made_first(scene):

@@ -293,6 +293,36 @@ def test_decimal_commas_are_numbers_where_semicolons_divide(tmp_path):
     assert "wrong_type" in drift("--reference", points, "--sample", text).stdout
 
 
+@pytest.mark.parametrize("separator", [",", "\t", "|"])
+def test_decimal_commas_where_no_semicolon_divides(tmp_path, separator):
+    data = pandas.DataFrame({"a": [k + 0.5 for k in range(300)], "n": range(300)})
+    points, commas, thousands = (tmp_path / f"{n}.csv" for n in ("points", "commas", "thousands"))
+    data.to_csv(points, index=False)
+    data.to_csv(commas, index=False, sep=separator, decimal=",")
+    assert measured("--reference", points, "--sample", commas)["general_drift"] == 0
+    data.assign(a=[f"{1000 + k:,}" for k in range(300)]).to_csv(thousands, index=False, sep=separator)
+    assert "wrong_type" in drift("--reference", points, "--sample", thousands).stdout  # 1,234 is not 1.234
+
+
+def test_times_are_text_that_is_not_compared_when_it_is_too_much(tmp_path):
+    data = pandas.DataFrame({"a": range(300), "at": pandas.date_range("2025-01-01", periods=300, freq="h"),
+                             "day": pandas.to_datetime(["2025-01-01", "2025-01-02"] * 150)})
+    one, other = tmp_path / "one.parquet", tmp_path / "other.parquet"
+    data.to_parquet(one)
+    data.assign(at=data["at"] + pandas.Timedelta(days=400), day=pandas.Timestamp("2026-01-01")).to_parquet(other)
+    lines = {line.split()[0]: line for line in drift("--reference", one, "--sample", other).stdout.splitlines() if line}
+    assert "too_many_values" in lines["at"] and "1.000" in lines["day"], lines
+
+
+def test_the_index_that_pandas_wrote_is_told(tmp_path):
+    data = pandas.DataFrame({"a": range(300)})
+    data.to_csv(tmp_path / "index.csv")
+    data.to_csv(tmp_path / "none.csv", index=False)
+    told = drift("--reference", tmp_path / "index.csv", "--sample", tmp_path / "index.csv")
+    assert told.returncode == 0 and told.stderr.count("index=False") == 2, told
+    assert not drift("--reference", tmp_path / "none.csv", "--sample", tmp_path / "none.csv").stderr
+
+
 @pytest.mark.parametrize("yes, no", [("true", "false"), ("True", "False"), ("yes", "no"), ("t", "f")])
 def test_a_column_of_true_and_false_is_the_numbers_1_and_0(tmp_path, yes, no):
     for name, share, words in (("words", 4, {0: no, 1: yes}), ("numbers", 4, {0: 0, 1: 1}), ("other", 2, {0: no, 1: yes})):
