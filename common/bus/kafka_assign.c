@@ -75,14 +75,14 @@ static rc_t look_failed(rd_kafka_resp_err_t err, struct err *e)
 }
 
 /* A handle that asks for offsets alone has no reason to look again at a topic it has seen: partitions that were added since are
- * unknown to it until somebody asks what there is. */
+ * unknown to it, and of one whose leader has died it asks the dead one, until somebody asks what there is. */
 static void look_at_topics(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list, int64_t end_us)
 {
     const char *last = "";
     for (int i = 0; i < list->cnt; i++) {
         const rd_kafka_topic_partition_t *at = &list->elems[i];
         const struct rd_kafka_metadata *md = NULL;
-        if (!is_unknown(at->err) || strcmp(at->topic, last) == 0)
+        if (strcmp(at->topic, last) == 0)
             continue;
         last = at->topic;
         rd_kafka_topic_t *rkt = rd_kafka_topic_new(rk, at->topic, NULL);
@@ -117,6 +117,7 @@ static rc_t list_offsets(rd_kafka_t *rk, const struct bus_partition *parts, size
         if (rc != E_AGAIN || end_us - clock_mono_us() <= RETRY_MS * USEC_PER_MSEC)
             break;
         rd_kafka_poll(rk, RETRY_MS);
+        look_at_topics(rk, list, end_us);
     }
     if (rc)
         rd_kafka_topic_partition_list_destroy(list);
@@ -166,7 +167,13 @@ static rc_t assign_look(void *self, struct bus_partition *parts, size_t n, int64
     rc_t rc = look_open(c, e);
     if (rc)
         return rc;
+    rd_kafka_topic_partition_list_t *asked = c->look_stale ? kafka_list(parts, n, false) : NULL;
+    if (asked) {
+        look_at_topics(c->look_rk, asked, end);
+        rd_kafka_topic_partition_list_destroy(asked);
+    }
     rc = list_offsets(c->look_rk, parts, n, at >= 0 ? at / 1000 + (at % 1000 != 0) : at, end, &list, e);
+    c->look_stale = rc != OK; /* the time may be up with the first answer that did not come */
     if (rc)
         return rc;
     if (at >= 0)

@@ -16,6 +16,7 @@ struct kafka_consumer {
     rd_kafka_t *rk;
     rd_kafka_conf_t *look_conf; /* until look_rk is there */
     rd_kafka_t *look_rk; /* asks for offsets: on rk's connections a question waits behind a fetch that waits for records */
+    bool look_stale;     /* the last question failed: what it knows of leaders may be old */
     rd_kafka_conf_t *peek_conf; /* until peek_rk is there */
     rd_kafka_t *peek_rk;        /* reads single records without the group, see kafka_peek.c */
     struct map names;           /* topic → its interned text */

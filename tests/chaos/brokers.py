@@ -136,10 +136,11 @@ class KillLeader(Case):
             acked = r.load.j.acked
             self.cluster.kill9(leader)
             r.injections += 1
-            mm.wait_for(lambda: r.load.j.acked > acked + 200, 30, "events are acknowledged with two brokers")
+            mm.wait_for(lambda: r.supervise() or r.load.j.acked > acked + 200, 30, "events are acknowledged with two brokers")
             self.cluster.start(leader)
             self.cluster.wait_whole()
-        r.pause(1, 2)
+            r.supervise()
+        r.watch(8)
 
     def end(self):
         if self.cluster:

@@ -121,15 +121,8 @@ class Freeze(Case):
             r.injections += 1
             r.pause(1, self.longest_s)
             s.signal(18)
-            self.supervise(r)
-        for _ in range(4):
-            r.pause(0.5, 0.75)
-            self.supervise(r)
-
-    def supervise(self, r):
-        for name in r.t.names:
-            if r.t.services[name].child.poll() == 1:
-                r.t.restart(name)
+            r.supervise()
+        r.watch(3)
 
 
 class Stop(Case):

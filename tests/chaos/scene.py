@@ -23,6 +23,18 @@ class Run:
         """Random moments for faults, log-uniform: the sleep is the test."""
         time.sleep(low * (high / low) ** self.rng.random())
 
+    def supervise(self):
+        """A service that ended itself with code 1 (Kafka calls it fenced, its owner's place is another's) is started again."""
+        for name in self.t.names:
+            if self.t.services[name].child.poll() == 1:
+                self.t.restart(name)
+
+    def watch(self, seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.supervise()
+            time.sleep(0.2)
+
 
 def settle(target, path, seconds):
     """The judgement once it is clean, and still is a little later; or what it is when the time is over."""
