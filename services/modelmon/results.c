@@ -29,7 +29,7 @@ static const struct config_key keys[] = {
      .flags = CONFIG_FLAG,
      .offset = AT(since_us),
      .min = USEC_PER_SEC,
-     .max = 400 * USEC_PER_DAY,
+     .max = 399 * USEC_PER_DAY, /* with the hour to come, what the api gives at once */
      .help = "How far back."},
     CLIENT_KEYS(struct results_options, api),
 };
@@ -62,7 +62,8 @@ static void add_reason(const char *operand, const struct json *extra, struct buf
     struct err ignored;
     if (json_opt_str(extra, "reason", &reason, &ignored) != OK || reason.n == 0)
         return;
-    buf_addf(out, "  %.*s", STR_FMT(reason));
+    buf_addz(out, "  ");
+    term_add_text(out, reason);
     if (str_eqz(reason, "no_reference"))
         buf_addf(out, ": modelmon reference %s --csv FILE", operand);
     if (str_eqz(reason, "no_comparable_feature"))
@@ -94,7 +95,9 @@ static void add_news(const struct json *feature, size_t *inout_n, struct buf *ou
     const struct json *gone = json_get(feature, "vanished");
     if ((json_opt_i64(feature, "new_values", &n, &ignored) != OK || n <= 0) && !gone)
         return;
-    buf_addf(out, "%s%s:", (*inout_n)++ ? "; " : "  ", json_key(feature));
+    buf_addz(out, (*inout_n)++ ? "; " : "  ");
+    term_add_text(out, str_of(json_key(feature)));
+    buf_addc(out, ':');
     if (n > 0)
         buf_addf(out, " %lld of values that training had not", (long long)n);
     if (gone) {

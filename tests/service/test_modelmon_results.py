@@ -116,6 +116,16 @@ def test_metrics_and_results_of_other_apps_are_found_and_worded(tmp_path):
         assert "worst result of 24 h" in listed and "drift" not in listed, listed
 
 
+def test_what_others_have_named_is_not_for_the_terminal_to_obey(tmp_path):
+    """A name out of a file, and values that no longer come; and as far back as is allowed is answered."""
+    train = some().replace({"city": {"Oslo": "Os\x7flo"}}).rename(columns={"city": "ci\x1bty"})
+    with shop(train, tmp_path) as m:
+        replay(m, train.assign(**{"ci\x1bty": "Rome"}), tmp_path)
+        text = shown(m, "ci?ty: vanished [\"Os\\u007flo\"]")
+        assert not {"\x1b", "\x7f"} & set(text), text
+        assert tool("results", "shop/price", "--since", "399d", **m.api).returncode == 0
+
+
 def test_an_open_window_says_when_it_closes(tmp_path):
     with shop(some(), tmp_path) as m:
         assert tool("project", "shop", "--base-period", "1h", **m.api).returncode == 0
