@@ -240,9 +240,23 @@ static rc_t open_way(struct way *w, struct bus_config *from, struct bus_producer
     return rc ? rc : pipeline_start(w->pipeline, e);
 }
 
+#define CLUSTER_MAX 32
+
+/* Brokers call themselves what they like, and it becomes part of names. */
+static void plain_cluster(char out[CLUSTER_MAX + 1], const char *cluster)
+{
+    static const char fine[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.";
+    size_t n = strnlen(cluster, CLUSTER_MAX);
+    for (size_t i = 0; i < n; i++)
+        out[i] = strchr(fine, cluster[i]) ? cluster[i] : '_';
+    out[n] = '\0';
+}
+
 rc_t bridge_open(struct bridge **ret, struct stream *st, const struct bridge_config *cfg, struct err *e)
 {
     struct bridge *b = mem_alloc(sizeof *b);
+    char cluster[CLUSTER_MAX + 1];
+    plain_cluster(cluster, cfg->cluster);
     b->st = st;
     b->project_id = cfg->project_id;
     b->project = arena_dup(&b->texts, cfg->project, strlen(cfg->project));
@@ -250,8 +264,8 @@ rc_t bridge_open(struct bridge **ret, struct stream *st, const struct bridge_con
     b->theirs.brokers = arena_dup(&b->texts, cfg->bus->brokers, strlen(cfg->bus->brokers));
     b->theirs.extra = arena_dup(&b->texts, cfg->bus->extra, strlen(cfg->bus->extra));
     b->in.bridge = b->out.bridge = b;
-    (void)snprintf(b->in.name, sizeof b->in.name, "bridge:%s@%.32s", b->project, cfg->cluster);
-    (void)snprintf(b->out.name, sizeof b->out.name, "bridge-out:%s@%.32s", b->project, cfg->cluster);
+    (void)snprintf(b->in.name, sizeof b->in.name, "bridge:%s@%s", b->project, cluster);
+    (void)snprintf(b->out.name, sizeof b->out.name, "bridge-out:%s@%s", b->project, cluster);
     rc_t rc = bus_producer_open(&b->producer, &b->theirs, e);
     if (rc == OK)
         rc = open_way(&b->in, &b->theirs, b->producer, st->producer, topics_in, e);

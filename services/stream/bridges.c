@@ -104,9 +104,7 @@ static rc_t build(struct bridges *b, struct place *p, struct arena *a, struct er
     rc_t rc = read_profile(b, &p->wish, a, &theirs, e);
     if (rc == OK)
         rc = is_ours(b, &theirs, cluster, &ours, e);
-    if (rc)
-        return rc;
-    if (!ours)
+    if (rc == OK && !ours)
         rc = bridge_open(&p->bridge, b->st,
                          &(struct bridge_config){
                              .project = p->wish.project, .cluster = cluster, .project_id = p->wish.project_id, .bus = &theirs},
@@ -116,6 +114,8 @@ static rc_t build(struct bridges *b, struct place *p, struct arena *a, struct er
     if (rc == OK)
         log_info("bridge", LF_STR("project", p->wish.project), LF_STR("profile", p->wish.profile),
                  LF_STR("pipeline", p->bridge ? bridge_name(p->bridge) : "none: it is the same Kafka"));
+    if (theirs.extra != b->st->bus.extra)
+        explicit_bzero(theirs.extra, strlen(theirs.extra)); /* it has their password */
     return rc;
 }
 
@@ -188,6 +188,7 @@ static void settle_all(struct bridges *b)
             bridge_close(p->bridge);
             p->bridge = NULL;
             p->settled = false;
+            (void)err_set(&p->why, E_FATAL, "its bridge has ended and begins anew: bridge_failed in the log says why");
             p->again_us = clock_mono_us() + AGAIN_US;
         }
         if (!p->settled && clock_mono_us() >= p->again_us)
