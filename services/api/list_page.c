@@ -107,11 +107,13 @@ rc_t list_page_open(struct call *c, struct list_page *ret, struct err *e)
         return rc;
     c->query = &ret->query;
     rc = params_check_query(c, e); /* what a token says is said by who asks */
+    if (rc != OK)
+        return rc;
     ret->number = call_i64(c, "page", 0);
     ret->size = call_i64(c, "page-size", 200);
     ret->limit = ret->number ? (size_t)ret->size + 1 : API_LIST_MAX;
     ret->offset = ret->number ? (size_t)((ret->number - 1) * ret->size) : 0;
-    return rc;
+    return OK;
 }
 
 void list_page_close(struct call *c)

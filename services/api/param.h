@@ -23,7 +23,7 @@ enum param_kind {
 #define PARAM_TEXT_MAX 1024
 
 struct param {
-    const char *name; /* of a body: a path, "metadata.name", "notifications[].kind" is not there: lists are of values */
+    const char *name; /* of a body: a path, "metadata.name", "notifications[].notification" */
     enum param_kind kind;
     const char *help;
     int64_t min, max;
