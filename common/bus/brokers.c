@@ -36,9 +36,14 @@ static const char *fault_of(struct str place)
     return NULL;
 }
 
+bool bus_is_local(const char *brokers)
+{
+    return brokers && strncmp(brokers, "local:", 6) == 0;
+}
+
 rc_t bus_check_brokers(const char *text, struct err *e)
 {
-    if (strncmp(text, "local:", 6) == 0)
+    if (bus_is_local(text))
         return text[6] == '/' ? OK : err_set(e, E_INVALID, "the local bus wants local:/path/of/a/folder");
     for (const char *at = text;;) {
         at += strspn(at, " ");

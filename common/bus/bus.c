@@ -103,7 +103,7 @@ struct bus_consumer {
 static const struct bus *bus_of(const struct bus_config *cfg)
 {
     assert(cfg->kind >= 0 && (size_t)cfg->kind < sizeof buses / sizeof *buses);
-    if (cfg->brokers && strncmp(cfg->brokers, "local:", 6) == 0) /* no broker has such an address */
+    if (bus_is_local(cfg->brokers)) /* no broker has such an address */
         return &buses[BUS_LOCAL];
     return &buses[cfg->kind];
 }
@@ -165,7 +165,7 @@ bool bus_producer_up(const struct bus_producer *p)
 
 void bus_away_words(const char *brokers, struct err *ret)
 {
-    if (strncmp(brokers, "local:", 6) == 0)
+    if (bus_is_local(brokers))
         (void)err_set(ret, E_AGAIN,
                       "cannot write into %s: make room on its disk, or see the log for why; it then goes on by itself",
                       brokers + 6);

@@ -29,6 +29,8 @@ struct bus_config {
 extern const struct config_key bus_keys[];
 extern const size_t bus_keys_n;
 
+/* Whether brokers name a folder of this machine, whose log no other program reads, and not Kafka; NULL does not. */
+bool bus_is_local(const char *brokers);
 /* Whether the text can be the addresses of brokers (brokers.c); the check of KAFKA_BROKERS. */
 rc_t bus_check_brokers(const char *text, struct err *e) MUST_CHECK;
 /* Connects and asks which cluster it is, by whatever address: E_AGAIN with the library's words when no broker has let us in by then. A

@@ -7,7 +7,7 @@
 
 const char *local_folder(const char *brokers)
 {
-    return brokers && strncmp(brokers, "local:", 6) == 0 ? brokers + 6 : "";
+    return bus_is_local(brokers) ? brokers + 6 : "";
 }
 
 /* From the segment's records: the first one from `from` on, unless there is one already, and where the last whole one ends. What is

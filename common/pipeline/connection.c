@@ -170,7 +170,7 @@ rc_t connection_kafka(const struct json *values, struct arena *a, struct bus_con
     CLEANUP(buf_done) struct buf brokers = {0}, topics = {0}, extra = {0};
     struct more m = {0};
     rc_t rc = join(values, "brokers", &brokers, e);
-    if (rc == OK && (brokers.len == 0 || strncmp(brokers.data, "local:", 6) == 0))
+    if (rc == OK && (brokers.len == 0 || bus_is_local(brokers.data)))
         rc = err_set(e, E_INVALID, "brokers: host:port is wanted, or a list of them");
     if (rc == OK && (rc = bus_check_brokers(brokers.data, e)) != OK)
         rc = err_prefix(e, rc, "brokers: ");

@@ -1,15 +1,14 @@
 /* Apps of a project: who is told of closed windows. Programs on the SDK register themselves; others are put here. */
 #include "api.h"
-#include <string.h>
 #include "base/mem.h"
+#include "bus/bus.h"
 #include "db/ledger.h"
 #include "event/names.h"
 #include "json/write.h"
 
 #define LOCAL_NOTE                                                                                                     \
     "nobody reads its windows: they are records in Kafka, and this modelmon runs without (KAFKA_BROKERS), on a log "   \
-    "that "                                                                                                            \
-    "no other program reads"
+    "that no other program reads"
 
 static void write_app(struct json_writer *w, const struct app_row *a, const char *note)
 {
@@ -71,7 +70,7 @@ static rc_t find_note(struct call *c, const struct app_row *app, const char **re
     struct ledger_row *rows = NULL;
     size_t n = 0;
     *ret = NULL;
-    if (!app->active || strncmp(c->api->options.brokers, "local:", 6) != 0)
+    if (!app->active || !bus_is_local(c->api->options.brokers))
         return OK;
     rc_t rc = ledger_list(c->db, 0, arena_printf(c->arena, "app:%s", app->name), &rows, &n, e);
     if (rc == OK && n == 0)

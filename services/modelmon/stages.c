@@ -161,7 +161,7 @@ static rc_t add_pipeline(struct reading *r, const char *name, const struct known
     for (size_t i = 0; i < n; i++)
         take_partition(r, k, &r->rows[from + i], ends.end[i], &ends.first[i], s);
     if (n == 0 && k == &any_app) {
-        bool alone = r->from->bus && strncmp(r->from->bus->brokers, "local:", 6) == 0;
+        bool alone = r->from->bus && bus_is_local(r->from->bus->brokers);
         s->state = alone ? "unserved" : "apart";
         s->next = alone
                       ? "its windows reach nobody: `modelmon run` without KAFKA_BROKERS has a log of its own, which no "
