@@ -107,8 +107,10 @@ struct lake_range {
  * E_AGAIN: disk full or read-only (temporaries are gone); E_FATAL: fsync or rename failed (what is on disk is not known: exit). */
 rc_t lake_write(struct lake_writer *w, const struct lake_range *ranges, size_t n, struct manifest_row **ret,
                 size_t *ret_n, struct err *e) MUST_CHECK;
-rc_t lake_place(struct lake_writer *w, const struct lake_range *ranges, size_t n, struct err *e) MUST_CHECK;
-/* Both. */
+/* Without replace E_CONFLICT: a file of that name is there, by an earlier attempt or by the range's new owner. Who still owns it
+ * calls again, with replace, and it goes on. */
+rc_t lake_place(struct lake_writer *w, const struct lake_range *ranges, size_t n, bool replace, struct err *e) MUST_CHECK;
+/* Both, with replace. */
 rc_t lake_flush(struct lake_writer *w, const struct lake_range *ranges, size_t n, struct manifest_row **ret,
                 size_t *ret_n, struct err *e) MUST_CHECK;
 /* part NULL: everything. */

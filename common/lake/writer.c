@@ -39,8 +39,10 @@ struct part {
 
 struct lake_writer {
     struct lake_config cfg;
-    bool opened;   /* export and tmp */
-    bool unplaced; /* there are temporary files that nobody has put in place */
+    bool opened;             /* export and tmp */
+    bool unplaced;           /* there are temporary files that nobody has put in place */
+    struct lake_plan *plans; /* of each range, from the first lake_place of a flush to its last */
+    size_t n_plans, n_placed;
     struct export export;
     struct lake_tmp tmp;
     struct part *parts, *last_part;
@@ -89,6 +91,15 @@ static void close_disk(struct lake_writer *w)
     w->opened = false;
 }
 
+static void end_plans(struct lake_writer *w, bool in_place)
+{
+    for (size_t i = 0; i < w->n_plans; i++)
+        lake_plan_end(&w->plans[i], &w->tmp, in_place);
+    mem_free(w->plans);
+    w->plans = NULL;
+    w->n_plans = w->n_placed = 0;
+}
+
 void lake_writer_free(struct lake_writer *w)
 {
     if (!w)
@@ -102,6 +113,7 @@ void lake_writer_free(struct lake_writer *w)
         mem_free(p);
     }
     map_done(&w->files);
+    end_plans(w, false);
     mem_free(w->cfg.root);
     mem_free(w);
 }
@@ -346,42 +358,53 @@ static rc_t make_folders(struct lake_writer *w, struct err *e)
     return rc;
 }
 
+/* A file system that cannot tell (NFS) replaces always. */
+static int move_file(const struct lake_writer *w, const char *tmp, const char *path, bool replace)
+{
+    int failed = replace ? -1 : renameat2(AT_FDCWD, tmp, w->tmp.root_fd, path, RENAME_NOREPLACE);
+    return replace || (failed && (errno == EINVAL || errno == ENOSYS)) ? renameat(AT_FDCWD, tmp, w->tmp.root_fd, path)
+                                                                       : failed;
+}
+
 /* Its folder may have been empty, and be gone again by now: who deletes files deletes empty folders. */
-static rc_t put_in_place(struct lake_writer *w, const char *tmp, const char *path, struct err *e)
+static rc_t put_in_place(const struct lake_writer *w, const char *tmp, const char *path, bool replace, struct err *e)
 {
     CLEANUP(mem_freep) char *folder = mem_dup(path, (size_t)(strrchr(path, '/') - path));
-    int failed = renameat(AT_FDCWD, tmp, w->tmp.root_fd, path);
+    int failed = move_file(w, tmp, path, replace);
     for (int i = 0; failed && errno == ENOENT && i < 3; i++) {
         if (lake_mkdirs(w->tmp.root_fd, folder, e))
             return E_FATAL;
-        failed = renameat(AT_FDCWD, tmp, w->tmp.root_fd, path);
+        failed = move_file(w, tmp, path, replace);
     }
+    if (failed && errno == EEXIST)
+        return err_set(e, E_CONFLICT, "%.150s is there already", path);
     return failed ? err_set(e, E_FATAL, "renaming to %.150s: %s", path, strerror(errno)) : OK;
 }
 
-/* From the first rename on a failure leaves a state that nobody knows. */
-static rc_t publish(struct lake_writer *w, const struct lake_range *ranges, size_t n, struct err *e)
+static rc_t write_plans(struct lake_writer *w, const struct lake_range *ranges, size_t n, struct err *e)
 {
-    CLEANUP(buf_done) struct buf tmp = {0};
-    struct lake_plan *plans = mem_array(n + 1, sizeof *plans);
+    w->plans = mem_array(n + 1, sizeof *w->plans);
     rc_t rc = OK;
-    for (size_t i = 0; i < n && !rc; i++)
-        rc = lake_plan_write(&plans[i], &w->tmp, &ranges[i], w->manifest, w->n_manifest, e);
+    for (; w->n_plans < n && !rc; w->n_plans++)
+        rc = lake_plan_write(&w->plans[w->n_plans], &w->tmp, &ranges[w->n_plans], w->manifest, w->n_manifest, e);
     CRASH_POINT(lake_plan);
     if (!rc)
         rc = sync_lake(w, e);
     CRASH_POINT(lake_sync);
-    for (size_t i = 0; i < w->n_manifest && !rc; i++) {
-        tmp_name(&tmp, w, i);
-        rc = put_in_place(w, tmp.data, w->manifest[i].path.p, e);
+    return rc;
+}
+
+/* From the first rename on a failure leaves a state that nobody knows; a conflict leaves the rest where it was. */
+static rc_t move_files(struct lake_writer *w, bool replace, struct err *e)
+{
+    CLEANUP(buf_done) struct buf tmp = {0};
+    rc_t rc = OK;
+    while (w->n_placed < w->n_manifest && !rc) {
+        tmp_name(&tmp, w, w->n_placed);
+        rc = put_in_place(w, tmp.data, w->manifest[w->n_placed].path.p, replace, e);
+        w->n_placed += rc == OK;
         CRASH_POINT(lake_rename);
     }
-    for (size_t i = 0; i < n; i++)
-        lake_plan_end(&plans[i], &w->tmp, !rc);
-    CRASH_POINT(lake_clean);
-    rc = rc ? rc : sync_lake(w, e);
-    CRASH_POINT(lake_publish);
-    mem_free(plans);
     return rc;
 }
 
@@ -407,6 +430,7 @@ void lake_unlink(const struct lake_writer *w, struct str path)
 static rc_t end_flush(struct lake_writer *w, rc_t rc)
 {
     w->unplaced = false;
+    end_plans(w, false);
     if (rc == OK)
         return OK;
     manifest_clear(w);
@@ -429,6 +453,7 @@ rc_t lake_write(struct lake_writer *w, const struct lake_range *ranges, size_t n
     if (any && !rc) {
         if (w->unplaced)
             lake_tmp_clear(&w->tmp);
+        end_plans(w, false);
         w->manifest = mem_array(files + 1, sizeof *w->manifest);
         for (size_t i = 0; i < n && !rc; i++) {
             const struct part *p = part_find(w, &ranges[i].part);
@@ -444,18 +469,30 @@ rc_t lake_write(struct lake_writer *w, const struct lake_range *ranges, size_t n
     return OK;
 }
 
-rc_t lake_place(struct lake_writer *w, const struct lake_range *ranges, size_t n, struct err *e)
+rc_t lake_place(struct lake_writer *w, const struct lake_range *ranges, size_t n, bool replace, struct err *e)
 {
     if (!w->unplaced)
         return OK;
-    rc_t rc = make_folders(w, e);
+    rc_t rc = w->plans ? OK : make_folders(w, e);
     CRASH_POINT(lake_folders);
-    return end_flush(w, rc ? rc : publish(w, ranges, n, e));
+    if (!rc && !w->plans)
+        rc = write_plans(w, ranges, n, e);
+    if (!rc)
+        rc = move_files(w, replace, e);
+    if (rc == E_CONFLICT)
+        return rc;
+    if (!rc)
+        end_plans(w, true);
+    CRASH_POINT(lake_clean);
+    if (!rc)
+        rc = sync_lake(w, e);
+    CRASH_POINT(lake_publish);
+    return end_flush(w, rc);
 }
 
 rc_t lake_flush(struct lake_writer *w, const struct lake_range *ranges, size_t n, struct manifest_row **ret,
                 size_t *ret_n, struct err *e)
 {
     rc_t rc = lake_write(w, ranges, n, ret, ret_n, e);
-    return rc ? rc : lake_place(w, ranges, n, e);
+    return rc ? rc : lake_place(w, ranges, n, true, e);
 }

@@ -85,10 +85,10 @@ static rc_t intend(struct pipeline *p, size_t n, struct err *e)
 }
 
 /* The transaction's lock is the fence; this one is for what cannot be in it. */
-static rc_t place(struct pipeline *p, size_t n, struct err *e)
+static rc_t check_owner(struct pipeline *p, size_t n, struct err *e)
 {
     rc_t rc = OK;
-    for (size_t i = 0; rc == OK && p->cfg.ops->place && i < n; i++) {
+    for (size_t i = 0; rc == OK && i < n; i++) {
         struct part *part = full(p->flushing[i]);
         struct ledger_row row = {0};
         rc = ledger_get(p->db, p->cfg.name, part->pub.topic, part->pub.partition, &row, e);
@@ -98,7 +98,22 @@ static rc_t place(struct pipeline *p, size_t n, struct err *e)
         }
         ledger_row_done(&row);
     }
-    return rc == OK && p->cfg.ops->place ? p->cfg.ops->place(p->cfg.self, p->flushing, n, e) : rc;
+    return rc;
+}
+
+static rc_t place(struct pipeline *p, size_t n, struct err *e)
+{
+    const struct pipeline_ops *ops = p->cfg.ops;
+    if (ops->place == NULL)
+        return OK;
+    rc_t rc = check_owner(p, n, e);
+    if (rc)
+        return rc;
+    rc = ops->place(p->cfg.self, p->flushing, n, false, e);
+    if (rc != E_CONFLICT)
+        return rc;
+    rc = check_owner(p, n, e);
+    return rc ? rc : ops->place(p->cfg.self, p->flushing, n, true, e);
 }
 
 static rc_t transact(struct pipeline *p, size_t n, struct err *e)

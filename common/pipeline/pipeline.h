@@ -67,8 +67,9 @@ struct pipeline_ops {
      * write() said E_INVALID for it, a flush of it alone. What had been accumulated was dropped in between. NULL: nothing to do. */
     void (*refused)(void *self, const struct pipeline_record *r);
     /* After prepare() and another look at the ledger: what was prepared is shown to others who do not ask the ledger. A process that
-     * slept while it prepared does not come here, so it leaves alone what the new owner has shown. NULL: nothing to do. */
-    rc_t (*place)(void *self, struct pipeline_part *const *parts, size_t n, struct err *e);
+     * slept while it prepared does not come here, so it leaves alone what the new owner has shown; one that sleeps here finds that
+     * without replace: E_CONFLICT, then the ledger is looked at once more before the same call with it. NULL: nothing to do. */
+    rc_t (*place)(void *self, struct pipeline_part *const *parts, size_t n, bool replace, struct err *e);
 };
 
 struct pipeline_topic {

@@ -116,13 +116,13 @@ static rc_t prepare(void *self, struct db *db, struct pipeline_part *const *part
     return rc;
 }
 
-static rc_t place(void *self, struct pipeline_part *const *parts, size_t n, struct err *e)
+static rc_t place(void *self, struct pipeline_part *const *parts, size_t n, bool replace, struct err *e)
 {
     struct sink *s = self;
     struct lake *l = s->own;
     (void)parts, (void)n; /* those of prepare */
-    rc_t rc = l->n_ranges ? lake_place(l->writer, l->ranges, l->n_ranges, e) : OK;
-    if (rc)
+    rc_t rc = l->n_ranges ? lake_place(l->writer, l->ranges, l->n_ranges, replace, e) : OK;
+    if (rc && rc != E_CONFLICT)
         l->n_files = 0;
     return rc;
 }

@@ -450,6 +450,46 @@ static void test_another_attempt_leaves_nothing_of_the_first(void **state)
     schema_done(&s2);
 }
 
+static void assert_content(const struct place *p, const struct manifest_row *m)
+{
+    CLEANUP(buf_done) struct buf path = {0};
+    char sha[SHA256_TEXT];
+    struct err e;
+    buf_addf(&path, "%s/%.*s", p->cfg.root, STR_FMT(m->path));
+    ok(sha256_file_hex(path.data, sha, &e), &e);
+    assert_true(str_eqz(m->sha256, sha));
+}
+
+/* Who slept between writing and putting in place finds what the new owner has put there, and leaves it; who is the owner replaces it. */
+static void test_what_is_there_is_replaced_when_that_is_said(void **state)
+{
+    struct place *p = *state;
+    struct schema s = number_schema(1);
+    const struct lake_range range = {part0, 0, 2, false};
+    struct lake_writer *sleeper = p->w;
+    struct manifest_row *theirs = NULL, *ours = NULL;
+    struct err e;
+    size_t n = 0;
+    add(p, &part0, 0, &s, LAKE_T0, "a", 1);
+    add(p, &part0, 1, &s, LAKE_T0 + HOUR, "b", 1);
+    ok(lake_write(p->w, &range, 1, &theirs, &n, &e), &e);
+    ok(lake_writer_open(&p->w, &p->cfg, &e), &e);
+    add(p, &part0, 0, &s, LAKE_T0, "a", 2);
+    ours = flush(p, 0, 2, 1);
+    assert_int_equal(lake_place(sleeper, &range, 1, false, &e), E_CONFLICT);
+    assert_content(p, &ours[0]);
+    assert_int_equal(lake_place(sleeper, &range, 1, false, &e), E_CONFLICT);
+    ok(lake_place(sleeper, &range, 1, true, &e), &e);
+    for (size_t i = 0; i < n; i++)
+        assert_content(p, &theirs[i]);
+    assert_int_equal(count_files(p), 2);
+    lake_forget(sleeper, NULL);
+    add(p, &part0, 2, &s, LAKE_T0, "c", 1);
+    (void)flush(p, 2, 3, 1); /* nothing is left of a conflict */
+    lake_writer_free(sleeper);
+    schema_done(&s);
+}
+
 /* Nor in folders where the repeat has no rows, and when there are more than two attempts, the last with none at all. */
 static void test_attempts_may_differ_in_everything(void **state)
 {
@@ -782,6 +822,7 @@ int main(void)
         TEST(test_replay_writes_the_same),
         TEST(test_hours_and_schemas_split),
         TEST(test_another_attempt_leaves_nothing_of_the_first),
+        TEST(test_what_is_there_is_replaced_when_that_is_said),
         TEST(test_attempts_may_differ_in_everything),
         TEST(test_partitions_are_apart),
         TEST(test_generations_are_apart),

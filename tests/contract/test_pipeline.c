@@ -121,10 +121,10 @@ static rc_t prepare(void *self, struct db *db, struct pipeline_part *const *part
     return rc;
 }
 
-static rc_t place(void *self, struct pipeline_part *const *parts, size_t n, struct err *e)
+static rc_t place(void *self, struct pipeline_part *const *parts, size_t n, bool replace, struct err *e)
 {
     struct handler *h = self;
-    (void)e;
+    (void)e, (void)replace;
     for (size_t i = 0; i < n; i++)
         if (parts[i]->partition == 0 && atomic_load(&h->f->flags->stolen))
             atomic_store(&h->f->flags->placed, true);
