@@ -82,7 +82,7 @@ def test_a_topic_made_anew_goes_on_by_the_ledger_verb():
         with w.service("stream", **serving.FAST) as again:
             mm.wait_for(lambda: w.rows("SELECT * FROM ledger WHERE stopped <> ''"))
             mm.wait_for(lambda: "log_replaced" in again.get("/readyz").text)
-            assert 'modelmon_pipeline_stopped_partitions{pipeline="statistics"}' in again.get("/metrics").text
+            mm.wait_for(lambda: 'modelmon_pipeline_stopped_partitions{pipeline="statistics"}' in again.get("/metrics").text)
             shown = json.loads(tool("ledger", "show", "--json"))["ledger"]
             assert {r["stopped"] for r in shown} >= {"log_replaced"}
             assert "modelmon ledger skip" in tool("ledger", "show")

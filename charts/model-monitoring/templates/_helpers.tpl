@@ -110,7 +110,7 @@ seccompProfile:
 {{- $env = merge (dict "LAKE_DIR" "/var/lib/modelmon/lake") $env -}}
 {{- end -}}
 {{- with .row.eventsTo -}}
-{{- $env = merge (dict "STREAM_URL" (printf "http://%s-%s:8080" (include "mm.fullname" $.root) .)) $env -}}
+{{- $env = merge (dict "STREAM_URL" (printf "http://%s-%s:8080" (include "mm.fullname" $.root) .) "KAFKA_BROKERS" (include "mm.kafkaBrokers" $.root)) $env -}}
 {{- end -}}
 {{- with .row.reads -}}
 {{- $env = merge (dict "MLRUN_DBPATH" (printf "http://%s-%s:8080" (include "mm.fullname" $.root) .)) $env -}}
