@@ -111,8 +111,6 @@ rc_t client_endpoint(const struct client *api, const char *operand, struct clien
 {
     struct client_endpoint c = {0};
     const char *slash = strchr(operand, '/');
-    if (slash == NULL || slash == operand || slash[1] == '\0')
-        return err_set(e, E_INVALID, "%s: PROJECT/ENDPOINT is wanted, by name or uid", operand);
     struct str asked = str_of(slash + 1);
     c.project = (struct str){operand, (size_t)(slash - operand)};
     rc_t rc = list_some(api, c.project, "uid", asked, &c.list, e);

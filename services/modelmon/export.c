@@ -103,8 +103,6 @@ static rc_t find_span(const struct export_options *o, struct db *db, const struc
 static rc_t find_endpoint(struct db *db, const char *operand, struct endpoint *ret, struct err *e)
 {
     const char *slash = strchr(operand, '/');
-    if (slash == NULL || slash == operand || slash[1] == '\0')
-        return err_set(e, E_INVALID, "%s: PROJECT/ENDPOINT is wanted, by name or uid", operand);
     struct project p = {0};
     struct str asked = str_of(slash + 1);
     struct endpoint *found = NULL;

@@ -63,6 +63,7 @@ struct replay {
     size_t in_batch, sent;
     size_t at, total; /* how far in the file: bytes of lines, or rows; total 0: not known */
     int64_t accepted, rejected;
+    bool misused; /* an option is wrong: nothing was tried */
     struct err first_reject;
     char *api, *path; /* HTTP */
     struct bus_producer *producer;
@@ -107,6 +108,8 @@ static rc_t post(struct replay *r, struct err *e)
         struct err ignored;
         rc_t rc = client_call(&(struct client){.url = r->api, .token = r->o->api.token}, "POST", r->path,
                               buf_str(&r->batch), 503, &answer, e);
+        if (rc == E_AGAIN)
+            return err_set(e, rc, "nobody answers at %s: start `modelmon run`, or give another --to", r->api);
         if (rc && rc != E_LIMIT)
             return rc;
         status = 0;
@@ -309,6 +312,7 @@ static rc_t replay_rows(struct replay *r, const char *path, struct err *e)
         rc = err_set(e, E_INVALID, "%s: --when: there is no column %s beside the outputs", path, r->o->when);
     else if (found != r->n_outputs || found == 0 || found + (r->when < n) == n)
         rc = err_set(e, E_INVALID, "%s: --outputs must name some of its columns, and leave some that are inputs", path);
+    r->misused = rc != OK;
     r->total = rc == OK && r->progress.on ? lake_table_count(t) : 0;
     if (rc == OK)
         rc = lake_table_read(t, take_batch, r, e);
@@ -320,8 +324,10 @@ static rc_t replay_rows(struct replay *r, const char *path, struct err *e)
 static rc_t open_target(struct replay *r, struct err *e)
 {
     const char *to = r->o->to, *rest = strstr(to, "://"), *slash = rest ? strchr(rest + 3, '/') : NULL;
-    if (slash == NULL || slash[1] == '\0' || strchr(slash + 1, '/')) {
-        bool http = strncmp(to, "http", 4) == 0 && rest && (slash == NULL || slash[1] == '\0');
+    bool known = strncmp(to, "http://", 7) == 0 || strncmp(to, "https://", 8) == 0 || strncmp(to, "kafka://", 8) == 0;
+    if (!known || slash == NULL || slash[1] == '\0' || strchr(slash + 1, '/')) {
+        r->misused = true;
+        bool http = known && *to == 'h' && (slash == NULL || slash[1] == '\0');
         if (http)
             return err_set(e, E_INVALID, "--to: the project is missing: --to %s%sPROJECT", to, slash ? "" : "/");
         return err_set(e, E_INVALID, "--to: http://HOST:PORT/PROJECT or kafka://HOST:PORT/TOPIC is wanted, not %s", to);
@@ -357,6 +363,10 @@ static rc_t finish(struct replay *r, struct err *e)
 static int report(const struct replay *r, rc_t rc, const struct err *e)
 {
     double seconds = (double)(clock_mono_us() - r->began_us) / 1e6;
+    if (r->misused) {
+        (void)client_fail("replay", e);
+        return TOOL_USAGE;
+    }
     (void)printf("%" PRId64 " events accepted, %" PRId64 " rejected, in %.1f s (%.0f/s)\n", r->accepted, r->rejected,
                  seconds, seconds > 0 ? (double)r->accepted / seconds : 0);
     if (rc)

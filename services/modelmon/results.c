@@ -279,7 +279,8 @@ static void add_values(const struct results_options *o, const char *operand, con
                        const struct json *values, struct buf *out)
 {
     if (json_len(values)) {
-        term_add_cell(out, STR("window until"), 25);
+        /* invocations are MLRun's: by the ten minutes, named by their beginning */
+        term_add_cell(out, strcmp(o->app, "mlrun-infra") == 0 ? STR("ten minutes from") : STR("window until"), 25);
         term_add_text(out, str_of(s->name));
         buf_addc(out, '\n');
     } else {

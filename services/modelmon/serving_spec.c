@@ -27,10 +27,6 @@ static int run(const void *opts, char *const *operands, size_t n)
     struct err e = {{0}};
     (void)n; /* it is one */
     const char *slash = strchr(operands[0], '/');
-    if (!slash) {
-        (void)fprintf(stderr, "modelmon serving-spec: PROJECT/FUNCTION is wanted, not %s\n", operands[0]);
-        return TOOL_USAGE;
-    }
     buf_addz(&path, "/api/v1/projects/");
     client_add_encoded(&path, (struct str){operands[0], (size_t)(slash - operands[0])});
     buf_addz(&path, "/nuclio/");

@@ -10,7 +10,7 @@
 enum { TOOL_DONE = 0, TOOL_FAILED = 1, TOOL_USAGE = 2, TOOL_DRIFT = 3, TOOL_UNKNOWN = 4 };
 
 struct verb {
-    const char *name, *operands, *summary; /* operands: "FILE", or "" */
+    const char *name, *operands, *summary; /* operands: "FILE", or ""; "A/B": run gets both parts */
     const char *notes;                     /* more lines for --help; NULL: none */
     size_t operands_min, operands_max;
     const struct config_key *keys; /* bound to an opts struct of opts_size */

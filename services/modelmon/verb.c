@@ -80,6 +80,13 @@ static int wrong_usage(const struct verb *v, const struct buf *faults)
     return TOOL_USAGE;
 }
 
+/* "PROJECT/ENDPOINT" and its like: both parts are there. */
+static bool has_both_parts(const char *operand)
+{
+    const char *slash = strchr(operand, '/');
+    return slash && slash != operand && slash[1] != '\0';
+}
+
 static int run(const struct verb *v, const struct config_spec *spec, const struct line *l, const void *opts)
 {
     struct config *cfg = NULL;
@@ -88,6 +95,8 @@ static int run(const struct verb *v, const struct config_spec *spec, const struc
     bool known = config_load(&cfg, spec, l->n_flags, l->flags, &faults) == OK; /* else an operand may be a flag's value */
     if (known && (l->n_operands < v->operands_min || l->n_operands > v->operands_max))
         buf_addf(&faults, "it takes %s, not %zu operands\n", *v->operands ? v->operands : "no operands", l->n_operands);
+    else if (known && strchr(v->operands, '/') && !has_both_parts(l->operands[0]))
+        buf_addf(&faults, "%s is wanted, not %s\n", v->operands, l->operands[0]);
     if (faults.len)
         code = wrong_usage(v, &faults);
     else

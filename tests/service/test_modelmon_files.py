@@ -4,6 +4,8 @@ import os
 import sqlite3
 import subprocess
 
+import pytest
+
 import mm
 import test_modelmon_run as running
 from test_modelmon_tool import MODELMON, tool
@@ -101,3 +103,26 @@ def test_replayed_columns_have_the_names_of_the_header(tmp_path):
         assert done.returncode == 0 and done.stdout.startswith("60 events accepted, 0 rejected"), done.stderr
         [spec] = mm.wait_for(lambda: [e["spec"] for e in running.call(m, "GET", "shop/model-endpoints")["endpoints"] if e["spec"]["label_names"]], 30)
         assert spec["feature_names"] == ["age"] and spec["label_names"] == ["total_price", "city"]
+
+
+@pytest.mark.parametrize("words, said", [
+    (["results", "shop"], "PROJECT/ENDPOINT is wanted, not shop"),
+    (["results", "shop/"], "PROJECT/ENDPOINT is wanted, not shop/"),
+    (["reference", "/price", "--csv", "now.csv"], "PROJECT/ENDPOINT is wanted, not /price"),
+    (["export", "shop"], "PROJECT/ENDPOINT is wanted, not shop"),
+    (["serving-spec", "shop/"], "PROJECT/FUNCTION is wanted, not shop/"),
+    (["replay", "now.csv", "--outputs", "b"], "--to: the project is missing"),
+    (["replay", "now.csv", "--to", "ftp://here/shop", "--outputs", "b"], "--to: http://HOST:PORT/PROJECT"),
+    (["replay", "now.csv", "--to", "http://127.0.0.1:1/shop", "--outputs", "c"], "--outputs must name"),
+    (["replay", "now.csv", "--to", "http://127.0.0.1:1/shop", "--outputs", "b", "--when", "c"], "no column c beside"),
+])
+def test_what_was_typed_wrong_ends_with_2(tmp_path, words, said):
+    (tmp_path / "now.csv").write_text("a,b\n1,2\n3,4\n")
+    done = tool(*[tmp_path / w if w == "now.csv" else w for w in words])
+    assert done.returncode == 2 and said in done.stderr and done.stdout == "", done
+
+
+def test_a_replay_that_nobody_takes_says_its_own_option(tmp_path):
+    (tmp_path / "now.csv").write_text("a,b\n1,2\n3,4\n")
+    done = tool("replay", tmp_path / "now.csv", "--to", "http://127.0.0.1:1/shop", "--outputs", "b")
+    assert done.returncode == 1 and "--to" in done.stderr and "API_URL" not in done.stderr, done

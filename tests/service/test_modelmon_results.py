@@ -1,5 +1,6 @@
 """modelmon results and the page beside it: what was not compared, and why, is not hidden by a mean."""
 import contextlib
+import re
 import time
 
 import numpy
@@ -110,6 +111,8 @@ def test_metrics_and_results_of_other_apps_are_found_and_worded(tmp_path):
         mm.wait_for(lambda: tool("results", "shop/price", "--app", "operations", "--name", "throughput", **m.api).stdout.count("\n") > 1, 40)
         metric = tool("results", "shop/price", "--app", "operations", "--name", "throughput", **m.api).stdout
         assert metric.startswith("window until") and "drift" not in metric and "verdict" not in metric, metric
+        calls = tool("results", "shop/price", "--app", "mlrun-infra", "--name", "invocations", **m.api).stdout
+        assert calls.startswith("ten minutes from") and re.search(r"T\d\d:\d0:00", calls), calls
         errors = tool("results", "shop/price", "--app", "operations", "--name", "error_rate", **m.api).stdout
         assert "fine" in errors and "drift" not in errors, errors
         listed = tool("endpoints", "shop", **m.api).stdout

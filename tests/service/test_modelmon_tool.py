@@ -214,7 +214,7 @@ def test_what_is_not_there_is_said():
     nobody = tool("status", API_URL="http://127.0.0.1:1")
     assert nobody.returncode == 1 and "modelmon run" in nobody.stderr
     assert tool("endpoints", "shop", "--api-url=http://127.0.0.1:1").returncode == 1
-    assert tool("results", "shop", API_URL="http://127.0.0.1:1").returncode == 1
+    assert tool("results", "shop", API_URL="http://127.0.0.1:1").returncode == 2
     assert tool("reference", "shop/price").returncode == 2
     assert tool("replay", "/nowhere.csv").returncode == 1
 
