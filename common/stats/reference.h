@@ -42,8 +42,8 @@ struct ref_category {
 /* What only comparing and telling need. NaN: not known. */
 struct ref_stats {
     double under, over; /* of the histogram, outside its bins */
-    double count, mean, std, min, p25, p50, p75,
-        max; /* describe()'s; count is of the non-missing values, std has n - 1 below it */
+    /* describe()'s: count is of the non-missing values, std has n - 1 below it */
+    double count, mean, std, min, p25, p50, p75, max;
     uint64_t missing, wrong_type, neg_inf, pos_inf; /* of the training rows, where those were seen */
     uint64_t other, unique;                         /* categorical */
     uint64_t longs[LONG_CLASSES];

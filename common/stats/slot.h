@@ -14,15 +14,16 @@
 #define SLOT_FORMAT 1 /* first byte of a blob. Another layout: new number, keep the old reader, add a fixture */
 #define SLOT_COLUMNS_MAX (2u * REFERENCE_FEATURES_MAX)
 
+struct slot_column {
+    struct str name;
+    uint32_t ref_index; /* in the reference, or SLOT_NO_REF: it does not know the column (or there is none) */
+};
 /* The columns of one schema version against one reference version. Read-only once made, may be shared by threads.
  * Borrows names and reference, which must outlive it. There is one of these for each endpoint. */
 struct slot_layout {
     size_t n_features, n_labels, n_cells;
     const struct reference *reference; /* may be NULL */
-    struct slot_column {
-        struct str name;
-        uint32_t ref_index; /* in the reference, or SLOT_NO_REF: it does not know the column (or there is none) */
-    } * columns;            /* n_features + n_labels */
+    struct slot_column *columns;       /* n_features + n_labels */
 };
 #define SLOT_NO_REF UINT32_MAX
 static inline const struct feature_ref *slot_ref(const struct slot_layout *l, size_t column) /* NULL: none */
